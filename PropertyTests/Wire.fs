@@ -1,0 +1,104 @@
+namespace Hybrid.WebRtc.PropertyTests
+
+open Hybrid.WebRtc.Core
+
+/// What a simulated path does to datagrams. All of it is decided by the wire's entropy, so a seed is the whole story.
+type Weather =
+    {
+        /// Probability from 0 to 1 that a datagram is lost.
+        Loss: float
+        /// Probability that a datagram arrives twice.
+        Duplication: float
+        /// One way, without jitter.
+        Delay: Duration
+        /// Added uniformly from 0 up to this; more than the gap between datagrams reorders them.
+        Jitter: Duration
+        /// Larger datagrams vanish. UDP payload, octets.
+        Mtu: int
+    }
+
+[<RequireQualifiedAccess>]
+module Weather =
+    /// Nothing lost, 10 ms each way, in order.
+    let fair =
+        { Loss = 0.0
+          Duplication = 0.0
+          Delay = Duration.milliseconds 10L
+          Jitter = 0L<us>
+          Mtu = 1200 }
+
+    /// 30% loss, 10% duplication, and jitter of five times the delay.
+    let foul =
+        { fair with
+            Loss = 0.3
+            Duplication = 0.1
+            Jitter = Duration.milliseconds 50L }
+
+/// Datagrams under way, soonest first. A pure machine: `send` decides the fate of each at once.
+type Wire<'address> =
+    private
+        {
+            Weather: Weather
+            Entropy: Entropy
+            /// Keyed by arrival, then by a serial number that keeps equals in order of sending.
+            UnderWay: Map<struct (Instant * int64), struct ('address * byte[])>
+            Serial: int64
+        }
+
+[<RequireQualifiedAccess>]
+module Wire =
+    let create (weather: Weather) (entropy: Entropy) : Wire<'address> =
+        { Weather = weather
+          Entropy = entropy
+          UnderWay = Map.empty
+          Serial = 0L }
+
+    /// The wire under another weather; what is under way keeps its time.
+    let under (weather: Weather) (wire: Wire<'address>) = { wire with Weather = weather }
+
+    let private chance (probability: float) (wire: Wire<'address>) =
+        let struct (drawn, entropy) = Entropy.unit wire.Entropy
+        struct (drawn < probability, { wire with Entropy = entropy })
+
+    let private launch (now: Instant) (destination: 'address) (bytes: byte[]) (wire: Wire<'address>) =
+        let struct (drawn, entropy) = Entropy.unit wire.Entropy
+        let jitter = int64 (drawn * float wire.Weather.Jitter) * 1L<us>
+
+        { wire with
+            Entropy = entropy
+            UnderWay =
+                Map.add
+                    (struct (now + wire.Weather.Delay + jitter, wire.Serial))
+                    (struct (destination, bytes))
+                    wire.UnderWay
+            Serial = wire.Serial + 1L }
+
+    /// Sends `bytes` (not to be changed afterwards) towards `destination`.
+    let send (now: Instant) (destination: 'address) (bytes: byte[]) (wire: Wire<'address>) : Wire<'address> =
+        let struct (lost, wire) = chance wire.Weather.Loss wire
+
+        if lost || bytes.Length > wire.Weather.Mtu then
+            wire
+        else
+            let wire = launch now destination bytes wire
+            let struct (doubled, wire) = chance wire.Weather.Duplication wire
+            if doubled then launch now destination bytes wire else wire
+
+    /// When the next datagram arrives; `Instant.never` when none is under way.
+    let next (wire: Wire<'address>) : Instant =
+        if Map.isEmpty wire.UnderWay then
+            Instant.never
+        else
+            let struct (arrival, _), _ = Map.minKeyValue wire.UnderWay |> fun (k, v) -> k, v
+            arrival
+
+    /// Takes the next datagram off the wire if it has arrived by `now`. Its bytes are a copy that may be overwritten.
+    let receive (now: Instant) (wire: Wire<'address>) : struct (struct ('address * byte[]) voption * Wire<'address>) =
+        if next wire > now then
+            struct (ValueNone, wire)
+        else
+            let key, struct (destination, bytes) = Map.minKeyValue wire.UnderWay
+
+            struct (ValueSome(struct (destination, Array.copy bytes)),
+                    { wire with
+                        UnderWay = Map.remove key wire.UnderWay })
