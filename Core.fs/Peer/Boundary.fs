@@ -1,0 +1,405 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+
+/// Numbers a caller's request; its `Reply` carries the number back.
+type CommandId = int64
+
+/// Numbers a data channel of one peer, whether or not it has a stream yet. Given by the core, never used twice.
+type ChannelHandle = int
+
+/// RTCSdpType, W3C WebRTC 1.0 §4.6.1.
+type SdpType =
+    | Offer = 0
+    | Pranswer = 1
+    | Answer = 2
+    | Rollback = 3
+
+/// RTCSignalingState, W3C WebRTC 1.0 §4.3.1.
+type SignalingState =
+    | Stable = 0
+    | HaveLocalOffer = 1
+    | HaveRemoteOffer = 2
+    | HaveLocalPranswer = 3
+    | HaveRemotePranswer = 4
+    | Closed = 5
+
+/// RTCIceGatheringState and RTCIceGathererState, W3C WebRTC 1.0 §4.3.2 and §5.6.4.
+type IceGatheringState =
+    | New = 0
+    | Gathering = 1
+    | Complete = 2
+
+/// RTCIceTransportState and RTCIceConnectionState, W3C WebRTC 1.0 §5.6.5 and §4.3.4.
+type IceTransportState =
+    | New = 0
+    | Checking = 1
+    | Connected = 2
+    | Completed = 3
+    | Disconnected = 4
+    | Failed = 5
+    | Closed = 6
+
+/// RTCPeerConnectionState, W3C WebRTC 1.0 §4.3.3.
+type PeerConnectionState =
+    | New = 0
+    | Connecting = 1
+    | Connected = 2
+    | Disconnected = 3
+    | Failed = 4
+    | Closed = 5
+
+/// RTCDtlsTransportState, W3C WebRTC 1.0 §5.5.1.
+type DtlsTransportState =
+    | New = 0
+    | Connecting = 1
+    | Connected = 2
+    | Closed = 3
+    | Failed = 4
+
+/// RTCSctpTransportState, W3C WebRTC 1.0 §6.1.2.
+type SctpTransportState =
+    | Connecting = 0
+    | Connected = 1
+    | Closed = 2
+
+/// RTCIceRole, W3C WebRTC 1.0 §5.6.6.
+type IceRole =
+    | Unknown = 0
+    | Controlling = 1
+    | Controlled = 2
+
+/// RTCBundlePolicy, W3C WebRTC 1.0 §4.2.5.
+type BundlePolicy =
+    | Balanced = 0
+    | MaxCompat = 1
+    | MaxBundle = 2
+
+/// RTCIceTransportPolicy, W3C WebRTC 1.0 §4.2.4.
+type IceTransportPolicy =
+    | All = 0
+    | Relay = 1
+
+/// RTCPriorityType, W3C webrtc-priority; the DCEP numbers are RFC 8831 §6.4's.
+type Priority =
+    | VeryLow = 128
+    | Low = 256
+    | Medium = 512
+    | High = 1024
+
+/// RTCSessionDescriptionInit, W3C WebRTC 1.0 §4.6.2.
+[<NoComparison>]
+type Description = { Type: SdpType; Sdp: string }
+
+/// RTCIceCandidateInit, W3C WebRTC 1.0 §4.8.1; an empty `Candidate` means that there are no more.
+[<NoComparison>]
+type CandidateInit =
+    { Candidate: string
+      SdpMid: string voption
+      SdpMLineIndex: int voption
+      UsernameFragment: string voption }
+
+/// RTCIceServer, W3C WebRTC 1.0 §4.2.2.
+[<NoComparison>]
+type IceServer =
+    { Urls: string[]
+      Username: string voption
+      Credential: string voption }
+
+/// RTCConfiguration without what is the shell's own, W3C WebRTC 1.0 §4.2.1.
+[<NoComparison>]
+type Configuration =
+    {
+        IceServers: IceServer[]
+        IceTransportPolicy: IceTransportPolicy
+        BundlePolicy: BundlePolicy
+        /// From 0 to 255.
+        IceCandidatePoolSize: int
+        /// Names the set of certificates, so that a change can be refused.
+        Certificates: string[]
+    }
+
+/// What W3C leaves to the implementation; each default is a field's own.
+[<NoComparison>]
+type PeerOptions =
+    {
+        /// How long without an answer to checks until `disconnected`. Default 5 s.
+        DisconnectedAfter: Duration
+        /// Consent expires this long after the last answer, RFC 7675 §5.1. Default 30 s.
+        FailedAfter: Duration
+        /// The largest UDP payload sent. Default 1,200 octets.
+        MaxDatagramSize: int
+        /// SCTP's receive window, octets. Default 8 MiB.
+        ReceiveWindow: int
+        /// The largest message taken from the peer, octets, offered in `a=max-message-size`. Default 262,144.
+        MaxMessageSize: int
+        /// Octets that `send` may queue on one connection before it answers OperationError. Default 16 MiB.
+        SendBuffer: int
+        /// Whether TLS secrets are raised for a key log file (NSS format). Default false.
+        KeyLog: bool
+    }
+
+/// The certificate that a peer shows, and its key.
+[<NoComparison; NoEquality>]
+type Identity =
+    {
+        /// X.509, DER.
+        Certificate: byte[]
+        Key: ISigningKey
+    }
+
+/// RTCDataChannelInit, W3C WebRTC 1.0 §6.2.1, with the label.
+[<NoComparison>]
+type ChannelInit =
+    {
+        Label: string
+        Protocol: string
+        Ordered: bool
+        /// Milliseconds, from 0 to 65535.
+        MaxPacketLifeTime: int voption
+        /// From 0 to 65535.
+        MaxRetransmits: int voption
+        Negotiated: bool
+        /// The SCTP stream, from 0 to 65534.
+        Id: int voption
+        Priority: Priority
+    }
+
+/// A data channel as it came to be.
+[<NoComparison>]
+type ChannelInfo =
+    {
+        Handle: ChannelHandle
+        /// `Id` is ValueNone until the DTLS role is known, RFC 8832 §6.
+        Init: ChannelInit
+    }
+
+/// A candidate that was gathered, for the `icecandidate` event.
+[<NoComparison>]
+type LocalCandidate =
+    {
+        /// `candidate:…`, RFC 8839 §5.1; empty at the end of a generation.
+        Candidate: CandidateInit
+        /// The STUN or TURN server that it came from.
+        Url: string voption
+    }
+
+/// RTCPeerConnectionIceErrorEvent, W3C WebRTC 1.0 §4.8.3.
+[<NoComparison>]
+type CandidateError =
+    {
+        Address: string voption
+        Port: int voption
+        Url: string
+        /// STUN's code from 300 to 699, or 701 where the server did not answer.
+        Code: int
+        Text: string
+    }
+
+/// The four descriptions, W3C WebRTC 1.0 §4.4.1.
+[<NoComparison>]
+type Descriptions =
+    {
+        CurrentLocal: Description voption
+        PendingLocal: Description voption
+        CurrentRemote: Description voption
+        PendingRemote: Description voption
+        /// Whether the remote said that it takes trickled candidates; ValueNone before its description.
+        CanTrickle: bool voption
+    }
+
+/// RTCIceCandidatePair: `candidate:…` lines and the transport addresses behind them.
+[<NoComparison>]
+type CandidatePair =
+    { Local: string
+      Remote: string
+      Path: Path }
+
+/// RTCIceParameters, W3C WebRTC 1.0 §5.6.2.
+[<NoComparison>]
+type IceParameters =
+    { UsernameFragment: string
+      Password: string }
+
+/// What RTCIceTransport shows, W3C WebRTC 1.0 §5.6.
+[<NoComparison>]
+type IceTransportInfo =
+    { State: IceTransportState
+      Gathering: IceGatheringState
+      Role: IceRole
+      LocalParameters: IceParameters voption
+      RemoteParameters: IceParameters voption
+      LocalCandidates: string[]
+      RemoteCandidates: string[]
+      SelectedPair: CandidatePair voption }
+
+/// What RTCDtlsTransport shows, W3C WebRTC 1.0 §5.5.
+[<NoComparison>]
+type DtlsTransportInfo =
+    {
+        State: DtlsTransportState
+        /// DER, the leaf first.
+        RemoteCertificates: byte[][]
+        /// `DTLS 1.2`; empty before the handshake is done.
+        Version: string
+        /// The suite's IANA name; empty before.
+        CipherSuite: string
+        /// `client` or `server`; empty before the role is known.
+        Role: string
+    }
+
+/// What RTCSctpTransport shows, W3C WebRTC 1.0 §6.1.
+[<NoComparison>]
+type SctpTransportInfo =
+    {
+        State: SctpTransportState
+        /// Octets; `Int64.MaxValue` where there is no limit.
+        MaxMessageSize: int64
+        MaxChannels: int voption
+    }
+
+/// A candidate pair's figures, W3C webrtc-stats RTCIceCandidatePairStats.
+[<NoComparison>]
+type CandidatePairStats =
+    {
+        Local: string
+        Remote: string
+        /// frozen, waiting, in-progress, failed or succeeded.
+        State: string
+        Nominated: bool
+        RequestsSent: int64
+        RequestsReceived: int64
+        ResponsesSent: int64
+        ResponsesReceived: int64
+        ConsentRequestsSent: int64
+        /// Of the last answered check.
+        CurrentRoundTripTime: Duration voption
+        TotalRoundTripTime: Duration
+    }
+
+/// A data channel's figures, W3C webrtc-stats RTCDataChannelStats.
+[<NoComparison>]
+type ChannelStats =
+    {
+        Handle: ChannelHandle
+        Label: string
+        Protocol: string
+        Id: int voption
+        /// connecting, open, closing or closed.
+        State: string
+        MessagesSent: int64
+        BytesSent: int64
+        MessagesReceived: int64
+        BytesReceived: int64
+    }
+
+/// The association's figures: RTCSctpTransportStats and what helps to debug a slow channel.
+[<NoComparison>]
+type SctpStats =
+    { SmoothedRoundTripTime: Duration voption
+      CongestionWindow: int
+      PeerReceiverWindow: int
+      Mtu: int
+      BufferedAmount: int64
+      Retransmissions: int64 }
+
+/// Inputs that were ignored, by layer and reason.
+[<Struct; NoComparison>]
+type DropCount =
+    { Layer: Layer
+      Reason: Drop
+      Count: int64 }
+
+/// What `GetStats` answers.
+[<NoComparison>]
+type Statistics =
+    { At: Instant
+      Ice: IceTransportInfo
+      Dtls: DtlsTransportInfo
+      Sctp: SctpTransportInfo
+      Association: SctpStats voption
+      Pairs: CandidatePairStats[]
+      Channels: ChannelStats[]
+      ChannelsOpened: int
+      ChannelsClosed: int
+      PacketsSent: int64
+      BytesSent: int64
+      PacketsReceived: int64
+      BytesReceived: int64
+      Drops: DropCount[] }
+
+/// What a peer is told: datagrams, what the shell found out, callers' requests, and the passing of time.
+[<NoComparison; NoEquality>]
+type Input =
+    /// Time has passed; due when `Peer.deadline` says so, harmless when not.
+    | Tick
+    /// `Bytes` are lent: read, or decrypted in place, during the step, never kept.
+    | Datagram of Path: Path * Bytes: Memory<byte>
+    /// A UDP socket was bound to the address of an interface. `Preference` from 0 to 65535, higher is better, RFC 8445 §5.1.2.1.
+    | PortOpened of Port: PortId * Local: Endpoint * Preference: int
+    /// A socket is gone, its interface perhaps with it.
+    | PortClosed of Port: PortId
+    /// All sockets that `OpenPorts` asked for are open.
+    | PortsComplete
+    /// The addresses of a STUN or TURN server; several arrive as one.
+    | ServerResolved of Url: string * Endpoints: Endpoint[]
+    /// A server's name does not resolve.
+    | ServerFailed of Url: string * Reason: string
+    /// A remote candidate's name (`….local`) and its address, ValueNone where nobody answered.
+    | NameResolved of Name: string * Address: Address voption
+    | CreateOffer of Command: CommandId * IceRestart: bool
+    | CreateAnswer of Command: CommandId
+    /// ValueNone: implicit, as `setLocalDescription()` is. A type without SDP uses what was created last.
+    | SetLocalDescription of Command: CommandId * Description: Description voption
+    | SetRemoteDescription of Command: CommandId * Description: Description
+    | AddIceCandidate of Command: CommandId * Candidate: CandidateInit
+    | RestartIce of Command: CommandId
+    | SetConfiguration of Command: CommandId * Configuration: Configuration
+    /// Answered by `Answer.Channel`.
+    | CreateDataChannel of Command: CommandId * Init: ChannelInit
+    /// `Payload` belongs to the peer from here on: it is not copied, and must not change.
+    | Send of Channel: ChannelHandle * Text: bool * Payload: ReadOnlyMemory<byte>
+    | CloseChannel of Channel: ChannelHandle
+    /// The application has taken this many octets of delivered messages: the receive window opens again.
+    | Consumed of Octets: int
+    /// Answered by `Answer.Statistics`.
+    | GetStats of Command: CommandId
+    | Close of Command: CommandId
+
+/// What a request is answered with when it succeeds.
+[<NoComparison; NoEquality>]
+type Answer =
+    | Done
+    | Created of Description
+    | Channel of ChannelInfo
+    | Stats of Statistics
+
+/// What users of the connection are told, in order.
+[<NoComparison; NoEquality>]
+type Event =
+    | SignalingStateChanged of SignalingState
+    /// Comes before the `SignalingStateChanged` and the reply of the operation that changed them.
+    | DescriptionsChanged of Descriptions
+    | NegotiationNeeded
+    | ConnectionStateChanged of PeerConnectionState
+    | IceConnectionStateChanged of IceTransportState
+    | IceGatheringStateChanged of IceGatheringState
+    /// An empty candidate line is the end of a generation; ValueNone, the end of all.
+    | IceCandidate of LocalCandidate voption
+    | IceCandidateError of CandidateError
+    /// State, role, candidates or selected pair changed.
+    | IceTransportChanged of IceTransportInfo
+    | DtlsTransportChanged of DtlsTransportInfo
+    /// RTCDtlsTransport's `error`: the handshake failed or an alert came.
+    | DtlsError of Fault
+    | SctpTransportChanged of SctpTransportInfo
+    /// The peer opened a channel; it is open.
+    | ChannelAnnounced of ChannelInfo
+    | ChannelOpened of Handle: ChannelHandle * Id: int
+    | ChannelClosing of Handle: ChannelHandle
+    /// With a fault, `error` comes before `close`.
+    | ChannelClosed of Handle: ChannelHandle * Fault: Fault voption
+    /// Octets of user data have left the queue: `bufferedAmount` falls by them.
+    | BufferedAmountFell of Handle: ChannelHandle * Octets: int
+    /// One line of a key log file, NSS format.
+    | KeyLogged of Line: string

@@ -1,0 +1,68 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+
+/// A packet as the core describes it: `Size` octets, encoded and sealed by `Write` straight into the shell's buffer.
+[<NoComparison; NoEquality>]
+type Packet =
+    /// Bytes as they are.
+    | Raw of byte[]
+
+    /// Octets that `Write` fills: the UDP payload.
+    member packet.Size: int =
+        match packet with
+        | Raw bytes -> bytes.Length
+
+    /// Encodes and seals into lent memory of at least `Size` octets; answers the octets written. Call it once: a record's
+    /// sequence number is spent by it.
+    member packet.Write(into: Span<byte>) : int =
+        match packet with
+        | Raw bytes ->
+            ReadOnlySpan(bytes).CopyTo into
+            bytes.Length
+
+/// What a peer asks of the outside, in order.
+[<NoComparison; NoEquality>]
+type Output =
+    | Transmit of Path: Path * Packet: Packet
+    /// Bind one socket per usable interface address; answered by `PortOpened`…, `PortsComplete`.
+    | OpenPorts
+    | ClosePort of Port: PortId
+    /// Answered by `ServerResolved` or `ServerFailed`.
+    | ResolveServer of Url: string
+    /// Answered by `NameResolved`.
+    | ResolveName of Name: string
+    | Reply of Command: CommandId * Answer: Answer
+    | Refuse of Command: CommandId * Mistake: Mistake
+    | Raise of Event: Event
+    /// A whole message. `Payload` belongs to the receiver; answered by `Consumed` once the application has it.
+    | Deliver of Channel: ChannelHandle * Text: bool * Payload: ReadOnlyMemory<byte>
+    /// Noise: to be counted and logged at debug level.
+    | Ignored of Layer: Layer * Reason: Drop
+    /// The peer is over: release its sockets. Nothing follows.
+    | Ended
+
+/// The shell, as `Peer.Perform` calls it: one method per `Output`.
+type IShell =
+    /// <summary>See <c>Output.Transmit</c>.</summary>
+    abstract Transmit: path: Path * packet: Packet -> unit
+    /// <summary>See <c>Output.OpenPorts</c>.</summary>
+    abstract OpenPorts: unit -> unit
+    /// <summary>See <c>Output.ClosePort</c>.</summary>
+    abstract ClosePort: port: PortId -> unit
+    /// <summary>See <c>Output.ResolveServer</c>.</summary>
+    abstract ResolveServer: url: string -> unit
+    /// <summary>See <c>Output.ResolveName</c>.</summary>
+    abstract ResolveName: name: string -> unit
+    /// <summary>See <c>Output.Reply</c>.</summary>
+    abstract Reply: command: CommandId * answer: Answer -> unit
+    /// <summary>See <c>Output.Refuse</c>.</summary>
+    abstract Refuse: command: CommandId * mistake: Mistake -> unit
+    /// <summary>See <c>Output.Raise</c>.</summary>
+    abstract Raise: event: Event -> unit
+    /// <summary>See <c>Output.Deliver</c>.</summary>
+    abstract Deliver: channel: ChannelHandle * text: bool * payload: ReadOnlyMemory<byte> -> unit
+    /// <summary>See <c>Output.Ignored</c>.</summary>
+    abstract Ignored: layer: Layer * reason: Drop -> unit
+    /// <summary>See <c>Output.Ended</c>.</summary>
+    abstract Ended: unit -> unit
