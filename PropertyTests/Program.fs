@@ -4,4 +4,4 @@ open Expecto
 
 [<EntryPoint>]
 let main args =
-    runTestsWithCLIArgs [] args (testList "Hybrid" [ PreludeTests.tests ])
+    runTestsWithCLIArgs [] args (testList "Hybrid" [ PreludeTests.tests; SdpTests.tests ])
