@@ -1,0 +1,80 @@
+using System.Security.Cryptography;
+using Hybrid.WebRtc.Core;
+using Microsoft.FSharp.Core;
+using HashAlgorithm = Hybrid.WebRtc.Core.HashAlgorithm;
+
+namespace Hybrid.WebRtc.Stack;
+
+/// <summary>
+/// The crypto capability over what the platform has, and BouncyCastle where it has nothing or is not deterministic:
+/// X25519, key agreement from a seed, RFC 6979. Stateless: one instance serves the process.
+/// </summary>
+/// <remarks>Which code runs an algorithm is decided here and nowhere else.</remarks>
+internal sealed class SystemCiphers : ICiphers
+{
+    /// <summary>The one instance.</summary>
+    public static SystemCiphers Shared { get; } = new();
+
+    private SystemCiphers() { }
+
+    /// <inheritdoc />
+    public IAeadKey Aead(AeadAlgorithm algorithm, ReadOnlySpan<byte> key) =>
+        algorithm switch
+        {
+            AeadAlgorithm.Aes128Gcm => new AesGcmKey(Sized(key, 16)),
+            AeadAlgorithm.Aes256Gcm => new AesGcmKey(Sized(key, 32)),
+            // Windows before 10 build 20142 has no ChaCha20-Poly1305.
+            AeadAlgorithm.ChaCha20Poly1305 when ChaCha20Poly1305.IsSupported => new ChaCha20Poly1305Key(Sized(key, 32)),
+            AeadAlgorithm.ChaCha20Poly1305 => new ManagedChaCha20Poly1305Key(Sized(key, 32)),
+            _ => throw new ArgumentOutOfRangeException(nameof(algorithm)),
+        };
+
+    /// <inheritdoc />
+    public void Hash(HashAlgorithm algorithm, ReadOnlySpan<byte> data, Span<byte> into)
+    {
+        _ = algorithm switch
+        {
+            HashAlgorithm.Md5 => MD5.HashData(data, into),
+            HashAlgorithm.Sha1 => SHA1.HashData(data, into),
+            HashAlgorithm.Sha256 => SHA256.HashData(data, into),
+            HashAlgorithm.Sha384 => SHA384.HashData(data, into),
+            HashAlgorithm.Sha512 => SHA512.HashData(data, into),
+            _ => throw new ArgumentOutOfRangeException(nameof(algorithm)),
+        };
+    }
+
+    /// <inheritdoc />
+    public void Hmac(HashAlgorithm algorithm, ReadOnlySpan<byte> key, ReadOnlySpan<byte> data, Span<byte> into)
+    {
+        _ = algorithm switch
+        {
+            HashAlgorithm.Md5 => HMACMD5.HashData(key, data, into),
+            HashAlgorithm.Sha1 => HMACSHA1.HashData(key, data, into),
+            HashAlgorithm.Sha256 => HMACSHA256.HashData(key, data, into),
+            HashAlgorithm.Sha384 => HMACSHA384.HashData(key, data, into),
+            HashAlgorithm.Sha512 => HMACSHA512.HashData(key, data, into),
+            _ => throw new ArgumentOutOfRangeException(nameof(algorithm)),
+        };
+    }
+
+    /// <inheritdoc />
+    public IKeyShare Agree(NamedGroup group, ReadOnlySpan<byte> seed) =>
+        group switch
+        {
+            NamedGroup.X25519 => new X25519Share(seed),
+            NamedGroup.Secp256r1 => new CurveShare(Curves.P256, seed),
+            NamedGroup.Secp384r1 => new CurveShare(Curves.P384, seed),
+            _ => throw new ArgumentOutOfRangeException(nameof(group)),
+        };
+
+    /// <inheritdoc />
+    public bool Verify(
+        ReadOnlySpan<byte> certificate,
+        SignatureScheme scheme,
+        ReadOnlySpan<byte> data,
+        ReadOnlySpan<byte> signature
+    ) => Signatures.Verify(certificate, scheme, data, signature);
+
+    private static ReadOnlySpan<byte> Sized(ReadOnlySpan<byte> key, int size) =>
+        key.Length == size ? key : throw new ArgumentException($"The key has {key.Length} octets, not {size}.");
+}
