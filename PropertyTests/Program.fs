@@ -4,4 +4,7 @@ open Expecto
 
 [<EntryPoint>]
 let main args =
-    runTestsWithCLIArgs [] args (testList "Hybrid" [ PreludeTests.tests; SdpTests.tests ])
+    // One to a line, so that two changes to the list merge.
+    [ PreludeTests.tests; SdpTests.tests; CiphersTests.tests ]
+    |> testList "Hybrid"
+    |> runTestsWithCLIArgs [] args

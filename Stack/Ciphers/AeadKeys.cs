@@ -17,12 +17,7 @@ internal sealed class AesGcmKey(ReadOnlySpan<byte> key) : IAeadKey
         _gcm.Encrypt(nonce, text, text, tag, associated);
 
     /// <inheritdoc />
-    public bool Open(
-        ReadOnlySpan<byte> nonce,
-        ReadOnlySpan<byte> associated,
-        Span<byte> text,
-        ReadOnlySpan<byte> tag
-    )
+    public bool Open(ReadOnlySpan<byte> nonce, ReadOnlySpan<byte> associated, Span<byte> text, ReadOnlySpan<byte> tag)
     {
         try
         {
@@ -50,12 +45,7 @@ internal sealed class ChaCha20Poly1305Key(ReadOnlySpan<byte> key) : IAeadKey
         _cipher.Encrypt(nonce, text, text, tag, associated);
 
     /// <inheritdoc />
-    public bool Open(
-        ReadOnlySpan<byte> nonce,
-        ReadOnlySpan<byte> associated,
-        Span<byte> text,
-        ReadOnlySpan<byte> tag
-    )
+    public bool Open(ReadOnlySpan<byte> nonce, ReadOnlySpan<byte> associated, Span<byte> text, ReadOnlySpan<byte> tag)
     {
         try
         {
@@ -92,12 +82,7 @@ internal sealed class ManagedChaCha20Poly1305Key(ReadOnlySpan<byte> key) : IAead
     }
 
     /// <inheritdoc />
-    public bool Open(
-        ReadOnlySpan<byte> nonce,
-        ReadOnlySpan<byte> associated,
-        Span<byte> text,
-        ReadOnlySpan<byte> tag
-    )
+    public bool Open(ReadOnlySpan<byte> nonce, ReadOnlySpan<byte> associated, Span<byte> text, ReadOnlySpan<byte> tag)
     {
         var cipher = Start(encrypt: false, nonce, associated);
         var sealedText = new byte[text.Length + tag.Length];

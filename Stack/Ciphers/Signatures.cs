@@ -19,10 +19,12 @@ internal static class Signatures
     public static HashAlgorithmName HashOf(SignatureScheme scheme) =>
         scheme switch
         {
-            SignatureScheme.RsaPkcs1Sha256 or SignatureScheme.EcdsaSecp256r1Sha256 or SignatureScheme.RsaPssRsaeSha256 =>
-                HashAlgorithmName.SHA256,
-            SignatureScheme.RsaPkcs1Sha384 or SignatureScheme.EcdsaSecp384r1Sha384 or SignatureScheme.RsaPssRsaeSha384 =>
-                HashAlgorithmName.SHA384,
+            SignatureScheme.RsaPkcs1Sha256
+            or SignatureScheme.EcdsaSecp256r1Sha256
+            or SignatureScheme.RsaPssRsaeSha256 => HashAlgorithmName.SHA256,
+            SignatureScheme.RsaPkcs1Sha384
+            or SignatureScheme.EcdsaSecp384r1Sha384
+            or SignatureScheme.RsaPssRsaeSha384 => HashAlgorithmName.SHA384,
             _ => HashAlgorithmName.SHA512,
         };
 
@@ -94,7 +96,9 @@ internal sealed class EcdsaSigningKey : ISigningKey
         {
             256 => (Curves.P256, new[] { SignatureScheme.EcdsaSecp256r1Sha256 }),
             384 => (Curves.P384, [SignatureScheme.EcdsaSecp384r1Sha384, SignatureScheme.EcdsaSecp256r1Sha256]),
-            var bits => throw new ArgumentException($"An ECDSA key is on P-256 or P-384, not on a curve of {bits} bits."),
+            var bits => throw new ArgumentException(
+                $"An ECDSA key is on P-256 or P-384, not on a curve of {bits} bits."
+            ),
         };
 
         var parameters = key.ExportParameters(includePrivateParameters: true);
@@ -127,7 +131,7 @@ internal sealed class RsaSigningKey(RSA key) : ISigningKey
 
     /// <inheritdoc />
     public SignatureScheme[] Schemes { get; } =
-        [SignatureScheme.RsaPkcs1Sha256, SignatureScheme.RsaPkcs1Sha384, SignatureScheme.RsaPkcs1Sha512];
+    [SignatureScheme.RsaPkcs1Sha256, SignatureScheme.RsaPkcs1Sha384, SignatureScheme.RsaPkcs1Sha512];
 
     /// <inheritdoc />
     public byte[] Sign(SignatureScheme scheme, ReadOnlySpan<byte> data)
