@@ -5,6 +5,12 @@ open Expecto
 [<EntryPoint>]
 let main args =
     // One to a line, so that two changes to the list merge.
-    [ PreludeTests.tests; SdpTests.tests; CiphersTests.tests ]
+    [ PreludeTests.tests
+      SerialTests.tests
+      RangesTests.tests
+      LogTests.tests
+      SdpTests.tests
+      Sctp.ChunkTests.tests
+      CiphersTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args

@@ -1,0 +1,54 @@
+namespace Hybrid.WebRtc.Core
+
+/// Transmission Sequence Number, RFC 9260 §1.6. `a < b` does not compile; ask `Tsn.isAfter`.
+[<Struct; NoComparison>]
+type Tsn = Tsn of uint32
+
+/// Stream Sequence Number, RFC 9260 §6.5. It wraps after 65,536 messages.
+[<Struct; NoComparison>]
+type Ssn = Ssn of uint16
+
+/// Arithmetic of transmission sequence numbers, modulo 2³² (RFC 1982).
+///
+/// Inside a machine a TSN is kept *unwrapped*: an `int64` whose low 32 bits are the TSN and which never wraps,
+/// so that `<` means what it says. Only the wire sees `Tsn`.
+[<RequireQualifiedAccess>]
+module Tsn =
+    /// The 32 bits that go on the wire.
+    let inline value (Tsn t) = t
+
+    /// Whether `a` was assigned after `b`, RFC 1982 §3.2. False for exact opposites.
+    let isAfter (Tsn b) (Tsn a) : bool = int32 (a - b) > 0
+
+    /// How far `a` lies ahead of `b`; negative where it lies behind.
+    let distance (Tsn b) (Tsn a) : int = int32 (a - b)
+
+    /// The TSN that follows.
+    let next (Tsn t) : Tsn = Tsn(t + 1u)
+
+    /// The first unwrapped number of a TSN. One turn above zero, so that what came before it is still positive.
+    let first (Tsn t) : int64 = 0x1_0000_0000L + int64 t
+
+    /// The unwrapped number of a TSN that lies within 2³¹ of `near`.
+    let unwrap (near: int64) (Tsn t) : int64 = near + int64 (int32 (t - uint32 near))
+
+    /// The TSN of an unwrapped number.
+    let inline wrap (unwrapped: int64) : Tsn = Tsn(uint32 unwrapped)
+
+/// Arithmetic of stream sequence numbers, modulo 2¹⁶ (RFC 1982).
+[<RequireQualifiedAccess>]
+module Ssn =
+    /// The 16 bits that go on the wire.
+    let inline value (Ssn s) = s
+
+    /// Of the first message of a stream, and of the first after a reset.
+    let zero = Ssn 0us
+
+    /// The SSN that follows.
+    let next (Ssn s) : Ssn = Ssn(s + 1us)
+
+    /// Whether `a` was assigned after `b`, RFC 1982 §3.2. False for exact opposites.
+    let isAfter (Ssn b) (Ssn a) : bool = int16 (a - b) > 0s
+
+    /// How many steps of `next` lead from `b` to `a`: 0 to 65,535.
+    let ahead (Ssn b) (Ssn a) : int = int (a - b)
