@@ -1,0 +1,140 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+
+/// Interactive Connectivity Establishment for one component: a full agent, RFC 8445, with trickle (RFC 8838, 8840),
+/// consent freshness (RFC 7675) and mDNS names.
+///
+///     New ──candidates──▶ Checking ──a pair works──▶ Connected ──all checked──▶ Completed
+///                            │                          ▲ │ 5 s unanswered         │
+///                            │                          │ ▼                        │
+///                            └── all failed ─▶ Failed ◀─ Disconnected ◀────────────┘
+///                                                   30 s without consent
+///
+/// A connection made by an ICE restart is a new generation; the one before serves on until the new one has selected.
+[<RequireQualifiedAccess>]
+module Ice =
+    /// What RFCs leave open.
+    [<NoComparison>]
+    type Options =
+        {
+            /// How long a request on the selected pair stays unanswered until `Disconnected`. 5 s.
+            DisconnectedAfter: Duration
+            /// Consent expires this long after the last response, RFC 7675 §5.1. 30 s, and no more.
+            FailedAfter: Duration
+        }
+
+    /// 5 s and 30 s.
+    val defaults: Options
+
+    /// The agent.
+    [<Sealed; NoComparison; NoEquality>]
+    type State
+
+    [<NoComparison; NoEquality>]
+    type Input =
+        | Tick
+        /// A datagram that is STUN (`Stun.Message.isStun`), lent.
+        | Received of Path: Path * Datagram: ReadOnlyMemory<byte>
+        /// Servers and policy for the next `Gather`.
+        | SetServers of Servers: IceServer[] * Policy: IceTransportPolicy
+        /// Starts gathering for the present generation: once for each.
+        | Gather
+        /// The shell bound a socket: a base for candidates. `Preference` from 0 to 65535, higher is better: the local
+        /// preference of RFC 8445 §5.1.2.1, made unique where two sockets share one.
+        | PortOpened of Port: PortId * Base: Endpoint * Preference: int
+        /// A socket is gone (its interface went down).
+        | PortClosed of Port: PortId
+        /// Every interface has its socket: no more `PortOpened` to wait for.
+        | PortsComplete
+        /// A server's name was resolved, answering `ResolveServer`.
+        | ServerResolved of Url: string * Endpoints: Endpoint[]
+        | ServerFailed of Url: string * Reason: string
+        | SetRole of IceRole
+        /// Our credentials. The first begin; others begin an ICE restart, RFC 8445 §9.
+        | SetLocal of IceCredentials
+        /// Drops the generation that a restart began and resumes the one before.
+        | RollbackLocal
+        /// The peer's credentials, and whether it is lite. Others than before: the peer restarted.
+        | SetRemote of Credentials: IceCredentials * Lite: bool
+        /// A candidate of the peer's; the fragment says of which generation, where the signalling knows.
+        | AddRemote of Candidate: Candidate * UsernameFragment: string voption
+        /// The peer has no more candidates, RFC 8838 §14.
+        | EndOfRemoteCandidates
+        /// A name was resolved, answering `Resolve`.
+        | Resolved of Name: string * Address: Address voption
+        | Close
+
+    [<NoComparison; NoEquality>]
+    type Output =
+        /// A STUN message, to be written by `Stun.Outgoing.write`.
+        | Transmit of Path: Path * Message: Stun.Outgoing
+        /// Bind a socket on every interface: `PortOpened` for each, then `PortsComplete`.
+        | OpenPorts
+        /// Close a socket that nobody needs any more.
+        | ClosePort of Port: PortId
+        /// Find the endpoints of a server, `stun:host:port`.
+        | ResolveServer of Url: string
+        /// Find the address of a name, `….local` by mDNS.
+        | Resolve of Name: string
+        /// A local candidate, and the server that it was learnt from.
+        | Gathered of Candidate: Candidate * Url: string voption
+        | GatheringChanged of IceGatheringState
+        /// RTCPeerConnectionIceErrorEvent: a STUN error code, or 701 where a server did not answer. `Base` is the local end.
+        | ServerError of Url: string * Base: Endpoint voption * Code: int * Text: string
+        | StateChanged of IceTransportState
+        | RoleChanged of IceRole
+        /// Data is to be sent here from now on.
+        | Selected of Local: Candidate * Remote: Candidate * Path: Path
+        /// Packets from this path are the peer's, and data may already be sent on it, RFC 8445 §12.
+        | Validated of Path: Path
+        | Invalidated of Path: Path
+        /// An input had no effect.
+        | Ignored of Drop
+
+    /// An agent that waits. `entropy` is its own; `ciphers` are used for integrity only.
+    [<CompiledName "Create">]
+    val create: options: Options -> entropy: Entropy -> ciphers: ICiphers -> State
+
+    /// When a `Tick` is next due; `Instant.never` while only others can move it. Stored, so it costs nothing to ask.
+    [<CompiledName "Deadline">]
+    val deadline: state: State -> Instant
+
+    [<CompiledName "Step">]
+    val step: now: Instant -> input: Input -> state: State -> Step<State, Output>
+
+    /// Whether packets from this path may be taken for the peer's: cheap enough for every packet.
+    [<CompiledName "IsValid">]
+    val isValid: path: Path -> state: State -> bool
+
+    /// Present state, W3C RTCIceTransport.state.
+    [<CompiledName "TransportState">]
+    val transportState: state: State -> IceTransportState
+
+    [<CompiledName "GatheringState">]
+    val gatheringState: state: State -> IceGatheringState
+
+    [<CompiledName "Role">]
+    val role: state: State -> IceRole
+
+    /// Credentials of the present generation.
+    [<CompiledName "LocalCredentials">]
+    val localCredentials: state: State -> IceCredentials voption
+
+    [<CompiledName "RemoteCredentials">]
+    val remoteCredentials: state: State -> IceCredentials voption
+
+    /// Candidates of the present generation; the local ones with those learnt from the peer's responses.
+    [<CompiledName "LocalCandidates">]
+    val localCandidates: state: State -> Candidate[]
+
+    [<CompiledName "RemoteCandidates">]
+    val remoteCandidates: state: State -> Candidate[]
+
+    /// The pair that data is sent on: the present generation's, or until it has one, that of the generation before.
+    [<CompiledName "SelectedPair">]
+    val selectedPair: state: State -> IcePair voption
+
+    /// The pairs of the present generation, best first.
+    [<CompiledName "Pairs">]
+    val pairs: state: State -> IcePair[]
