@@ -9,6 +9,7 @@ let main args =
       SerialTests.tests
       RangesTests.tests
       LogTests.tests
+      StunTests.tests
       SdpTests.tests
       Sctp.ChunkTests.tests
       CiphersTests.tests ]

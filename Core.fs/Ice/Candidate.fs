@@ -36,9 +36,7 @@ type CandidateHost =
 
 /// The base of a reflexive or relayed candidate, `raddr` and `rport`, RFC 8839 §5.1.
 [<NoComparison>]
-type RelatedAddress =
-    { Host: CandidateHost
-      Port: uint16 }
+type RelatedAddress = { Host: CandidateHost; Port: uint16 }
 
 /// A transport address that a peer may be reached at, RFC 8445 §4, in the terms of `candidate-attribute`, RFC 8839 §5.1.
 [<NoComparison>]
@@ -98,7 +96,10 @@ module Candidate =
     let foundation (salt: uint32) (kind: CandidateType) (baseAddress: Address) (server: string) : string =
         // FNV-1a, 32 bits.
         let mutable hash = 0x811c9dc5u ^^^ salt
-        let mix (octet: byte) = hash <- (hash ^^^ uint32 octet) * 0x01000193u
+
+        let mix (octet: byte) =
+            hash <- (hash ^^^ uint32 octet) * 0x01000193u
+
         mix (byte (typePreference kind))
 
         for shift in 0..8..56 do
@@ -154,8 +155,7 @@ module Candidate =
 
     /// `candidate:` and what follows, without `a=`, RFC 8839 §5.1.
     let toText (candidate: Candidate) : string =
-        let number (n: uint32) =
-            n.ToString CultureInfo.InvariantCulture
+        let number (n: uint32) = n.ToString CultureInfo.InvariantCulture
 
         let text = StringBuilder "candidate:"
 
@@ -209,7 +209,8 @@ module Candidate =
     let private hostOf (word: string) : CandidateHost voption =
         match Address.parse word with
         | ValueSome address -> ValueSome(CandidateHost.Ip address)
-        | ValueNone when word.Length >= 1 && word.Length <= 253 && String.forall isNameChar word -> ValueSome(CandidateHost.Name word)
+        | ValueNone when word.Length >= 1 && word.Length <= 253 && String.forall isNameChar word ->
+            ValueSome(CandidateHost.Name word)
         | ValueNone -> ValueNone
 
     let private portOf (word: string) : uint16 voption =
@@ -294,8 +295,7 @@ module Candidate =
         if line.Length > MaxLength then
             ValueNone
         else
-            let words =
-                (prefix line).Split([| ' ' |], StringSplitOptions.RemoveEmptyEntries)
+            let words = (prefix line).Split([| ' ' |], StringSplitOptions.RemoveEmptyEntries)
 
             if words.Length < 8 || words[6] <> "typ" || not (isFoundation words[0]) then
                 ValueNone

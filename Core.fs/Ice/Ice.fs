@@ -13,7 +13,7 @@ module Ice =
         { DisconnectedAfter = Duration.seconds 5L
           FailedAfter = Duration.seconds 30L }
 
-    [<Sealed; NoComparison; NoEquality>]
+    [<NoComparison; NoEquality>]
     type State = { Entropy: Entropy; Ciphers: ICiphers }
 
     [<NoComparison; NoEquality>]
@@ -53,16 +53,43 @@ module Ice =
         | Invalidated of Path: Path
         | Ignored of Drop
 
-    let create (_options: Options) (entropy: Entropy) (ciphers: ICiphers) : State = { Entropy = entropy; Ciphers = ciphers }
-    let deadline (_state: State) : Instant = Instant.never
-    let step (_now: Instant) (_input: Input) (state: State) : Step<State, Output> = Step.one (Ignored Drop.Unexpected) state
-    let isValid (_path: Path) (_state: State) = false
-    let transportState (_state: State) = IceTransportState.New
-    let gatheringState (_state: State) = IceGatheringState.New
-    let role (_state: State) = IceRole.Unknown
-    let localCredentials (_state: State) : IceCredentials voption = ValueNone
-    let remoteCredentials (_state: State) : IceCredentials voption = ValueNone
-    let localCandidates (_state: State) : Candidate[] = [||]
-    let remoteCandidates (_state: State) : Candidate[] = [||]
-    let selectedPair (_state: State) : IcePair voption = ValueNone
-    let pairs (_state: State) : IcePair[] = [||]
+    [<CompiledName "Create">]
+    let create (_: Options) (entropy: Entropy) (ciphers: ICiphers) : State =
+        { Entropy = entropy; Ciphers = ciphers }
+
+    [<CompiledName "Deadline">]
+    let deadline (_: State) : Instant = Instant.never
+
+    [<CompiledName "Step">]
+    let step (_: Instant) (_: Input) (state: State) : Step<State, Output> =
+        Step.one (Ignored Drop.Unexpected) state
+
+    [<CompiledName "IsValid">]
+    let isValid (_: Path) (_: State) = false
+
+    [<CompiledName "TransportState">]
+    let transportState (_: State) : IceTransportState = IceTransportState.New
+
+    [<CompiledName "GatheringState">]
+    let gatheringState (_: State) : IceGatheringState = IceGatheringState.New
+
+    [<CompiledName "Role">]
+    let role (_: State) : IceRole = IceRole.Unknown
+
+    [<CompiledName "LocalCredentials">]
+    let localCredentials (_: State) : IceCredentials voption = ValueNone
+
+    [<CompiledName "RemoteCredentials">]
+    let remoteCredentials (_: State) : IceCredentials voption = ValueNone
+
+    [<CompiledName "LocalCandidates">]
+    let localCandidates (_: State) : Candidate[] = [||]
+
+    [<CompiledName "RemoteCandidates">]
+    let remoteCandidates (_: State) : Candidate[] = [||]
+
+    [<CompiledName "SelectedPair">]
+    let selectedPair (_: State) : IcePair voption = ValueNone
+
+    [<CompiledName "Pairs">]
+    let pairs (_: State) : IcePair[] = [||]

@@ -28,7 +28,7 @@ module Ice =
     val defaults: Options
 
     /// The agent.
-    [<Sealed; NoComparison; NoEquality>]
+    [<NoComparison; NoEquality>]
     type State
 
     [<NoComparison; NoEquality>]

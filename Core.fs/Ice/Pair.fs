@@ -149,9 +149,7 @@ module internal Pair =
     /// Whether a nominating request is on its way.
     let isNominating (pair: Pair) : bool =
         match pair.Check with
-        | ValueSome check ->
-            pair.Outstanding
-            |> Array.exists (fun r -> r.Nominating && r.Id.Equals check.Id)
+        | ValueSome check -> pair.Outstanding |> Array.exists (fun r -> r.Nominating && r.Id.Equals check.Id)
         | ValueNone -> false
 
     /// Keeps a request in mind; the oldest goes where there are too many.

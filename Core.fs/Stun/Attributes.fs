@@ -297,7 +297,11 @@ module Attribute =
         let port = reader.UInt16()
 
         // RFC 8489 §14.1: family 1 has 32 bits, family 2 has 128.
-        if reader.Ok && reader.Remaining = (if family = 1uy then 4 else 16) && (family = 1uy || family = 2uy) then
+        if
+            reader.Ok
+            && reader.Remaining = (if family = 1uy then 4 else 16)
+            && (family = 1uy || family = 2uy)
+        then
             Address.ofBytes (reader.ToEnd())
             |> ValueOption.map (fun address -> { Address = address; Port = port })
         else
@@ -448,7 +452,9 @@ module Attribute =
         | 0x0025us -> if value.IsEmpty then ValueSome UseCandidate else ValueNone
         | 0x002aus -> uint32Of value |> ValueOption.map ConnectionId
         | 0x8000us -> firstOctet value |> ValueOption.map AdditionalAddressFamily
-        | 0x8001us -> readError value |> ValueOption.map AddressErrorCode
+        | 0x8001us ->
+            readError value
+            |> ValueOption.map (fun struct (family, code, reason) -> AddressErrorCode(family, code, reason))
         | 0x8002us -> readAlgorithms value |> ValueOption.map PasswordAlgorithms
         | 0x8003us -> text value |> ValueOption.map AlternateDomain
         | 0x8004us ->

@@ -32,11 +32,13 @@ type Method =
 ///     |                     Transaction ID (96 bits)                  |
 [<NoComparison>]
 type Message =
-    { Class: Class
-      Method: Method
-      Transaction: TransactionId
-      /// In the order of the wire. Of several of one type only the first counts, RFC 8489 §14.
-      Attributes: Attribute[] }
+    {
+        Class: Class
+        Method: Method
+        Transaction: TransactionId
+        /// In the order of the wire. Of several of one type only the first counts, RFC 8489 §14.
+        Attributes: Attribute[]
+    }
 
 /// What `Message.verify` found.
 [<RequireQualifiedAccess; NoComparison>]
@@ -134,9 +136,7 @@ module Message =
         | _ -> Class.Error
 
     let private methodOf (kind: uint16) : Method =
-        LanguagePrimitives.EnumOfValue(
-            ((kind >>> 2) &&& 0xf80us) ||| ((kind >>> 1) &&& 0x070us) ||| (kind &&& 0x00fus)
-        )
+        LanguagePrimitives.EnumOfValue(((kind >>> 2) &&& 0xf80us) ||| ((kind >>> 1) &&& 0x070us) ||| (kind &&& 0x00fus))
 
     let private transactionOf (message: ReadOnlySpan<byte>) : TransactionId =
         { High = BinaryPrimitives.ReadUInt32BigEndian(message.Slice 8)
@@ -165,8 +165,8 @@ module Message =
     // RFC 8489 §14.7: over all before the attribute, which is the last.
     let private fingerprintFits (message: ReadOnlySpan<byte>) (at: int) : bool =
         at + 8 = message.Length
-        && BinaryPrimitives.ReadUInt32BigEndian(message.Slice(at + 4)) = (Crc32.compute (message.Slice(0, at))
-                                                                          ^^^ FingerprintMask)
+        && BinaryPrimitives.ReadUInt32BigEndian(message.Slice(at + 4)) =
+            (Crc32.compute (message.Slice(0, at)) ^^^ FingerprintMask)
 
     /// Reads a datagram that is one STUN message. ValueNone: not STUN, attributes that overrun or cannot be what they
     /// claim, more than 64 of them, or a FINGERPRINT that does not fit. Integrity is not looked at: see `verify`.
@@ -212,7 +212,13 @@ module Message =
                 ValueNone
 
     // RFC 8489 §14.5: the HMAC is over all before the attribute, the header's length counting up to its end.
-    let private matches (ciphers: ICiphers) algorithm (key: ReadOnlySpan<byte>) (at: int) (message: ReadOnlySpan<byte>) =
+    let private matches
+        (ciphers: ICiphers)
+        algorithm
+        (key: ReadOnlySpan<byte>)
+        (at: int)
+        (message: ReadOnlySpan<byte>)
+        =
         let sent = valueAt at message
         let covered = message.Slice(0, at).ToArray()
         BinaryPrimitives.WriteUInt16BigEndian(Span(covered, 2, 2), uint16 (at + 4 + sent.Length - HeaderSize))
@@ -232,7 +238,8 @@ module Message =
     /// Checks the integrity of a datagram that `read` accepted, in a time that does not depend on the key.
     /// Where both attributes are there, the stronger decides, RFC 8489 §9.1.3.
     let verify (ciphers: ICiphers) (key: ReadOnlySpan<byte>) (datagram: ReadOnlySpan<byte>) : Verification =
-        let judge right = if right then Verification.Right else Verification.Wrong
+        let judge right =
+            if right then Verification.Right else Verification.Wrong
 
         match find Attribute.MessageIntegritySha256 datagram with
         | -1 ->
@@ -281,25 +288,53 @@ module Message =
 
     /// USERNAME.
     let username (message: Message) : string voption =
-        pick (function Username text -> ValueSome text | _ -> ValueNone) message
+        pick
+            (function
+            | Username text -> ValueSome text
+            | _ -> ValueNone)
+            message
 
     /// XOR-MAPPED-ADDRESS, or the MAPPED-ADDRESS of an old server.
     let mappedAddress (message: Message) : Endpoint voption =
-        match pick (function XorMappedAddress e -> ValueSome e | _ -> ValueNone) message with
+        match
+            pick
+                (function
+                | XorMappedAddress e -> ValueSome e
+                | _ -> ValueNone)
+                message
+        with
         | ValueSome e -> ValueSome e
-        | ValueNone -> pick (function MappedAddress e -> ValueSome e | _ -> ValueNone) message
+        | ValueNone ->
+            pick
+                (function
+                | MappedAddress e -> ValueSome e
+                | _ -> ValueNone)
+                message
 
     /// ERROR-CODE: its number and its text.
     let errorCode (message: Message) : struct (int * string) voption =
-        pick (function ErrorCode(code, reason) -> ValueSome(struct (code, reason)) | _ -> ValueNone) message
+        pick
+            (function
+            | ErrorCode(code, reason) -> ValueSome(struct (code, reason))
+            | _ -> ValueNone)
+            message
 
     /// PRIORITY.
     let priority (message: Message) : uint32 voption =
-        pick (function Priority p -> ValueSome p | _ -> ValueNone) message
+        pick
+            (function
+            | Priority p -> ValueSome p
+            | _ -> ValueNone)
+            message
 
     /// Whether USE-CANDIDATE is there.
     let usesCandidate (message: Message) : bool =
-        (pick (function UseCandidate -> ValueSome() | _ -> ValueNone) message).IsSome
+        (pick
+            (function
+            | UseCandidate -> ValueSome()
+            | _ -> ValueNone)
+            message)
+            .IsSome
 
     /// A request.
     let request (method: Method) (id: TransactionId) (attributes: Attribute[]) : Message =
