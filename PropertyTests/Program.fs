@@ -5,7 +5,13 @@ open Expecto
 [<EntryPoint>]
 let main args =
     // One to a line, so that two changes to the list merge.
-    [ PreludeTests.tests
+    [ House.Purity.tests
+      House.Surface.tests
+      House.Hygiene.tests
+      House.Hygiene.docs
+      House.Package.tests
+      RealPeers.PeersTests.tests
+      PreludeTests.tests
       SerialTests.tests
       RangesTests.tests
       LogTests.tests

@@ -1,0 +1,212 @@
+/// Real peers to test against: a Chromium with a page of ours, aiortc, and OpenSSL. `build.fsx test` installs them where it can.
+namespace Hybrid.WebRtc.PropertyTests.RealPeers
+
+open System
+open System.IO
+open System.Net
+open System.Net.Sockets
+open System.Text.Json
+open System.Threading.Tasks
+open Expecto
+open Microsoft.Playwright
+open Hybrid.WebRtc.PropertyTests
+
+/// Where real peers are on this machine. `Error` says why a test of one is skipped.
+[<RequireQualifiedAccess>]
+module Peers =
+    let private find (name: string) (candidates: string list) : Result<string, string> =
+        match Outside.program candidates, Outside.variable "HYBRID_NO_PEERS" with
+        | ValueSome _, ValueSome "not while fuzzing" -> Error "not while fuzzing"
+        | ValueSome path, _ -> Ok path
+        | ValueNone, ValueSome reason -> Error $"no {name}: {reason}"
+        | ValueNone, ValueNone ->
+            Error $"no {name} here; `dotnet fsi build.fsx test` installs it as root on Debian or Ubuntu"
+
+    let chromium () =
+        find "Chromium" [ "/usr/bin/chromium"; "chromium"; "chromium-browser"; "google-chrome" ]
+
+    let openssl () = find "openssl" [ "openssl" ]
+
+    /// The Python that knows aiortc: Debian's own, whatever else PATH names first.
+    let aiortc () =
+        find "python3" [ "/usr/bin/python3" ]
+        |> Result.bind (fun python ->
+            if Directory.Exists "/usr/lib/python3/dist-packages/aiortc" then
+                Ok python
+            else
+                find "aiortc" [])
+
+/// One page of ours, on an origin of its own, for as long as the object lives.
+type private Site(html: string) =
+    let port =
+        use probe = new TcpListener(IPAddress.Loopback, 0)
+        probe.Start()
+        (probe.LocalEndpoint :?> IPEndPoint).Port
+
+    let address = $"http://127.0.0.1:{port}/"
+
+    let listener =
+        let listener = new HttpListener()
+        listener.Prefixes.Add address
+        listener.Start()
+        listener
+
+    let rec serve () : Task =
+        task {
+            try
+                let! context = listener.GetContextAsync()
+                context.Response.ContentType <- "text/html; charset=utf-8"
+                context.Response.Close(Text.Encoding.UTF8.GetBytes html, false)
+                do! serve ()
+            with
+            | :? HttpListenerException
+            | :? ObjectDisposedException -> ()
+        }
+
+    do serve () |> ignore
+    member _.Address = address
+
+    interface IDisposable with
+        member _.Dispose() = listener.Close()
+
+/// A page in Chromium. What its scripts say on the console or fail with is kept in `Log`.
+type Page(page: IPage) =
+    let log = Collections.Concurrent.ConcurrentQueue<string>()
+
+    do
+        page.Console.Add(fun message -> log.Enqueue $"{message.Type}: {message.Text}")
+        page.PageError.Add(fun error -> log.Enqueue $"error: {error}")
+
+    /// What the page's scripts said so far, oldest first.
+    member _.Log = List.ofSeq log
+
+    /// Calls a JavaScript function (`async (x) => …`) with an argument that becomes JSON, and waits for what it answers, as JSON.
+    /// The test fails, with the page's log, where that takes longer than `seconds`.
+    member this.Call(seconds: float, script: string, argument: obj | null) : Task<JsonElement> =
+        task {
+            let json = JsonSerializer.Serialize argument
+
+            // JSON in, JSON out: Playwright's own conversion knows fewer types.
+            let wrapped =
+                $"async (json) => JSON.stringify((await ({script})(JSON.parse(json))) ?? null)"
+
+            try
+                let! answer =
+                    page.EvaluateAsync<string>(wrapped, json).WaitAsync(TimeSpan.FromSeconds seconds)
+
+                return JsonDocument.Parse(answer).RootElement.Clone()
+            with error ->
+                let said = String.Join("\n", log)
+                return failtest $"the page's script: {error.Message}\n{said}"
+        }
+
+    /// The same within 30 s.
+    member this.Call(script: string, argument: obj | null) : Task<JsonElement> = this.Call(30.0, script, argument)
+
+    /// The same without an argument.
+    member this.Call(script: string) : Task<JsonElement> = this.Call(30.0, script, null)
+
+    /// Loads the page anew, as a user's reload does: its peer connections end without a word.
+    member _.Reload() : Task =
+        task {
+            let! _ = page.ReloadAsync()
+            return ()
+        }
+
+    member _.Close() : Task = page.CloseAsync()
+
+/// A headless Chromium with a user-data directory of its own, gone when disposed.
+type Chromium private (playwright: IPlaywright, browser: IBrowser, site: Site) =
+    /// Every page has these helpers: `gathered(pc)` waits for the end of gathering and answers the whole local description;
+    /// `opened(channel)` waits for an open channel; `next(channel)` waits for one message.
+    static let html =
+        """<!doctype html><meta charset="utf-8"><title>Hybrid WebRTC test page</title>
+<script>
+const gathered = async (pc) => {
+  while (pc.iceGatheringState !== "complete") await new Promise((go) => pc.addEventListener("icegatheringstatechange", go, { once: true }));
+  return { type: pc.localDescription.type, sdp: pc.localDescription.sdp };
+};
+const opened = async (channel) => {
+  if (channel.readyState !== "open") await new Promise((go) => channel.addEventListener("open", go, { once: true }));
+  return channel;
+};
+const next = (channel) => new Promise((go) => channel.addEventListener("message", (e) => go(e.data), { once: true }));
+</script>"""
+
+    /// Starts one. With `showAddresses` its host candidates carry real addresses; otherwise they are `.local` names (mDNS), as
+    /// any page without camera or microphone gets them. `extra` are further switches of Chromium.
+    static member Launch(path: string, showAddresses: bool, [<ParamArray>] extra: string[]) : Task<Chromium> =
+        task {
+            let switches =
+                [ "--no-sandbox"
+                  "--disable-gpu"
+                  "--disable-quic"
+                  "--no-first-run"
+                  "--disable-background-networking"
+                  "--disable-component-update"
+                  "--disable-sync" ]
+
+            // Who may use a camera or microphone sees real addresses, so the media switches go with these.
+            let addresses =
+                if showAddresses then
+                    [ "--disable-features=WebRtcHideLocalIpsWithMdns"
+                      "--use-fake-device-for-media-stream"
+                      "--use-fake-ui-for-media-stream" ]
+                else
+                    []
+
+            let! playwright = Playwright.CreateAsync()
+
+            let options =
+                BrowserTypeLaunchOptions(
+                    ExecutablePath = path,
+                    Headless = true,
+                    Timeout = 60_000f,
+                    Args = Seq.concat [ switches; addresses; List.ofArray extra ]
+                )
+
+            let! browser = playwright.Chromium.LaunchAsync options
+            return new Chromium(playwright, browser, new Site(html))
+        }
+
+    /// A page in a context of its own: nothing is shared with other pages.
+    member _.Open() : Task<Page> =
+        task {
+            let! context = browser.NewContextAsync()
+            let! page = context.NewPageAsync()
+            let opened = Page page
+            let! _ = page.GotoAsync site.Address
+            return opened
+        }
+
+    interface IAsyncDisposable with
+        member _.DisposeAsync() =
+            task {
+                do! browser.CloseAsync()
+                playwright.Dispose()
+                (site :> IDisposable).Dispose()
+            }
+            |> ValueTask
+
+/// aiortc in a process of its own (aiortc_peer.py says what it does).
+type Aiortc(python: string, role: string) =
+    let talk =
+        new Outside.Conversation(
+            python,
+            [ Path.Combine(Outside.root, "PropertyTests", "RealPeers", "aiortc_peer.py")
+              role ]
+        )
+
+    /// Gives it an offer or answer, `{ type, sdp }` as JSON.
+    member _.Give(description: JsonElement) : Task =
+        talk.Write(JsonSerializer.Serialize description)
+
+    /// Its next line: a description first, then what happens to it.
+    member _.Next() : Task<JsonElement> =
+        task {
+            let! line = talk.Read 30.0
+            return JsonDocument.Parse(line).RootElement.Clone()
+        }
+
+    interface IDisposable with
+        member _.Dispose() = (talk :> IDisposable).Dispose()
