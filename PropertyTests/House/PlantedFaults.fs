@@ -31,6 +31,8 @@ let socket () = new Net.Sockets.UdpClient()
 let file () = IO.File.Exists "x"
 let console () = Console.ReadLine()
 let printed (n: int) = sprintf "%d" n
+let thrown () = raise (InvalidOperationException())
+let failed () = failwith "x"
 let lazily () = lazy (Environment.ProcessId)
 let emitted () = Reflection.Emit.OpCodes.Nop
 
@@ -58,6 +60,8 @@ let all: (string * string) list =
       nameof file, "System.IO.File"
       nameof console, "System.Console"
       nameof printed, "Microsoft.FSharp.Core.PrintfFormat"
+      nameof thrown, "throw"
+      nameof failed, "throw"
       nameof lazily, "Microsoft.FSharp.Control.Lazy"
       nameof emitted, "System.Reflection.Emit"
       nameof reflected, "System.Reflection" ]
