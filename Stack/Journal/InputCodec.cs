@@ -1,0 +1,270 @@
+using System.Diagnostics;
+using Hybrid.WebRtc.Core;
+
+namespace Hybrid.WebRtc.Stack;
+
+/// <summary>Inputs and configurations as octets and back. A case's number is for good: journals outlive releases.</summary>
+internal static class InputCodec
+{
+    private enum Kind : byte
+    {
+        Tick = 0,
+        Datagram = 1,
+        PortOpened = 2,
+        PortClosed = 3,
+        PortsComplete = 4,
+        ServerResolved = 5,
+        ServerFailed = 6,
+        NameResolved = 7,
+        CreateOffer = 8,
+        CreateAnswer = 9,
+        SetLocalDescription = 10,
+        SetRemoteDescription = 11,
+        AddIceCandidate = 12,
+        RestartIce = 13,
+        SetConfiguration = 14,
+        CreateDataChannel = 15,
+        Send = 16,
+        CloseChannel = 17,
+        Consumed = 18,
+        GetStats = 19,
+        Close = 20,
+    }
+
+    /// <summary>Writes an input.</summary>
+    public static void Write(JournalBuffer to, Input input)
+    {
+        switch (input)
+        {
+            case { IsTick: true }:
+                to.Byte((byte)Kind.Tick);
+                break;
+            case Input.Datagram datagram:
+                to.Byte((byte)Kind.Datagram);
+                to.Path(datagram.Path);
+                to.Octets(datagram.Bytes.Span);
+                break;
+            case Input.PortOpened opened:
+                to.Byte((byte)Kind.PortOpened);
+                to.Number(opened.Port);
+                to.Endpoint(opened.Local);
+                to.Number(opened.Preference);
+                break;
+            case Input.PortClosed closed:
+                to.Byte((byte)Kind.PortClosed);
+                to.Number(closed.Port);
+                break;
+            case { IsPortsComplete: true }:
+                to.Byte((byte)Kind.PortsComplete);
+                break;
+            case Input.ServerResolved resolved:
+                to.Byte((byte)Kind.ServerResolved);
+                to.Text(resolved.Url);
+                to.Array(resolved.Endpoints, to.Endpoint);
+                break;
+            case Input.ServerFailed failed:
+                to.Byte((byte)Kind.ServerFailed);
+                to.Text(failed.Url);
+                to.Text(failed.Reason);
+                break;
+            case Input.NameResolved resolved:
+                to.Byte((byte)Kind.NameResolved);
+                to.Text(resolved.Name);
+                to.Option(resolved.Address, to.Address);
+                break;
+            case Input.CreateOffer offer:
+                to.Byte((byte)Kind.CreateOffer);
+                to.Number(offer.Command);
+                to.Flag(offer.IceRestart);
+                break;
+            case Input.CreateAnswer answer:
+                to.Byte((byte)Kind.CreateAnswer);
+                to.Number(answer.Command);
+                break;
+            case Input.SetLocalDescription local:
+                to.Byte((byte)Kind.SetLocalDescription);
+                to.Number(local.Command);
+                to.Option(local.Description, description => Write(to, description));
+                break;
+            case Input.SetRemoteDescription remote:
+                to.Byte((byte)Kind.SetRemoteDescription);
+                to.Number(remote.Command);
+                Write(to, remote.Description);
+                break;
+            case Input.AddIceCandidate added:
+                to.Byte((byte)Kind.AddIceCandidate);
+                to.Number(added.Command);
+                Write(to, added.Candidate);
+                break;
+            case Input.RestartIce restart:
+                to.Byte((byte)Kind.RestartIce);
+                to.Number(restart.Command);
+                break;
+            case Input.SetConfiguration set:
+                to.Byte((byte)Kind.SetConfiguration);
+                to.Number(set.Command);
+                Write(to, set.Configuration);
+                break;
+            case Input.CreateDataChannel create:
+                to.Byte((byte)Kind.CreateDataChannel);
+                to.Number(create.Command);
+                Write(to, create.Init);
+                break;
+            case Input.Send send:
+                to.Byte((byte)Kind.Send);
+                to.Number(send.Channel);
+                to.Flag(send.Text);
+                to.Octets(send.Payload.Span);
+                break;
+            case Input.CloseChannel close:
+                to.Byte((byte)Kind.CloseChannel);
+                to.Number(close.Channel);
+                break;
+            case Input.Consumed consumed:
+                to.Byte((byte)Kind.Consumed);
+                to.Number(consumed.Octets);
+                break;
+            case Input.GetStats get:
+                to.Byte((byte)Kind.GetStats);
+                to.Number(get.Command);
+                break;
+            case Input.Close close:
+                to.Byte((byte)Kind.Close);
+                to.Number(close.Command);
+                break;
+            default:
+                throw new UnreachableException("An input that the journal does not know.");
+        }
+    }
+
+    /// <summary>Reads an input. Its octets are its own.</summary>
+    public static Input Read(JournalCursor from) =>
+        (Kind)from.Byte() switch
+        {
+            Kind.Tick => Input.Tick,
+            Kind.Datagram => Input.NewDatagram(from.Path(), from.Octets()),
+            Kind.PortOpened => Input.NewPortOpened(from.Int32(), from.Endpoint(), from.Int32()),
+            Kind.PortClosed => Input.NewPortClosed(from.Int32()),
+            Kind.PortsComplete => Input.PortsComplete,
+            Kind.ServerResolved => Input.NewServerResolved(from.Text(), from.Array(from.Endpoint)),
+            Kind.ServerFailed => Input.NewServerFailed(from.Text(), from.Text()),
+            Kind.NameResolved => Input.NewNameResolved(from.Text(), from.Option(from.Address)),
+            Kind.CreateOffer => Input.NewCreateOffer(from.Number(), from.Flag()),
+            Kind.CreateAnswer => Input.NewCreateAnswer(from.Number()),
+            Kind.SetLocalDescription => Input.NewSetLocalDescription(
+                from.Number(),
+                from.Option(() => ReadDescription(from))
+            ),
+            Kind.SetRemoteDescription => Input.NewSetRemoteDescription(from.Number(), ReadDescription(from)),
+            Kind.AddIceCandidate => Input.NewAddIceCandidate(from.Number(), ReadCandidate(from)),
+            Kind.RestartIce => Input.NewRestartIce(from.Number()),
+            Kind.SetConfiguration => Input.NewSetConfiguration(from.Number(), ReadConfiguration(from)),
+            Kind.CreateDataChannel => Input.NewCreateDataChannel(from.Number(), ReadChannel(from)),
+            Kind.Send => Input.NewSend(from.Int32(), from.Flag(), from.Octets()),
+            Kind.CloseChannel => Input.NewCloseChannel(from.Int32()),
+            Kind.Consumed => Input.NewConsumed(from.Int32()),
+            Kind.GetStats => Input.NewGetStats(from.Number()),
+            Kind.Close => Input.NewClose(from.Number()),
+            var unknown => throw new JournalException(
+                $"The journal has an input of kind {(byte)unknown}, of a later release."
+            ),
+        };
+
+    /// <summary>The case's name, for a person to read.</summary>
+    public static string NameOf(Input input)
+    {
+        var buffer = new JournalBuffer();
+        Write(buffer, input);
+        return ((Kind)buffer.Written[0]).ToString();
+    }
+
+    /// <summary>Writes a configuration.</summary>
+    public static void Write(JournalBuffer to, Configuration value)
+    {
+        to.Array(
+            value.IceServers,
+            server =>
+            {
+                to.Array(server.Urls, to.Text);
+                to.MaybeText(server.Username);
+                to.MaybeText(server.Credential);
+            }
+        );
+        to.Number((int)value.IceTransportPolicy);
+        to.Number((int)value.BundlePolicy);
+        to.Number(value.IceCandidatePoolSize);
+        to.Array(value.Certificates, to.Text);
+    }
+
+    /// <summary>Reads a configuration.</summary>
+    public static Configuration ReadConfiguration(JournalCursor from) =>
+        new(
+            from.Array(() => new IceServer(from.Array(from.Text), from.Option(from.Text), from.Option(from.Text))),
+            (IceTransportPolicy)from.Int32(),
+            (BundlePolicy)from.Int32(),
+            from.Int32(),
+            from.Array(from.Text)
+        );
+
+    /// <summary>Writes the options of a peer.</summary>
+    public static void Write(JournalBuffer to, PeerOptions value)
+    {
+        to.Number(value.DisconnectedAfter);
+        to.Number(value.FailedAfter);
+        to.Number(value.MaxDatagramSize);
+        to.Number(value.ReceiveWindow);
+        to.Number(value.MaxMessageSize);
+        to.Number(value.SendBuffer);
+        to.Flag(value.KeyLog);
+    }
+
+    /// <summary>Reads the options of a peer.</summary>
+    public static PeerOptions ReadOptions(JournalCursor from) =>
+        new(from.Number(), from.Number(), from.Int32(), from.Int32(), from.Int32(), from.Int32(), from.Flag());
+
+    /// <summary>Writes a description.</summary>
+    public static void Write(JournalBuffer to, Description value)
+    {
+        to.Number((int)value.Type);
+        to.Text(value.Sdp);
+    }
+
+    /// <summary>Writes a candidate.</summary>
+    public static void Write(JournalBuffer to, CandidateInit value)
+    {
+        to.Text(value.Candidate);
+        to.MaybeText(value.SdpMid);
+        to.MaybeNumber(value.SdpMLineIndex);
+        to.MaybeText(value.UsernameFragment);
+    }
+
+    /// <summary>Writes what a channel is made from.</summary>
+    public static void Write(JournalBuffer to, ChannelInit value)
+    {
+        to.Text(value.Label);
+        to.Text(value.Protocol);
+        to.Flag(value.Ordered);
+        to.MaybeNumber(value.MaxPacketLifeTime);
+        to.MaybeNumber(value.MaxRetransmits);
+        to.Flag(value.Negotiated);
+        to.MaybeNumber(value.Id);
+        to.Number((int)value.Priority);
+    }
+
+    private static Description ReadDescription(JournalCursor from) => new((SdpType)from.Int32(), from.Text());
+
+    private static CandidateInit ReadCandidate(JournalCursor from) =>
+        new(from.Text(), from.Option(from.Text), from.Option(from.Int32), from.Option(from.Text));
+
+    private static ChannelInit ReadChannel(JournalCursor from) =>
+        new(
+            from.Text(),
+            from.Text(),
+            from.Flag(),
+            from.Option(from.Int32),
+            from.Option(from.Int32),
+            from.Flag(),
+            from.Option(from.Int32),
+            (Priority)from.Int32()
+        );
+}

@@ -1,0 +1,243 @@
+using System.Globalization;
+using Hybrid.WebRtc.Core;
+
+namespace Hybrid.WebRtc.Stack;
+
+/// <summary>How a replay went.</summary>
+/// <param name="Inputs">Inputs that were stepped.</param>
+/// <param name="Outputs">Outputs that were compared and found equal.</param>
+/// <param name="IsWhole">Whether the journal has its end; false: the process died, or the limit was reached.</param>
+/// <param name="Difference">Where the replay first went another way, for a person to read; null: nowhere.</param>
+/// <param name="Crash">What the recorded session died of; null: of no bug.</param>
+internal sealed record ReplayResult(long Inputs, long Outputs, bool IsWhole, string? Difference, string? Crash);
+
+/// <summary>
+/// Runs a journal again, without sockets and as fast as it goes, and compares every output with the recorded one. With equal
+/// ciphers and an equal core they are all equal; the first that is not is reported.
+/// </summary>
+internal sealed class JournalReplay : OutputWitness
+{
+    /// <summary>No record of ours is larger: the largest holds one message.</summary>
+    private const ulong MaxRecord = 1UL << 30;
+
+    private readonly Stream _stream;
+    private readonly Queue<byte[]> _signatures = new();
+    private readonly Queue<byte[]> _expected = new();
+
+    private Peer.State? _state;
+    private long _inputs;
+    private long _outputs;
+    private string _step = "creating the peer";
+    private string? _difference;
+    private bool _isCutShort;
+
+    private JournalReplay(Stream stream)
+        : base(null) => _stream = stream;
+
+    /// <summary>Replays the rest of a stream, from the journal's first octet on.</summary>
+    /// <param name="stream">The journal.</param>
+    /// <param name="ciphers">The ciphers that the session had, or any that compute the same.</param>
+    /// <param name="stepped">Told of each input and the instant before it is stepped; for a debugger's eye.</param>
+    /// <exception cref="JournalException">The stream is not a journal, or is damaged.</exception>
+    public static ReplayResult Run(Stream stream, ICiphers ciphers, Action<long, Input>? stepped = null) =>
+        new JournalReplay(stream).Run(ciphers, stepped);
+
+    /// <inheritdoc/>
+    protected override void Saw(OutputKind kind, ReadOnlySpan<byte> octets)
+    {
+        if (_difference is not null)
+            return;
+
+        if (!_expected.TryDequeue(out var record))
+        {
+            // The last step's records may be lost with the process that wrote them.
+            if (!_isCutShort)
+                Differs($"{kind} of {octets.Length} octets, where nothing more was recorded");
+
+            return;
+        }
+
+        var expected = new JournalCursor(record);
+        var expectedKind = (OutputKind)expected.Byte();
+        var expectedSize = expected.Unsigned();
+        Span<byte> digest = stackalloc byte[JournalWriter.DigestSize];
+        JournalWriter.Digest(octets, digest);
+
+        if (kind != expectedKind)
+            Differs($"{kind} of {octets.Length} octets, where {expectedKind} of {expectedSize} was recorded");
+        else if ((ulong)octets.Length != expectedSize)
+            Differs($"{kind} has {octets.Length} octets, recorded were {expectedSize}");
+        else if (!digest.SequenceEqual(expected.Take(JournalWriter.DigestSize)))
+            Differs($"{kind} of {octets.Length} octets has other content than the recorded one");
+        else
+            _outputs++;
+    }
+
+    private ReplayResult Run(ICiphers ciphers, Action<long, Input>? stepped)
+    {
+        Span<byte> magic = stackalloc byte[JournalWriter.Magic.Length];
+
+        if (_stream.ReadAtLeast(magic, magic.Length, false) < magic.Length || !magic.SequenceEqual(JournalWriter.Magic))
+            throw new JournalException("This is not a journal, or one of another version.");
+
+        var (kind, content) = Next();
+
+        if (kind != JournalRecord.Header)
+            throw new JournalException("The journal has no header.");
+
+        var (seed, config) = ReadHeader(new JournalCursor(content), ciphers);
+        (kind, content) = Gather();
+        var created = Peer.Create(seed, config);
+
+        if (created.IsError)
+            return Result(kind) with { Difference = "creating the peer: " + created.ErrorValue.Message };
+
+        _state = created.ResultValue;
+
+        while (kind == JournalRecord.Input && _difference is null)
+        {
+            var record = new JournalCursor(content);
+            var now = record.Number();
+            var input = InputCodec.Read(record);
+            _inputs++;
+            _step = string.Create(
+                CultureInfo.InvariantCulture,
+                $"input {_inputs} ({InputCodec.NameOf(input)}) at {now / 1e6:F6} s"
+            );
+            (kind, content) = Gather();
+            stepped?.Invoke(now, input);
+
+            if (Step(now, input) is { } bug)
+                return kind == JournalRecord.Crash
+                    ? Result(kind) with
+                    {
+                        Crash = new JournalCursor(content).Text(),
+                    }
+                    : Result(kind) with
+                    {
+                        Difference = $"{_step}: the step threw: {bug}",
+                    };
+
+            if (_difference is null && _expected.Count + _signatures.Count > 0)
+                Differs(
+                    $"{_expected.Count} outputs and {_signatures.Count} signatures were recorded that did not come"
+                );
+        }
+
+        return kind == JournalRecord.Crash
+            ? Result(kind) with
+            {
+                Crash = new JournalCursor(content).Text(),
+            }
+            : Result(kind);
+    }
+
+    private Exception? Step(long now, Input input)
+    {
+        try
+        {
+            (_state, var outputs) = Peer.Step(now, input, _state!);
+            Peer.Perform(this, outputs);
+            return null;
+        }
+        catch (Exception bug) when (bug is not JournalException)
+        {
+            return bug;
+        }
+    }
+
+    private ReplayResult Result(JournalRecord? last) =>
+        new(_inputs, _outputs, last is JournalRecord.End or JournalRecord.Crash, _difference, null);
+
+    private void Differs(string what) => _difference ??= $"{_step}: {what}";
+
+    private (byte[] Seed, PeerConfig Config) ReadHeader(JournalCursor header, ICiphers ciphers)
+    {
+        var seed = header.Octets();
+        var certificate = header.Octets();
+        var schemes = header.Array(() => (SignatureScheme)header.Int32());
+        var identity = new Identity(certificate, new RecordedKey(this, schemes));
+        var configuration = InputCodec.ReadConfiguration(header);
+        return (seed, new PeerConfig(ciphers, identity, configuration, InputCodec.ReadOptions(header)));
+    }
+
+    /// <summary>Collects what was recorded of one step, and answers the record that follows it.</summary>
+    private (JournalRecord? Kind, byte[] Content) Gather()
+    {
+        while (true)
+        {
+            var (kind, content) = Next();
+
+            switch (kind)
+            {
+                case JournalRecord.Output:
+                    _expected.Enqueue(content);
+                    break;
+                case JournalRecord.Signature:
+                    _signatures.Enqueue(content);
+                    break;
+                default:
+                    _isCutShort = kind is null;
+                    return (kind, content);
+            }
+        }
+    }
+
+    /// <summary>The next record; null at the end, and where the last one was cut short.</summary>
+    private (JournalRecord? Kind, byte[] Content) Next()
+    {
+        var kind = _stream.ReadByte();
+        var length = 0UL;
+
+        for (var shift = 0; ; shift += 7)
+        {
+            var part = _stream.ReadByte();
+
+            if (kind < 0 || part < 0)
+                return (null, []);
+
+            length |= (ulong)(part & 0x7f) << shift;
+
+            if (part < 0x80)
+                break;
+
+            if (shift > 28)
+                throw new JournalException("The journal is damaged: a record's length is absurd.");
+        }
+
+        if (length > MaxRecord || kind > (byte)JournalRecord.End)
+            throw new JournalException("The journal is damaged: a record is of no known kind, or too long.");
+
+        // Read piece by piece: the length of a damaged record shall not have us allocate for it.
+        var content = new MemoryStream();
+        var piece = new byte[Math.Min(length, 65_536)];
+
+        while ((ulong)content.Length < length)
+        {
+            var want = (int)Math.Min((ulong)piece.Length, length - (ulong)content.Length);
+            var got = _stream.Read(piece, 0, want);
+
+            if (got == 0)
+                return (null, []);
+
+            content.Write(piece, 0, got);
+        }
+
+        return ((JournalRecord)kind, content.ToArray());
+    }
+
+    /// <summary>The certificate's key of a replay: it knows the signatures that were made, in order.</summary>
+    private sealed class RecordedKey(JournalReplay replay, SignatureScheme[] schemes) : ISigningKey
+    {
+        public SignatureScheme[] Schemes => schemes;
+
+        public byte[] Sign(SignatureScheme scheme, ReadOnlySpan<byte> data)
+        {
+            if (replay._signatures.TryDequeue(out var record))
+                return new JournalCursor(record).Octets();
+
+            replay.Differs("a signature is asked for that was not recorded");
+            return [];
+        }
+    }
+}

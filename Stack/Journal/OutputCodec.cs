@@ -1,0 +1,300 @@
+using System.Diagnostics;
+using Hybrid.WebRtc.Core;
+
+namespace Hybrid.WebRtc.Stack;
+
+/// <summary>What kind of output a journal's record is about.</summary>
+internal enum OutputKind : byte
+{
+    /// <summary>A datagram as it went out.</summary>
+    Transmit = 0,
+
+    /// <summary><c>Output.OpenPorts</c>.</summary>
+    OpenPorts = 1,
+
+    /// <summary><c>Output.ClosePort</c>.</summary>
+    ClosePort = 2,
+
+    /// <summary><c>Output.ResolveServer</c>.</summary>
+    ResolveServer = 3,
+
+    /// <summary><c>Output.ResolveName</c>.</summary>
+    ResolveName = 4,
+
+    /// <summary><c>Output.Reply</c>.</summary>
+    Reply = 5,
+
+    /// <summary><c>Output.Refuse</c>.</summary>
+    Refuse = 6,
+
+    /// <summary><c>Output.Raise</c>.</summary>
+    Raise = 7,
+
+    /// <summary><c>Output.Deliver</c>.</summary>
+    Deliver = 8,
+
+    /// <summary><c>Output.Ignored</c>.</summary>
+    Ignored = 9,
+
+    /// <summary><c>Output.Ended</c>.</summary>
+    Ended = 10,
+}
+
+/// <summary>Outputs as octets, one way only: they are compared, never read back. Every field takes part.</summary>
+internal static class OutputCodec
+{
+    /// <summary>Writes an answer.</summary>
+    public static void Write(JournalBuffer to, Answer answer)
+    {
+        switch (answer)
+        {
+            case { IsDone: true }:
+                to.Byte(0);
+                break;
+            case Answer.Created created:
+                to.Byte(1);
+                InputCodec.Write(to, created.Item);
+                break;
+            case Answer.Channel channel:
+                to.Byte(2);
+                Write(to, channel.Item);
+                break;
+            case Answer.Stats stats:
+                to.Byte(3);
+                Write(to, stats.Item);
+                break;
+            default:
+                throw new UnreachableException("An answer that the journal does not know.");
+        }
+    }
+
+    /// <summary>Writes a mistake.</summary>
+    public static void Write(JournalBuffer to, Mistake mistake)
+    {
+        to.Number((int)mistake.Name);
+        to.Text(mistake.Message);
+        to.Number((int)mistake.Detail);
+        to.MaybeNumber(mistake.SdpLine);
+    }
+
+    /// <summary>Writes an event.</summary>
+    public static void Write(JournalBuffer to, Event happened)
+    {
+        switch (happened)
+        {
+            case Event.SignalingStateChanged changed:
+                to.Byte(0);
+                to.Number((int)changed.Item);
+                break;
+            case Event.DescriptionsChanged changed:
+                to.Byte(1);
+                to.Option(changed.Item.CurrentLocal, description => InputCodec.Write(to, description));
+                to.Option(changed.Item.PendingLocal, description => InputCodec.Write(to, description));
+                to.Option(changed.Item.CurrentRemote, description => InputCodec.Write(to, description));
+                to.Option(changed.Item.PendingRemote, description => InputCodec.Write(to, description));
+                to.Option(changed.Item.CanTrickle, to.Flag);
+                break;
+            case { IsNegotiationNeeded: true }:
+                to.Byte(2);
+                break;
+            case Event.ConnectionStateChanged changed:
+                to.Byte(3);
+                to.Number((int)changed.Item);
+                break;
+            case Event.IceConnectionStateChanged changed:
+                to.Byte(4);
+                to.Number((int)changed.Item);
+                break;
+            case Event.IceGatheringStateChanged changed:
+                to.Byte(5);
+                to.Number((int)changed.Item);
+                break;
+            case Event.IceCandidate candidate:
+                to.Byte(6);
+                to.Option(
+                    candidate.Item,
+                    local =>
+                    {
+                        InputCodec.Write(to, local.Candidate);
+                        to.MaybeText(local.Url);
+                    }
+                );
+                break;
+            case Event.IceCandidateError error:
+                to.Byte(7);
+                to.MaybeText(error.Item.Address);
+                to.MaybeNumber(error.Item.Port);
+                to.Text(error.Item.Url);
+                to.Number(error.Item.Code);
+                to.Text(error.Item.Text);
+                break;
+            case Event.IceTransportChanged changed:
+                to.Byte(8);
+                Write(to, changed.Item);
+                break;
+            case Event.DtlsTransportChanged changed:
+                to.Byte(9);
+                Write(to, changed.Item);
+                break;
+            case Event.DtlsError error:
+                to.Byte(10);
+                Write(to, error.Item);
+                break;
+            case Event.SctpTransportChanged changed:
+                to.Byte(11);
+                Write(to, changed.Item);
+                break;
+            case Event.ChannelAnnounced announced:
+                to.Byte(12);
+                Write(to, announced.Item);
+                break;
+            case Event.ChannelOpened opened:
+                to.Byte(13);
+                to.Number(opened.Handle);
+                to.Number(opened.Id);
+                break;
+            case Event.ChannelClosing closing:
+                to.Byte(14);
+                to.Number(closing.Handle);
+                break;
+            case Event.ChannelClosed closed:
+                to.Byte(15);
+                to.Number(closed.Handle);
+                to.Option(closed.Fault, fault => Write(to, fault));
+                break;
+            case Event.BufferedAmountFell fell:
+                to.Byte(16);
+                to.Number(fell.Handle);
+                to.Number(fell.Octets);
+                break;
+            case Event.KeyLogged logged:
+                to.Byte(17);
+                to.Text(logged.Line);
+                break;
+            default:
+                throw new UnreachableException("An event that the journal does not know.");
+        }
+    }
+
+    private static void Write(JournalBuffer to, Fault fault)
+    {
+        to.Number((int)fault.Layer);
+        to.Number((int)fault.Detail);
+        to.Text(fault.Reason);
+        to.Option(fault.ReceivedAlert, to.Byte);
+        to.Option(fault.SentAlert, to.Byte);
+        to.Option(fault.SctpCauseCode, code => to.Number(code));
+    }
+
+    private static void Write(JournalBuffer to, ChannelInfo channel)
+    {
+        to.Number(channel.Handle);
+        InputCodec.Write(to, channel.Init);
+    }
+
+    private static void Write(JournalBuffer to, IceTransportInfo ice)
+    {
+        to.Number((int)ice.State);
+        to.Number((int)ice.Gathering);
+        to.Number((int)ice.Role);
+        to.Option(ice.LocalParameters, parameters => Write(to, parameters));
+        to.Option(ice.RemoteParameters, parameters => Write(to, parameters));
+        to.Array(ice.LocalCandidates, to.Text);
+        to.Array(ice.RemoteCandidates, to.Text);
+        to.Option(
+            ice.SelectedPair,
+            pair =>
+            {
+                to.Text(pair.Local);
+                to.Text(pair.Remote);
+                to.Path(pair.Path);
+            }
+        );
+    }
+
+    private static void Write(JournalBuffer to, IceParameters parameters)
+    {
+        to.Text(parameters.UsernameFragment);
+        to.Text(parameters.Password);
+    }
+
+    private static void Write(JournalBuffer to, DtlsTransportInfo dtls)
+    {
+        to.Number((int)dtls.State);
+        to.Array(dtls.RemoteCertificates, certificate => to.Octets(certificate));
+        to.Text(dtls.Version);
+        to.Text(dtls.CipherSuite);
+        to.Text(dtls.Role);
+    }
+
+    private static void Write(JournalBuffer to, SctpTransportInfo sctp)
+    {
+        to.Number((int)sctp.State);
+        to.Number(sctp.MaxMessageSize);
+        to.MaybeNumber(sctp.MaxChannels);
+    }
+
+    private static void Write(JournalBuffer to, Statistics stats)
+    {
+        to.Number(stats.At);
+        Write(to, stats.Ice);
+        Write(to, stats.Dtls);
+        Write(to, stats.Sctp);
+        to.Option(stats.Association, association => Write(to, association));
+        to.Array(stats.Pairs, pair => Write(to, pair));
+        to.Array(stats.Channels, channel => Write(to, channel));
+        to.Number(stats.ChannelsOpened);
+        to.Number(stats.ChannelsClosed);
+        to.Number(stats.PacketsSent);
+        to.Number(stats.BytesSent);
+        to.Number(stats.PacketsReceived);
+        to.Number(stats.BytesReceived);
+        to.Array(
+            stats.Drops,
+            drop =>
+            {
+                to.Number((int)drop.Layer);
+                to.Number((int)drop.Reason);
+                to.Number(drop.Count);
+            }
+        );
+    }
+
+    private static void Write(JournalBuffer to, SctpStats association)
+    {
+        to.Option(association.SmoothedRoundTripTime, to.Number);
+        to.Number(association.CongestionWindow);
+        to.Number(association.PeerReceiverWindow);
+        to.Number(association.Mtu);
+        to.Number(association.BufferedAmount);
+        to.Number(association.Retransmissions);
+    }
+
+    private static void Write(JournalBuffer to, CandidatePairStats pair)
+    {
+        to.Text(pair.Local);
+        to.Text(pair.Remote);
+        to.Text(pair.State);
+        to.Flag(pair.Nominated);
+        to.Number(pair.RequestsSent);
+        to.Number(pair.RequestsReceived);
+        to.Number(pair.ResponsesSent);
+        to.Number(pair.ResponsesReceived);
+        to.Number(pair.ConsentRequestsSent);
+        to.Option(pair.CurrentRoundTripTime, to.Number);
+        to.Number(pair.TotalRoundTripTime);
+    }
+
+    private static void Write(JournalBuffer to, ChannelStats channel)
+    {
+        to.Number(channel.Handle);
+        to.Text(channel.Label);
+        to.Text(channel.Protocol);
+        to.MaybeNumber(channel.Id);
+        to.Text(channel.State);
+        to.Number(channel.MessagesSent);
+        to.Number(channel.BytesSent);
+        to.Number(channel.MessagesReceived);
+        to.Number(channel.BytesReceived);
+    }
+}

@@ -1,0 +1,127 @@
+using Hybrid.WebRtc.Core;
+using Path = Hybrid.WebRtc.Core.Path;
+
+namespace Hybrid.WebRtc.Stack;
+
+/// <summary>A shell that also takes a datagram that is already written: a packet may be written only once.</summary>
+internal interface IDatagramShell : IShell
+{
+    /// <summary>Sends octets as they are; they are lent.</summary>
+    void Send(Path path, ReadOnlySpan<byte> bytes);
+}
+
+/// <summary>Stands between the core and the shell, and sees every output as octets. A new output breaks its build, as it should.</summary>
+/// <param name="inner">The shell that acts; null: nobody does.</param>
+internal abstract class OutputWitness(IDatagramShell? inner) : IShell
+{
+    private readonly JournalBuffer _seen = new();
+    private byte[] _packet = new byte[2_048];
+
+    /// <summary>An output, before the shell acts on it.</summary>
+    protected abstract void Saw(OutputKind kind, ReadOnlySpan<byte> octets);
+
+    /// <inheritdoc/>
+    public void Transmit(Path path, Packet packet)
+    {
+        if (packet.Size > _packet.Length)
+            _packet = new byte[packet.Size];
+
+        var written = _packet.AsSpan(0, packet.Write(_packet));
+        _seen.Clear();
+        _seen.Path(path);
+        _seen.Octets(written);
+        Saw(OutputKind.Transmit, _seen.Written);
+        inner?.Send(path, written);
+    }
+
+    /// <inheritdoc/>
+    public void OpenPorts()
+    {
+        Saw(OutputKind.OpenPorts, []);
+        inner?.OpenPorts();
+    }
+
+    /// <inheritdoc/>
+    public void ClosePort(int port)
+    {
+        _seen.Clear();
+        _seen.Number(port);
+        Saw(OutputKind.ClosePort, _seen.Written);
+        inner?.ClosePort(port);
+    }
+
+    /// <inheritdoc/>
+    public void ResolveServer(string url)
+    {
+        _seen.Clear();
+        _seen.Text(url);
+        Saw(OutputKind.ResolveServer, _seen.Written);
+        inner?.ResolveServer(url);
+    }
+
+    /// <inheritdoc/>
+    public void ResolveName(string name)
+    {
+        _seen.Clear();
+        _seen.Text(name);
+        Saw(OutputKind.ResolveName, _seen.Written);
+        inner?.ResolveName(name);
+    }
+
+    /// <inheritdoc/>
+    public void Reply(long command, Answer answer)
+    {
+        _seen.Clear();
+        _seen.Number(command);
+        OutputCodec.Write(_seen, answer);
+        Saw(OutputKind.Reply, _seen.Written);
+        inner?.Reply(command, answer);
+    }
+
+    /// <inheritdoc/>
+    public void Refuse(long command, Mistake mistake)
+    {
+        _seen.Clear();
+        _seen.Number(command);
+        OutputCodec.Write(_seen, mistake);
+        Saw(OutputKind.Refuse, _seen.Written);
+        inner?.Refuse(command, mistake);
+    }
+
+    /// <inheritdoc/>
+    public void Raise(Event happened)
+    {
+        _seen.Clear();
+        OutputCodec.Write(_seen, happened);
+        Saw(OutputKind.Raise, _seen.Written);
+        inner?.Raise(happened);
+    }
+
+    /// <inheritdoc/>
+    public void Deliver(int channel, bool text, ReadOnlyMemory<byte> payload)
+    {
+        _seen.Clear();
+        _seen.Number(channel);
+        _seen.Flag(text);
+        _seen.Octets(payload.Span);
+        Saw(OutputKind.Deliver, _seen.Written);
+        inner?.Deliver(channel, text, payload);
+    }
+
+    /// <inheritdoc/>
+    public void Ignored(Layer layer, Drop reason)
+    {
+        _seen.Clear();
+        _seen.Number((int)layer);
+        _seen.Number((int)reason);
+        Saw(OutputKind.Ignored, _seen.Written);
+        inner?.Ignored(layer, reason);
+    }
+
+    /// <inheritdoc/>
+    public void Ended()
+    {
+        Saw(OutputKind.Ended, []);
+        inner?.Ended();
+    }
+}

@@ -1,0 +1,450 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Security.Cryptography;
+using Hybrid.WebRtc.Core;
+using Hybrid.WebRtc.Stack.Ports;
+using Microsoft.Extensions.Logging;
+using Path = Hybrid.WebRtc.Core.Path;
+
+namespace Hybrid.WebRtc.Stack;
+
+/// <summary>
+/// A peer at home: the core's state, the loop that steps it, its ports, and the sink that hears of it. Commands come in from any
+/// thread by <see cref="Post"/>, <see cref="AskAsync"/> or <see cref="Ask"/>; all else happens on the loop's thread.
+/// </summary>
+internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsyncDisposable
+{
+    /// <summary>The largest UDP payload over IPv4.</summary>
+    private const int LargestDatagram = 65_507;
+
+    private static int _count;
+
+    private readonly StackOptions _options;
+    private readonly IPeerSink _sink;
+    private readonly ILogger _logger;
+    private readonly Seat _seat;
+    private readonly IShell _shell;
+    private readonly JournalWriter? _journal;
+    private readonly int _number = Interlocked.Increment(ref _count);
+    private readonly PortSet _ports = new();
+    private readonly CancellationTokenSource _life = new();
+    private readonly ConcurrentDictionary<long, TaskCompletionSource<Answer>> _asked = new();
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private Peer.State _state;
+    private long _commands;
+    private int _portIds;
+    private volatile bool _over;
+
+    private PeerHost(PeerConfig config, StackOptions options, IPeerSink sink)
+    {
+        _options = options;
+        _sink = sink;
+        _logger = options.LoggerFactory.CreateLogger<PeerHost>();
+
+        var seed = RandomNumberGenerator.GetBytes(EntropyModule.SeedSize);
+
+        if (options.Journal is not null)
+        {
+            _journal = new JournalWriter(options.Journal(), options.JournalLimit);
+            _journal.Stopped += reason => Log.JournalStopped(_logger, _number, reason);
+            _journal.Begin(seed, config);
+            config = _journal.Witness(config);
+            _shell = _journal.Witness(this);
+        }
+        else
+        {
+            _shell = this;
+        }
+
+        var created = Peer.Create(seed, config);
+
+        if (created.IsError)
+        {
+            _journal?.Dispose();
+            throw new MistakeException(created.ErrorValue);
+        }
+
+        _state = created.ResultValue;
+        var loop = options.SharedPort?.Loop ?? options.Loops.Emptiest();
+        _seat = loop.Join(this);
+        Telemetry.PeersChanged(+1);
+    }
+
+    /// <summary>Makes a peer and gives it a place in a loop. It lives until it is closed or stopped.</summary>
+    /// <exception cref="MistakeException">The configuration is not valid.</exception>
+    public static PeerHost Start(PeerConfig config, StackOptions options, IPeerSink sink) => new(config, options, sink);
+
+    /// <summary>Completes when the peer is over, its ports closed and its journal written. Never fails.</summary>
+    public Task Completion => _ended.Task;
+
+    /// <summary>Whether it is over: nothing more is taken.</summary>
+    public bool IsOver => _over;
+
+    /// <summary>The loop that carries it.</summary>
+    public Loop Loop => _seat.Loop;
+
+    /// <inheritdoc/>
+    public long Deadline => _over ? long.MaxValue : Peer.Deadline(_state);
+
+    /// <summary>A number for a command, used once; any thread.</summary>
+    public long NextCommandId() => Interlocked.Increment(ref _commands);
+
+    /// <summary>Queues an input; any thread, never blocks. False: the peer is over, the input came to nothing.</summary>
+    public bool Post(Input input)
+    {
+        if (_over)
+            return false;
+
+        _seat.Post(input);
+        return true;
+    }
+
+    /// <summary>Gives a command and answers its reply, which comes to the caller and not to the sink; any thread.</summary>
+    /// <param name="command">Makes the input from the command's number.</param>
+    /// <exception cref="MistakeException">The command was refused, or the peer is over.</exception>
+    public Task<Answer> AskAsync(Func<long, Input> command)
+    {
+        var id = NextCommandId();
+        var asked = Expect(id);
+
+        // Over, or over while we posted: Release may have looked before we were in the table.
+        if (!Post(command(id)) || _over)
+            Settle(id, Gone());
+
+        return asked;
+    }
+
+    /// <summary>
+    /// Gives a command and waits for its reply, for the few W3C methods that answer at once (<c>createDataChannel</c>). The wait is
+    /// a turn of the loop, and needs no thread but the loop's. On the peer's own loop the command is carried out
+    /// in place, ahead of what is queued.
+    /// </summary>
+    /// <exception cref="MistakeException">The command was refused, or the peer is over.</exception>
+    /// <exception cref="InvalidOperationException">Called on the thread of another loop, where waiting could deadlock.</exception>
+    public Answer Ask(Func<long, Input> command)
+    {
+        if (Loop.Current is null)
+            return AskAsync(command).GetAwaiter().GetResult();
+
+        if (!Loop.IsCurrent)
+            throw new InvalidOperationException("A loop's thread does not wait for another loop.");
+
+        var id = NextCommandId();
+        var asked = Expect(id);
+        _seat.Run(Loop.Now, command(id));
+
+        if (!asked.IsCompleted)
+            Settle(
+                id,
+                _over ? Gone() : new InvalidOperationException("The command is not one that is answered at once.")
+            );
+
+        return asked.GetAwaiter().GetResult();
+    }
+
+    /// <summary>Ends the peer without a word to the other side: its ports close, waiting commands fail; any thread.</summary>
+    public void Stop() => Loop.Post(() => Release(null));
+
+    /// <summary>Stops the peer and waits until it is over.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        Stop();
+        await Completion.ConfigureAwait(false);
+    }
+
+    /// <summary>Does, on the loop's thread, what the core might have asked: for tests, and with the isolation of a step.</summary>
+    internal void Perform(Microsoft.FSharp.Collections.FSharpList<Output> outputs)
+    {
+        Loop.Touch(_seat);
+
+        try
+        {
+            Peer.Perform(_shell, outputs);
+        }
+        catch (Exception bug)
+        {
+            Loop.Evict(_seat, bug);
+        }
+    }
+
+    /// <inheritdoc/>
+    void ILoopMember.Take(long now, Input input)
+    {
+        _journal?.Input(now, input);
+        (_state, var outputs) = Peer.Step(now, input, _state);
+
+        if (!outputs.IsEmpty)
+            Peer.Perform(_shell, outputs);
+
+        // A fragment comes with a command, a description's mostly; a packet brings none.
+        if (_options.SharedPort is { } shared && !_over && IsRare(input))
+            shared.Name(this, Peer.UsernameFragments(_state));
+    }
+
+    /// <inheritdoc/>
+    void ILoopMember.Settle()
+    {
+        _ports.Flush();
+        _journal?.Flush();
+    }
+
+    /// <inheritdoc/>
+    void ILoopMember.Fail(Exception bug)
+    {
+        Log.PeerCrashed(_logger, _number, bug);
+        _journal?.Crashed(bug);
+        Release(bug);
+    }
+
+    /// <inheritdoc/>
+    void IPortOwner.Received(IPort port, in Endpoint remote, Memory<byte> bytes, long now) =>
+        _seat.Run(now, Input.NewDatagram(new Path(port.Id, remote), bytes));
+
+    /// <inheritdoc/>
+    void IPortOwner.Broken(IPort port, string reason)
+    {
+        if (_ports.Remove(port.Id) is null)
+            return;
+
+        port.Dispose();
+        _seat.Run(Loop.Now, Input.NewPortClosed(port.Id));
+    }
+
+    /// <inheritdoc/>
+    void IShell.Transmit(Path path, Packet packet)
+    {
+        if (Outlet(path, packet.Size) is not { } port)
+            return;
+
+        var into = port.Reserve(path.Remote, packet.Size);
+        port.Commit(packet.Write(into));
+    }
+
+    /// <inheritdoc/>
+    void IDatagramShell.Send(Path path, ReadOnlySpan<byte> bytes)
+    {
+        if (Outlet(path, bytes.Length) is not { } port)
+            return;
+
+        bytes.CopyTo(port.Reserve(path.Remote, bytes.Length));
+        port.Commit(bytes.Length);
+    }
+
+    /// <inheritdoc/>
+    void IShell.OpenPorts()
+    {
+        if (_options.SharedPort is { } shared)
+        {
+            shared.Attach(this);
+            shared.Name(this, Peer.UsernameFragments(_state));
+            Loop.Post(() => Adopt(shared.Bound));
+            return;
+        }
+
+        var covered = _ports.Open.Select(port => port.Local.Address).ToHashSet();
+
+        // Away from the loop: to list interfaces takes milliseconds.
+        Task.Run(() =>
+        {
+            List<BoundPort> bound = [];
+
+            try
+            {
+                bound = PortSet.Bind(
+                    _options,
+                    Loop,
+                    this,
+                    _options.Ports,
+                    NextPortId,
+                    a => !covered.Contains(a.ToCore())
+                );
+            }
+            finally
+            {
+                Loop.Post(() => Adopt(bound));
+            }
+        });
+    }
+
+    /// <inheritdoc/>
+    void IShell.ClosePort(int port)
+    {
+        var closed = _ports.Remove(port);
+
+        if (_options.SharedPort is null)
+            closed?.Dispose();
+    }
+
+    /// <inheritdoc/>
+    void IShell.ResolveServer(string url) => _ = Resolve(url);
+
+    /// <inheritdoc/>
+    void IShell.ResolveName(string name) => _ = ResolveCandidate(name);
+
+    /// <inheritdoc/>
+    void IShell.Reply(long command, Answer answer)
+    {
+        if (_asked.TryRemove(command, out var asked))
+            asked.TrySetResult(answer);
+        else
+            _sink.Reply(command, answer);
+    }
+
+    /// <inheritdoc/>
+    void IShell.Refuse(long command, Mistake mistake)
+    {
+        if (!Settle(command, new MistakeException(mistake)))
+            _sink.Refuse(command, mistake);
+    }
+
+    /// <inheritdoc/>
+    void IShell.Raise(Event happened) => _sink.Raise(happened);
+
+    /// <inheritdoc/>
+    void IShell.Deliver(int channel, bool text, ReadOnlyMemory<byte> payload) => _sink.Message(channel, text, payload);
+
+    /// <inheritdoc/>
+    void IShell.Ignored(Layer layer, Drop reason)
+    {
+        Telemetry.Ignored(layer, reason);
+        Log.Ignored(_logger, _number, Telemetry.NameOf(layer), Telemetry.NameOf(reason));
+    }
+
+    /// <inheritdoc/>
+    void IShell.Ended() => Release(null);
+
+    /// <summary>Whether an input may change the username fragments; those of the hot path do not.</summary>
+    private static bool IsRare(Input input) => !(input.IsDatagram || input.IsTick || input.IsSend || input.IsConsumed);
+
+    private static MistakeException Gone() =>
+        new(MistakeModule.create(ErrorName.InvalidStateError, "The connection is closed."));
+
+    /// <summary>The port that a datagram leaves by; null, and counted, where it cannot leave.</summary>
+    private IPort? Outlet(Path path, int size)
+    {
+        if (size > LargestDatagram || _ports[path.Local] is not { } port)
+        {
+            Telemetry.PortDropped("no port");
+            return null;
+        }
+
+        _options.SharedPort?.Claim(this, path);
+        return port;
+    }
+
+    private int NextPortId() => Interlocked.Increment(ref _portIds);
+
+    /// <summary>Takes over ports that were bound, tells the core of each, and that there are no more.</summary>
+    private void Adopt(IReadOnlyList<BoundPort> bound)
+    {
+        var shared = _options.SharedPort is not null;
+
+        foreach (var (port, preference) in bound)
+        {
+            // Over in the meantime, or a second OpenPorts has overtaken this one.
+            if (_over || _ports.Covers(port.Local.Address))
+            {
+                if (!shared)
+                    port.Dispose();
+
+                continue;
+            }
+
+            _ports.Add(port);
+
+            if (!shared)
+                port.Begin();
+
+            _seat.Run(Loop.Now, Input.NewPortOpened(port.Id, port.Local, preference));
+        }
+
+        _seat.Run(Loop.Now, Input.PortsComplete);
+    }
+
+    private async Task Resolve(string url)
+    {
+        try
+        {
+            var endpoints = await _options.Resolver.ResolveServer(url, _life.Token).ConfigureAwait(false);
+            Log.ServerResolved(_logger, url, string.Join(", ", endpoints.Select(EndpointModule.toText)));
+            Post(Input.NewServerResolved(url, endpoints));
+        }
+        catch (Exception e)
+        {
+            if (_over)
+                return;
+
+            Log.ServerFailed(_logger, url, e.Message);
+            Post(Input.NewServerFailed(url, e.Message));
+        }
+    }
+
+    private async Task ResolveCandidate(string name)
+    {
+        IPAddress? found = null;
+
+        try
+        {
+            found = await _options.Resolver.ResolveCandidate(name, _life.Token).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            Log.MulticastDns(_logger, e.Message);
+        }
+
+        Log.NameResolved(_logger, name, found?.ToString() ?? "nothing");
+        Post(
+            Input.NewNameResolved(
+                name,
+                found is null
+                    ? Microsoft.FSharp.Core.FSharpValueOption<Address>.None
+                    : Microsoft.FSharp.Core.FSharpValueOption<Address>.Some(found.ToCore())
+            )
+        );
+    }
+
+    private Task<Answer> Expect(long command) =>
+        (_asked[command] = new TaskCompletionSource<Answer>(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
+
+    private bool Settle(long command, Exception error) =>
+        _asked.TryRemove(command, out var asked) && asked.TrySetException(error);
+
+    /// <summary>The end, whatever its cause: everything held is given back. Once, on the loop's thread.</summary>
+    private void Release(Exception? bug)
+    {
+        if (_over)
+            return;
+
+        _over = true;
+        _seat.Leave();
+        _life.Cancel();
+
+        if (_options.SharedPort is { } shared)
+        {
+            shared.Detach(this);
+        }
+        else
+        {
+            _ports.Flush();
+            _ports.Clear();
+        }
+
+        _journal?.Dispose();
+
+        foreach (var command in _asked.Keys)
+            Settle(command, Gone());
+
+        Telemetry.PeersChanged(-1);
+        Log.PeerEnded(_logger, _number);
+
+        try
+        {
+            _sink.Ended(bug);
+        }
+        finally
+        {
+            _ended.TrySetResult();
+        }
+    }
+}

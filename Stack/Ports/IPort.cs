@@ -1,0 +1,40 @@
+using Hybrid.WebRtc.Core;
+
+namespace Hybrid.WebRtc.Stack.Ports;
+
+/// <summary>
+/// A bound socket. All but <see cref="IDisposable.Dispose"/> is called on its loop's thread. What arrives is handed to the
+/// <see cref="IPortOwner"/> there too, a batch at a time: a port tells its loop that it has something
+/// (<see cref="Loop.Post(IDrain)"/>), and the loop drains it when its turn comes.
+/// </summary>
+internal interface IPort : IDisposable
+{
+    /// <summary>Its number in the core's <c>Path.Local</c>.</summary>
+    int Id { get; }
+
+    /// <summary>The address and port that it is bound to.</summary>
+    Endpoint Local { get; }
+
+    /// <summary>
+    /// Memory for one datagram of <paramref name="size"/> octets to <paramref name="remote"/>, to be filled and then
+    /// sent by <see cref="Commit"/>. A port that batches answers the place right behind the last one, so that a run of
+    /// equal sizes to one remote leaves as a single send.
+    /// </summary>
+    Span<byte> Reserve(in Endpoint remote, int size);
+
+    /// <summary>Sends the first <paramref name="written"/> octets of what was reserved, at the latest by <see cref="Flush"/>.</summary>
+    void Commit(int written);
+
+    /// <summary>The turn is over: whatever is held back leaves now.</summary>
+    void Flush();
+}
+
+/// <summary>Whom a port's datagrams are for: a peer, or a port shared by many.</summary>
+internal interface IPortOwner
+{
+    /// <summary>A datagram; <paramref name="bytes"/> are lent for the call and may be overwritten in it.</summary>
+    void Received(IPort port, in Endpoint remote, Memory<byte> bytes, long now);
+
+    /// <summary>The port is of no more use: its interface is gone, perhaps. Called on the loop's thread, once.</summary>
+    void Broken(IPort port, string reason);
+}
