@@ -18,6 +18,8 @@ let main args =
       StunTests.tests
       SdpTests.tests
       Sctp.ChunkTests.tests
-      CiphersTests.tests ]
+      CiphersTests.tests
+      Stack.LoopTests.tests
+      Stack.PortTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args

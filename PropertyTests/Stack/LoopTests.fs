@@ -42,7 +42,9 @@ let private noDeadline _ _ = Int64.MaxValue
 let private heap =
     testList
         "the heap of deadlines"
-        [ testPropertyWithConfig Laws.config "gives seats back in the order of their times, whatever was moved and removed"
+        [ testPropertyWithConfig
+              Laws.config
+              "gives seats back in the order of their times, whatever was moved and removed"
           <| fun (script: (byte * int16) list) ->
               let loop = Loop(TestTime(), false)
               let heap = DeadlineHeap()
@@ -67,7 +69,8 @@ let private heap =
                         first.DueAt
                         heap.Remove first ]
 
-              drained = (model.Values |> Seq.sort |> List.ofSeq) && heap.Earliest = Int64.MaxValue ]
+              drained = (model.Values |> Seq.sort |> List.ofSeq)
+              && heap.Earliest = Int64.MaxValue ]
 
 let tests =
     testList
@@ -86,10 +89,7 @@ let tests =
               let next = loop.Turn()
               Expect.equal next Int64.MaxValue "nothing is due"
 
-              Expect.sequenceEqual
-                  story
-                  [ "a:1@0"; "b:2@0"; "action"; "a:3@0"; "a:settle"; "b:settle" ]
-                  "the story")
+              Expect.sequenceEqual story [ "a:1@0"; "b:2@0"; "action"; "a:3@0"; "a:settle"; "b:settle" ] "the story")
 
           testCase "what is posted during a turn waits for the next" (fun () ->
               let story = List<string>()
@@ -166,7 +166,10 @@ let tests =
           testCase "a member that throws fails alone; the others go on" (fun () ->
               let story = List<string>()
               let loop = Loop(TestTime(), false)
-              let bad = Member("bad", story, (fun _ _ -> raise (InvalidOperationException "planted")))
+
+              let bad =
+                  Member("bad", story, (fun _ _ -> raise (InvalidOperationException "planted")))
+
               let badSeat = loop.Join bad
               let goodSeat = loop.Join(Member("good", story, noDeadline))
               badSeat.Post(Consumed 1)

@@ -103,7 +103,11 @@ let private leases =
                   queue.Add lease
 
               let taken = [ for _ in 1..5 -> queue.Take() ]
-              Expect.isTrue (List.forall2 (fun (a: Lease) (b: Lease | null) -> obj.ReferenceEquals(a, b)) all taken) "order"
+
+              Expect.isTrue
+                  (List.forall2 (fun (a: Lease) (b: Lease | null) -> obj.ReferenceEquals(a, b)) all taken)
+                  "order"
+
               Expect.isNull (queue.Take()) "empty") ]
 
 let private path n =
@@ -217,25 +221,27 @@ let private interfaces =
                   [ "192.0.2.2"; "fe80::1"; "127.0.0.1" ]
                   "all three")
 
-          testCase "a temporary address stands for its prefix; deprecated, site-local, multicast ones are left out" (fun () ->
-              let temporary =
-                  InterfaceAddress("eth0", NetworkKind.Wired, IPAddress.Parse "2001:db8::aaaa", IsTemporary = true)
+          testCase
+              "a temporary address stands for its prefix; deprecated, site-local, multicast ones are left out"
+              (fun () ->
+                  let temporary =
+                      InterfaceAddress("eth0", NetworkKind.Wired, IPAddress.Parse "2001:db8::aaaa", IsTemporary = true)
 
-              let deprecated =
-                  InterfaceAddress("eth0", NetworkKind.Wired, IPAddress.Parse "2001:db8:1::1", IsDeprecated = true)
+                  let deprecated =
+                      InterfaceAddress("eth0", NetworkKind.Wired, IPAddress.Parse "2001:db8:1::1", IsDeprecated = true)
 
-              Expect.equal
-                  (chosen
-                      StackOptions.Default
-                      [ temporary
-                        deprecated
-                        wired "2001:db8::1"
-                        wired "2001:db8:2::1"
-                        wired "fec0::1"
-                        wired "ff02::1"
-                        wired "0.0.0.0" ])
-                  [ "2001:db8::aaaa"; "2001:db8:2::1" ]
-                  "RFC 8445 §5.1.1.1")
+                  Expect.equal
+                      (chosen
+                          StackOptions.Default
+                          [ temporary
+                            deprecated
+                            wired "2001:db8::1"
+                            wired "2001:db8:2::1"
+                            wired "fec0::1"
+                            wired "ff02::1"
+                            wired "0.0.0.0" ])
+                      [ "2001:db8::aaaa"; "2001:db8:2::1" ]
+                      "RFC 8445 §5.1.1.1")
 
           testCase "filters by name and by address" (fun () ->
               let options =
@@ -313,4 +319,6 @@ let tests =
                   Addresses.ToCore(net) = endpoint && Addresses.ToCore(net.Serialize()) = endpoint
 
               check { High = high; Low = low }
-              && check { High = 0UL; Low = 0xffff00000000UL ||| (low >>> 32) } ]
+              && check
+                  { High = 0UL
+                    Low = 0xffff00000000UL ||| (low >>> 32) } ]
