@@ -86,6 +86,18 @@ type Priority =
 [<NoComparison>]
 type Description = { Type: SdpType; Sdp: string }
 
+/// The four descriptions, W3C WebRTC 1.0 §4.4.1.
+[<NoComparison>]
+type Descriptions =
+    {
+        CurrentLocal: Description voption
+        PendingLocal: Description voption
+        CurrentRemote: Description voption
+        PendingRemote: Description voption
+        /// Whether the remote said that it takes trickled candidates; ValueNone before its description.
+        CanTrickle: bool voption
+    }
+
 /// RTCIceCandidateInit, W3C WebRTC 1.0 §4.8.1; an empty `Candidate` means that there are no more.
 [<NoComparison>]
 type CandidateInit =

@@ -17,6 +17,8 @@ let main args =
       LogTests.tests
       StunTests.tests
       SdpTests.tests
+      ConnectionStatesTests.tests
+      SignallingTableTests.tests
       Sctp.ChunkTests.tests
       CiphersTests.tests
       Stack.LoopTests.tests

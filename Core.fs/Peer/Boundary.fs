@@ -56,18 +56,6 @@ type CandidateError =
         Text: string
     }
 
-/// The four descriptions, W3C WebRTC 1.0 §4.4.1.
-[<NoComparison>]
-type Descriptions =
-    {
-        CurrentLocal: Description voption
-        PendingLocal: Description voption
-        CurrentRemote: Description voption
-        PendingRemote: Description voption
-        /// Whether the remote said that it takes trickled candidates; ValueNone before its description.
-        CanTrickle: bool voption
-    }
-
 /// RTCIceCandidatePair: `candidate:…` lines and the transport addresses behind them.
 [<NoComparison>]
 type CandidatePair =

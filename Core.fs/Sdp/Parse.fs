@@ -18,6 +18,10 @@ module SdpParser =
     [<Literal>]
     let MaxMedia = 1_000
 
+    /// Attributes, or other lines of one letter, of a session or of one media section. Browsers write some 300.
+    [<Literal>]
+    let MaxLines = 4_000
+
     let private order =
         "lines come as v o s [i] [u] *e *p [c] *b, then t with *r [z], then [k] *a, then media sections as m [i] *c *b [k] *a, RFC 8866 §5"
 
@@ -65,6 +69,16 @@ module SdpParser =
                 match c.Optional(letter, read) with
                 | ValueSome value -> found.Add value
                 | ValueNone -> ()
+
+                if found.Count > MaxLines then
+                    c.Fail(
+                        at,
+                        "at most "
+                        + string MaxLines
+                        + " lines `"
+                        + string letter
+                        + "=` are taken at one level"
+                    )
 
             found.ToArray()
 

@@ -1,0 +1,345 @@
+namespace Hybrid.WebRtc.Core
+
+open JsepSession
+
+[<RequireQualifiedAccess>]
+module Jsep =
+    [<NoComparison; NoEquality>]
+    type Config =
+        { Configuration: Configuration
+          Fingerprints: SdpFingerprint[]
+          MaxMessageSize: int64
+          SctpPort: uint16 }
+
+    [<NoComparison; NoEquality>]
+    type State = Session of JsepSession
+
+    [<NoComparison>]
+    type Input =
+        | CreateOffer of Command: int64 * IceRestart: bool
+        | CreateAnswer of Command: int64
+        | SetLocalDescription of Command: int64 * Description: Description voption
+        | SetRemoteDescription of Command: int64 * Description: Description
+        | AddIceCandidate of Command: int64 * Candidate: CandidateInit
+        | RestartIce of Command: int64
+        | SetConfiguration of Command: int64 * Configuration: Configuration
+        | NeedDataSection
+        | LocalCandidate of Candidate: string * UsernameFragment: string
+        | GatheringComplete of UsernameFragment: string
+        | Close
+
+    [<NoComparison>]
+    type Answer =
+        | Done
+        | Created of Description
+
+    [<NoComparison; NoEquality>]
+    type Output =
+        | Reply of Command: int64 * Result: Result<Answer, Mistake>
+        | DescriptionsChanged of Descriptions
+        | SignalingStateChanged of SignalingState
+        | NegotiationNeeded
+        | Order of JsepOrder
+        | Ignored of Drop
+
+    [<CompiledName "Create">]
+    let create (config: Config) (entropy: Entropy) : State =
+        JsepSession.create config.Configuration config.Fingerprints config.MaxMessageSize config.SctpPort entropy
+        |> Session
+
+    [<CompiledName "SignalingState">]
+    let signalingState (Session session) : SignalingState = session.Signaling
+
+    [<CompiledName "Descriptions">]
+    let descriptions (Session session) : Descriptions = JsepSession.descriptions session
+
+    [<CompiledName "Configuration">]
+    let configuration (Session session) : Configuration = session.Configuration
+
+    [<CompiledName "DtlsRole">]
+    let dtlsRole (Session session) : JsepDtlsRole voption =
+        session.Ordered.Dtls |> ValueOption.map _.Role
+
+    [<CompiledName "SectionOf">]
+    let sectionOf (usernameFragment: string) (Session session) : struct (string voption * int) voption =
+        let within (applied: Applied voption) =
+            sdpOf applied
+            |> ValueOption.bind (fun sdp ->
+                Drafts.ofFragment usernameFragment sdp
+                |> ValueOption.map (fun at -> struct (Section.mid sdp.Media[at], at)))
+
+        within session.Held.PendingLocal
+        |> ValueOption.orElseWith (fun () -> within session.Held.CurrentLocal)
+
+    // ---- what an operation tells ----
+
+    /// W3C §4.7.3, step "check if negotiation is needed": a channel without a section, or a restart not yet made.
+    let private isNegotiationNeeded (session: JsepSession) : bool =
+        session.Wishes.Replace <> [||]
+        || (session.Wishes.Data && not (Array.exists Drafts.isLiveData (slots session.Held)))
+
+    /// Updates the negotiation-needed flag, W3C §4.7.3. Raised when the flag rises, and again when a return to stable
+    /// leaves it up.
+    let private refresh (returned: bool) (session: JsepSession) : Step<JsepSession, Output> =
+        if session.Signaling <> SignalingState.Stable then
+            Step.only session
+        else
+            let needed = isNegotiationNeeded session
+
+            let next =
+                { session with
+                    Wishes = { session.Wishes with Told = needed } }
+
+            if needed && (returned || not session.Wishes.Told) then
+                Step.one NegotiationNeeded next
+            else
+                Step.only next
+
+    /// The events of a change from `before` to `after`.
+    let private events (before: JsepSession) (after: JsepSession) : Output list =
+        [ if not (obj.ReferenceEquals(before.Held, after.Held)) then
+              DescriptionsChanged(JsepSession.descriptions after)
+          if before.Signaling <> after.Signaling then
+              SignalingStateChanged after.Signaling ]
+
+    /// Ends an operation: its events, its reply, its orders, and what negotiation is needed now.
+    let private finish (command: int64) (before: JsepSession) (outcome: Setting.Outcome) : Step<JsepSession, Output> =
+        match outcome with
+        | Error mistake -> struct (before, [ Reply(command, Error mistake) ])
+        | Ok(struct (after, orders)) ->
+            let returned =
+                before.Signaling <> SignalingState.Stable
+                && after.Signaling = SignalingState.Stable
+
+            let struct (after, needed) = refresh returned after
+            struct (after, events before after @ Reply(command, Ok Done) :: List.map Order orders @ needed)
+
+    let private replyDraft
+        (command: int64)
+        (kind: SdpType)
+        (before: JsepSession)
+        (result: Result<struct (Draft * JsepSession), _>)
+        =
+        match result with
+        | Error mistake -> Step.one (Reply(command, Error mistake)) before
+        | Ok(struct (draft, session)) ->
+            Step.one (Reply(command, Ok(Created { Type = kind; Sdp = draft.Text }))) session
+
+    // ---- setLocalDescription, setRemoteDescription ----
+
+    let private sameText (a: string) (b: string) =
+        a = b
+        || a.ReplaceLineEndings("\n").TrimEnd('\n') = b.ReplaceLineEndings("\n").TrimEnd('\n')
+
+    /// The draft that a local description means, W3C §4.4.2, setLocalDescription steps 4.2 to 4.5.
+    let private meant
+        (kind: SdpType)
+        (text: string)
+        (session: JsepSession)
+        : Result<struct (Draft * JsepSession), Mistake> =
+        let last =
+            if kind = SdpType.Offer then
+                session.Drafted.Offer
+            else
+                session.Drafted.Answer
+
+        match last with
+        | ValueSome draft when text <> "" && sameText text draft.Text -> Ok(struct (draft, session))
+        | _ when text <> "" ->
+            refuse
+                ErrorName.InvalidModificationError
+                "the SDP is not what createOffer or createAnswer answered last; set that, or an empty SDP"
+        | ValueSome draft when draft.Stamp = session.Stamp -> Ok(struct (draft, session))
+        | _ when kind = SdpType.Offer -> Drafting.createOffer false session
+        | _ -> Drafting.createAnswer session
+
+    let private setLocal (description: Description voption) (session: JsepSession) : Setting.Outcome =
+        let implied =
+            match session.Signaling with
+            | SignalingState.Stable
+            | SignalingState.HaveLocalOffer
+            | SignalingState.HaveRemotePranswer -> SdpType.Offer
+            | _ -> SdpType.Answer
+
+        let struct (kind, text) =
+            match description with
+            | ValueSome description -> struct (description.Type, description.Sdp)
+            | ValueNone -> struct (implied, "")
+
+        match kind with
+        | SdpType.Rollback -> Setting.rollback session
+        | SdpType.Offer ->
+            meant kind text session
+            |> Result.bind (fun (struct (draft, session)) -> Setting.setLocalOffer draft.Sdp session)
+        | _ ->
+            meant kind text session
+            |> Result.bind (fun (struct (draft, session)) -> Setting.setLocalAnswer kind draft.Sdp session)
+
+    let private parse (text: string) : Result<Sdp, Mistake> =
+        SdpParser.parse text |> Result.mapError (fun e -> Mistake.sdp e.Line e.Message)
+
+    /// Whether a description of the peer's may come now, the session being looked at before its text, W3C §4.4.1.5.
+    let private remoteFits (kind: SdpType) (session: JsepSession) : Result<unit, Mistake> =
+        match kind, session.Signaling with
+        | SdpType.Offer, (SignalingState.Stable | SignalingState.HaveRemoteOffer | SignalingState.HaveLocalOffer) ->
+            Ok()
+        | SdpType.Offer, _ -> wrongState "setRemoteDescription(offer)" session
+        | _, (SignalingState.HaveLocalOffer | SignalingState.HaveRemotePranswer) -> Ok()
+        | _ -> wrongState "setRemoteDescription(answer)" session
+
+    let private setRemote
+        (command: int64)
+        (description: Description)
+        (session: JsepSession)
+        : Step<JsepSession, Output> =
+        let prepared =
+            remoteFits description.Type session
+            |> Result.bind (fun () -> parse description.Sdp)
+
+        match description.Type, session.Signaling with
+        | SdpType.Rollback, _ -> finish command session (Setting.rollback session)
+        | SdpType.Offer, SignalingState.HaveLocalOffer ->
+            // Glare: our offer is rolled back, and theirs set, or neither. RFC 8829 §4.1.10.2.
+            let outcome =
+                prepared
+                |> Result.bind (fun sdp ->
+                    Setting.rollback session
+                    |> Result.bind (fun (struct (rolled, undone)) ->
+                        Setting.setRemoteOffer sdp rolled
+                        |> Result.map (fun (struct (next, orders)) -> struct (rolled, undone, next, orders))))
+
+            match outcome with
+            | Error mistake -> finish command session (Error mistake)
+            | Ok(struct (rolled, undone, next, orders)) ->
+                let struct (next, told) = finish command rolled (Ok(struct (next, orders)))
+                struct (next, events session rolled @ List.map Order undone @ told)
+        | SdpType.Offer, _ ->
+            finish command session (Result.bind (fun sdp -> Setting.setRemoteOffer sdp session) prepared)
+        | kind, _ -> finish command session (Result.bind (fun sdp -> Setting.setRemoteAnswer kind sdp session) prepared)
+
+    // ---- the rest ----
+
+    /// All credentials of ours in the current and the pending description.
+    let private inUse (session: JsepSession) : JsepCredentials[] =
+        [| session.Held.CurrentLocal; session.Held.PendingLocal |]
+        |> Array.choose (fun applied ->
+            match sdpOf applied |> ValueOption.bind JsepTransport.localSide with
+            | ValueSome side -> Some side.Credentials
+            | ValueNone -> None)
+
+    let private setConfiguration (configuration: Configuration) (session: JsepSession) : Setting.Outcome =
+        let former = session.Configuration
+
+        // No certificates named: those of the connection.
+        let configuration =
+            if configuration.Certificates.Length = 0 then
+                { configuration with
+                    Certificates = former.Certificates }
+            else
+                configuration
+
+        let unchangeable what =
+            refuse ErrorName.InvalidModificationError ("setConfiguration cannot change " + what)
+
+        if configuration.Certificates <> former.Certificates then
+            unchangeable "certificates"
+        elif configuration.BundlePolicy <> former.BundlePolicy then
+            unchangeable "bundlePolicy"
+        elif
+            configuration.IceCandidatePoolSize <> former.IceCandidatePoolSize
+            && (local session.Held).IsSome
+        then
+            unchangeable "iceCandidatePoolSize once a local description is set"
+        else
+            let isNew =
+                configuration.IceServers <> former.IceServers
+                || configuration.IceTransportPolicy <> former.IceTransportPolicy
+
+            let next =
+                { session with
+                    Configuration = configuration }
+
+            if isNew then
+                Ok(
+                    struct (changed
+                                { next with
+                                    Wishes =
+                                        { next.Wishes with
+                                            Outdated = inUse session } },
+                            [])
+                )
+            else
+                Ok(struct (next, []))
+
+    let private addCandidate
+        (command: int64)
+        (candidate: CandidateInit)
+        (session: JsepSession)
+        : Step<JsepSession, Output> =
+        match Candidates.add candidate session with
+        | Error mistake -> finish command session (Error mistake)
+        | Ok(struct (next, Ok orders)) -> finish command session (Ok(struct (next, orders)))
+        | Ok(struct (next, Error drop)) ->
+            let struct (next, told) = finish command session (Ok(struct (next, [])))
+            struct (next, told @ [ Ignored drop ])
+
+    /// Notes in our descriptions what ICE gathered.
+    let private note (fragment: string) (attribute: SdpAttribute) (session: JsepSession) : Step<JsepSession, Output> =
+        match Candidates.gathered fragment attribute session with
+        | ValueSome next -> Step.one (DescriptionsChanged(JsepSession.descriptions next)) next
+        | ValueNone -> Step.one (Ignored Drop.Stale) session
+
+    let private closed (input: Input) (session: JsepSession) : Step<JsepSession, Output> =
+        match input with
+        | CreateOffer(command, _)
+        | CreateAnswer command
+        | SetLocalDescription(command, _)
+        | SetRemoteDescription(command, _)
+        | SetConfiguration(command, _) -> Step.one (Reply(command, wrongState "the operation" session)) session
+        | AddIceCandidate(command, candidate) -> addCandidate command candidate session
+        // W3C's restartIce() does nothing on a closed connection.
+        | RestartIce command -> Step.one (Reply(command, Ok Done)) session
+        | NeedDataSection
+        | LocalCandidate _
+        | GatheringComplete _
+        | Close -> Step.one (Ignored Drop.Stale) session
+
+    let private operate (input: Input) (session: JsepSession) : Step<JsepSession, Output> =
+        match input with
+        | input when session.Signaling = SignalingState.Closed -> closed input session
+        | CreateOffer(command, restart) ->
+            replyDraft command SdpType.Offer session (Drafting.createOffer restart session)
+        | CreateAnswer command -> replyDraft command SdpType.Answer session (Drafting.createAnswer session)
+        | SetLocalDescription(command, description) -> finish command session (setLocal description session)
+        | SetRemoteDescription(command, description) -> setRemote command description session
+        | AddIceCandidate(command, candidate) -> addCandidate command candidate session
+        | RestartIce command ->
+            let next =
+                { session with
+                    Wishes =
+                        { session.Wishes with
+                            Replace = inUse session } }
+
+            finish command session (Ok(struct (changed next, [])))
+        | SetConfiguration(command, configuration) -> finish command session (setConfiguration configuration session)
+        | NeedDataSection when session.Wishes.Data -> refresh false session
+        | NeedDataSection ->
+            refresh
+                false
+                (changed
+                    { session with
+                        Wishes = { session.Wishes with Data = true } })
+        | LocalCandidate(line, fragment) ->
+            match Candidates.value line with
+            | Ok value -> note fragment (SdpAttribute.create "candidate" value) session
+            | Error _ -> Step.one (Ignored Drop.Malformed) session
+        | GatheringComplete fragment -> note fragment (SdpAttribute.flag "end-of-candidates") session
+        | Close ->
+            Step.only
+                { session with
+                    Signaling = SignalingState.Closed }
+
+    [<CompiledName "Step">]
+    let step (input: Input) (Session session) : Step<State, Output> =
+        let struct (next, outputs) = operate input session
+        struct (Session next, outputs)

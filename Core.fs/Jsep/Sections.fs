@@ -1,0 +1,192 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+open System.Collections.Generic
+
+/// `ice-ufrag` and `ice-pwd` of one ICE generation, RFC 8839 §5.4.
+[<NoComparison>]
+type JsepCredentials =
+    { UsernameFragment: string
+      Password: string }
+
+/// How a data section writes its SCTP port.
+type internal DataForm =
+    /// `UDP/DTLS/SCTP webrtc-datachannel` and `a=sctp-port`, RFC 8841.
+    | Modern
+    /// `DTLS/SCTP 5000` and `a=sctpmap:5000 webrtc-datachannel …`, the drafts before it.
+    | Legacy
+
+/// What a media section says to negotiation: inherited attributes, BUNDLE and data channels. RFC 8829 §5.8, RFC 9143.
+module internal Section =
+    /// SCTP's port where a peer names none: every browser's.
+    [<Literal>]
+    let DefaultSctpPort = 5000us
+
+    /// Octets where the peer says nothing, RFC 8841 §6.1.
+    [<Literal>]
+    let DefaultMaxMessageSize = 65_536L
+
+    let private bundle = "BUNDLE"
+
+    let mid (m: SdpMedia) = SdpAttributes.mid m.Level.Attributes
+
+    /// Turned down, or of no more use. A bundle-only section has port zero and is not, RFC 9143 §6.
+    let isRejected (m: SdpMedia) =
+        m.Port = 0us && not (SdpAttributes.bundleOnly m.Level.Attributes)
+
+    /// How it speaks SCTP over DTLS for data channels; ValueNone when it does not.
+    let dataForm (m: SdpMedia) : DataForm voption =
+        if m.Kind <> "application" then
+            ValueNone
+        else
+            match m.Protocol with
+            | "UDP/DTLS/SCTP"
+            | "TCP/DTLS/SCTP" when Array.contains "webrtc-datachannel" m.Formats -> ValueSome Modern
+            | "DTLS/SCTP" -> ValueSome Legacy
+            | _ -> ValueNone
+
+    /// The peer's SCTP port. Zero closes the association, RFC 8841 §5.1.
+    let sctpPort (m: SdpMedia) : uint16 =
+        let attributes = m.Level.Attributes
+
+        match dataForm m with
+        | ValueSome Legacy ->
+            SdpAttributes.sctpMapPort attributes
+            |> ValueOption.orElseWith (fun () -> SdpGrammar.number 65535L m.Formats[0] |> ValueOption.map uint16)
+        | _ -> SdpAttributes.sctpPort attributes
+        |> ValueOption.defaultValue DefaultSctpPort
+
+    /// The largest message the peer takes, octets; `Int64.MaxValue` where it sets no limit, RFC 8841 §6.1.
+    let maxMessageSize (m: SdpMedia) : int64 =
+        match SdpAttributes.maxMessageSize m.Level.Attributes with
+        | ValueNone -> DefaultMaxMessageSize
+        | ValueSome 0L -> Int64.MaxValue
+        | ValueSome octets -> octets
+
+    /// Where the data channels' section is among those that are not rejected; only the first one counts.
+    let tryData (sdp: Sdp) : int voption =
+        let at =
+            Array.FindIndex(sdp.Media, (fun m -> not (isRejected m) && (dataForm m).IsSome && sctpPort m <> 0us))
+
+        if at < 0 then ValueNone else ValueSome at
+
+    /// The index of the section of this mid.
+    let tryIndex (mid: string) (sdp: Sdp) : int voption =
+        let at =
+            Array.FindIndex(sdp.Media, (fun m -> SdpAttributes.mid m.Level.Attributes = ValueSome mid))
+
+        if at < 0 then ValueNone else ValueSome at
+
+    /// Where the section of each mid is: a look-up for many at once, since a peer says how many there are.
+    let private indices (sdp: Sdp) : Dictionary<string, int> =
+        let found = Dictionary()
+
+        for i in 0 .. sdp.Media.Length - 1 do
+            match mid sdp.Media[i] with
+            | ValueSome mid -> found.TryAdd(mid, i) |> ignore
+            | ValueNone -> ()
+
+        found
+
+    /// Every section's mid, in order.
+    let mids (sdp: Sdp) : string[] =
+        sdp.Media |> Array.map mid |> Array.filter _.IsSome |> Array.map _.Value
+
+    /// The mids of each BUNDLE group, the tagged section's first.
+    let bundles (sdp: Sdp) : string[][] =
+        SdpAttributes.groups sdp.Level.Attributes
+        |> Array.filter (fun g -> g.Semantics = bundle)
+        |> Array.map _.Mids
+
+    /// The BUNDLE group that a section is in; empty when in none.
+    let bundleOf (at: int) (sdp: Sdp) : string[] =
+        match mid sdp.Media[at] with
+        | ValueNone -> [||]
+        | ValueSome mid -> bundles sdp |> Array.tryFind (Array.contains mid) |> Option.defaultValue [||]
+
+    /// A section's attributes with the session's behind them: the section's own come first, so they win.
+    let attributes (at: int) (sdp: Sdp) : SdpAttribute[] =
+        Array.append sdp.Media[at].Level.Attributes sdp.Level.Attributes
+
+    /// The section whose transport attributes hold for the section at `at`. Its own where it has them; else, and for a
+    /// bundle-only section, those of the first section of its group with a port: the offerer-tagged one, whether or
+    /// not we accept what it carries. RFC 9143 §7.1.3 and §7.3.1.
+    let transportOwner (at: int) (sdp: Sdp) : int =
+        let hasOwn i =
+            (SdpAttributes.iceUfrag (attributes i sdp)).IsSome
+
+        if hasOwn at && not (SdpAttributes.bundleOnly sdp.Media[at].Level.Attributes) then
+            at
+        else
+            let named = indices sdp
+
+            bundleOf at sdp
+            |> Array.tryPick (fun mid ->
+                match named.TryGetValue mid with
+                | true, i when sdp.Media[i].Port <> 0us && hasOwn i -> Some i
+                | _ -> None)
+            |> Option.defaultValue at
+
+    let credentials (at: int) (sdp: Sdp) : JsepCredentials voption =
+        let attributes = attributes (transportOwner at sdp) sdp
+
+        match SdpAttributes.iceUfrag attributes, SdpAttributes.icePwd attributes with
+        | ValueSome ufrag, ValueSome pwd ->
+            ValueSome
+                { UsernameFragment = ufrag
+                  Password = pwd }
+        | _ -> ValueNone
+
+    /// The fingerprints of a section, else of the session, RFC 8122 §5.
+    let fingerprints (at: int) (sdp: Sdp) : SdpFingerprint[] =
+        match SdpAttributes.fingerprints sdp.Media[transportOwner at sdp].Level.Attributes with
+        | [||] -> SdpAttributes.fingerprints sdp.Level.Attributes
+        | own -> own
+
+    let setup (at: int) (sdp: Sdp) : SdpSetup voption =
+        SdpAttributes.setup (attributes (transportOwner at sdp) sdp)
+
+    let tlsId (at: int) (sdp: Sdp) : string voption =
+        SdpAttributes.tlsId (attributes (transportOwner at sdp) sdp)
+
+    /// Whether the section at `other` has its candidates over the transport of the section at `at`. Browsers give
+    /// bundled sections the same credentials; the candidates of the tagged one are meant as long as the other has
+    /// none of its own.
+    let sharesTransport (at: int) (other: int) (sdp: Sdp) : bool =
+        other = at
+        || other = transportOwner at sdp
+        || (SdpAttributes.candidates sdp.Media[at].Level.Attributes = [||]
+            && (match mid sdp.Media[other] with
+                | ValueSome mid -> Array.contains mid (bundleOf at sdp)
+                | ValueNone -> false)
+            && not (isRejected sdp.Media[other])
+            && credentials other sdp = credentials at sdp)
+
+    /// The candidates over a section's transport, and whether there will be no more.
+    let candidates (at: int) (sdp: Sdp) : struct (string[] * bool) =
+        let sharing =
+            [| 0 .. sdp.Media.Length - 1 |]
+            |> Array.filter (fun i -> sharesTransport at i sdp)
+            |> Array.map (fun i -> sdp.Media[i].Level.Attributes)
+
+        struct (Array.distinct (Array.collect SdpAttributes.candidates sharing),
+                SdpAttributes.endOfCandidates sdp.Level.Attributes
+                || Array.exists SdpAttributes.endOfCandidates sharing)
+
+    /// Whether the description offers `trickle`, at session level or in any section, RFC 8840 §4.1.1.
+    let iceOptions (sdp: Sdp) : string[] =
+        Array.append [| sdp.Level |] (sdp.Media |> Array.map _.Level)
+        |> Array.collect (fun level -> SdpAttributes.iceOptions level.Attributes)
+
+    /// With one attribute more in the section at `at`.
+    let add (attribute: SdpAttribute) (at: int) (sdp: Sdp) : Sdp =
+        let m = sdp.Media[at]
+
+        let m =
+            { m with
+                Level =
+                    { m.Level with
+                        Attributes = Array.append m.Level.Attributes [| attribute |] } }
+
+        { sdp with
+            Media = Array.updateAt at m sdp.Media }

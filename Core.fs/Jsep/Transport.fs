@@ -1,0 +1,236 @@
+namespace Hybrid.WebRtc.Core
+
+/// Which end of the DTLS handshake we are.
+type JsepDtlsRole =
+    | Client = 0
+    | Server = 1
+
+/// What the transport is told, in the order that its layers take it.
+[<RequireQualifiedAccess; NoComparison; NoEquality>]
+type JsepOrder =
+    /// Once per session, unless a rollback undid it or the peer is lite. RFC 8445 §6.1.1.
+    | SetIceRole of Controlling: bool
+    /// Our credentials. Others than before begin a generation; the former one serves until it has connected.
+    | SetIceLocal of JsepCredentials
+    /// Back from the generation that a rolled-back offer began to the one before; ValueNone: there was none.
+    | RollbackIceLocal of Former: JsepCredentials voption
+    /// The peer's credentials. Others than before: it restarted ICE.
+    | SetIceRemote of Credentials: JsepCredentials * Lite: bool
+    /// Gather candidates for the credentials that were set last.
+    | Gather
+    /// A candidate of the peer's, the part from `candidate:` on, and its generation.
+    | AddRemoteCandidate of Candidate: string * UsernameFragment: string
+    /// That generation of the peer's has no more candidates, RFC 8840 §8.
+    | EndOfRemoteCandidates of UsernameFragment: string
+    /// A DTLS association with a peer whose certificate has any one of these fingerprints. A second one replaces the
+    /// first.
+    | StartDtls of Role: JsepDtlsRole * Fingerprints: SdpFingerprint[]
+    /// An SCTP association over the DTLS one; `MaxMessageSize` in octets is the peer's, `Int64.MaxValue` without limit.
+    /// Comes again when only that size changed.
+    | StartSctp of RemotePort: uint16 * MaxMessageSize: int64
+    /// The data section was turned down: the transport with all that it carries is over.
+    | Close
+
+/// Our side of the transport: ICE credentials and the identity of the DTLS association, RFC 8842 §4.
+[<NoComparison>]
+type internal LocalSide =
+    { Credentials: JsepCredentials
+      TlsId: string }
+
+/// The peer's side of ICE.
+[<NoComparison>]
+type internal RemoteSide =
+    { Credentials: JsepCredentials
+      Lite: bool }
+
+/// The DTLS association as two descriptions have agreed on it.
+[<NoComparison; NoEquality>]
+type internal DtlsSide =
+    {
+        Role: JsepDtlsRole
+        /// Any one of them may match.
+        Fingerprints: SdpFingerprint[]
+        RemoteTlsId: string voption
+    }
+
+/// The SCTP association as two descriptions have agreed on it.
+[<Struct; NoComparison>]
+type internal SctpSide =
+    { RemotePort: uint16
+      MaxMessageSize: int64 }
+
+/// The one transport: all that descriptions have ordered of ICE, DTLS and SCTP. What has to be done when descriptions
+/// change is the difference between two of these.
+[<NoComparison; NoEquality>]
+type internal JsepTransport =
+    { Controlling: bool voption
+      Local: LocalSide voption
+      Remote: RemoteSide voption
+      Dtls: DtlsSide voption
+      Sctp: SctpSide voption }
+
+module internal JsepTransport =
+    /// Nothing ordered.
+    let none: JsepTransport =
+        { Controlling = ValueNone
+          Local = ValueNone
+          Remote = ValueNone
+          Dtls = ValueNone
+          Sctp = ValueNone }
+
+    let private refused message =
+        Error(Mistake.create ErrorName.InvalidAccessError message)
+
+    /// Our side as a local description of ours has it; ValueNone when it has no data section.
+    let localSide (local: Sdp) : LocalSide voption =
+        match Section.tryData local with
+        | ValueNone -> ValueNone
+        | ValueSome at ->
+            match Section.credentials at local, Section.tlsId at local with
+            | ValueSome credentials, ValueSome tlsId ->
+                ValueSome
+                    { Credentials = credentials
+                      TlsId = tlsId }
+            | _ -> ValueNone
+
+    /// The peer's ICE credentials in a description of its; ValueNone when it has no data section.
+    let remoteSide (remote: Sdp) : RemoteSide voption =
+        match Section.tryData remote with
+        | ValueNone -> ValueNone
+        | ValueSome at ->
+            Section.credentials at remote
+            |> ValueOption.map (fun credentials ->
+                { Credentials = credentials
+                  Lite = SdpAttributes.iceLite remote.Level.Attributes })
+
+    let private sameFingerprints (a: SdpFingerprint[]) (b: SdpFingerprint[]) =
+        let within (xs: SdpFingerprint[]) x = Array.exists (SdpFingerprint.same x) xs
+        Array.forall (within b) a && Array.forall (within a) b
+
+    /// Whether the association goes on: same certificate, and same tls-id where both descriptions have one.
+    let continues (fingerprints: SdpFingerprint[]) (tlsId: string voption) (dtls: DtlsSide) : bool =
+        sameFingerprints fingerprints dtls.Fingerprints
+        && (tlsId.IsNone || dtls.RemoteTlsId.IsNone || tlsId = dtls.RemoteTlsId)
+
+    /// Whether the peer's credentials are others than the former ones: an ICE restart, RFC 8839 §4.4.1.1.1.
+    let isRestart (former: JsepTransport) (remote: RemoteSide) : bool =
+        match former.Remote with
+        | ValueSome side -> side.Credentials <> remote.Credentials
+        | ValueNone -> false
+
+    /// The setup that an answer of ours writes, RFC 8842 §5.3, RFC 5763 §5: the present role where the association goes
+    /// on, else active where the offer lets us choose.
+    let answerSetup (former: JsepTransport) (at: int) (offer: Sdp) : Result<SdpSetup, Mistake> =
+        let present =
+            match former.Dtls with
+            | ValueSome dtls when continues (Section.fingerprints at offer) (Section.tlsId at offer) dtls ->
+                match dtls.Role with
+                | JsepDtlsRole.Client -> ValueSome SdpSetup.Active
+                | _ -> ValueSome SdpSetup.Passive
+            | _ -> ValueNone
+
+        // RFC 4145's default of `active` is not assumed: a peer that says nothing takes either answer.
+        match ValueOption.defaultValue SdpSetup.ActPass (Section.setup at offer), present with
+        | SdpSetup.ActPass, ValueSome present -> Ok present
+        | SdpSetup.ActPass, ValueNone -> Ok SdpSetup.Active
+        | SdpSetup.Active, (ValueNone | ValueSome SdpSetup.Passive) -> Ok SdpSetup.Passive
+        | SdpSetup.Passive, (ValueNone | ValueSome SdpSetup.Active) -> Ok SdpSetup.Active
+        | (SdpSetup.Active | SdpSetup.Passive), _ ->
+            refused "a=setup turns the role of the present DTLS association round; offer actpass, RFC 8842 §5.2"
+        | _ -> refused "a=setup:holdconn opens no DTLS association; offer actpass, RFC 8842 §5.2"
+
+    /// What an offer of the peer's may not do to the present transport.
+    let checkOffer (present: JsepTransport) (offer: Sdp) : Result<unit, Mistake> =
+        match Section.tryData offer, remoteSide offer with
+        | ValueSome at, ValueSome remote ->
+            let goesOn =
+                match present.Dtls with
+                | ValueSome dtls -> continues (Section.fingerprints at offer) (Section.tlsId at offer) dtls
+                | ValueNone -> true
+
+            if not goesOn && not (isRestart present remote) then
+                refused "a new DTLS association (fingerprint or tls-id changed) needs an ICE restart, RFC 8829 §5.8.3"
+            else
+                answerSetup present at offer |> Result.map ignore
+        | _ -> Ok()
+
+    let private roleOf (weOffered: bool) (at: int) (local: Sdp) (remote: Sdp) : Result<JsepDtlsRole, Mistake> =
+        if weOffered then
+            // RFC 4145 §4.1: an answer without setup is passive.
+            match ValueOption.defaultValue SdpSetup.Passive (Section.setup at remote) with
+            | SdpSetup.Active -> Ok JsepDtlsRole.Server
+            | SdpSetup.Passive -> Ok JsepDtlsRole.Client
+            | _ -> refused "an answer's a=setup is active or passive, RFC 8842 §5.3"
+        else
+            match Section.setup at local with
+            | ValueSome SdpSetup.Passive -> Ok JsepDtlsRole.Server
+            | _ -> Ok JsepDtlsRole.Client
+
+    /// Restarts come in pairs: both descriptions of an exchange restart ICE, or neither. RFC 8829 §5.10.
+    let private checkRestart (settled: JsepTransport) (local: LocalSide) (remote: RemoteSide) : Result<unit, Mistake> =
+        match settled.Local with
+        | ValueSome former ->
+            match former.Credentials <> local.Credentials, isRestart settled remote with
+            | true, false when settled.Remote.IsSome ->
+                refused "the offer restarted ICE, and the answer has the former ice-ufrag and ice-pwd"
+            | false, true -> refused "the answer has another ice-ufrag or ice-pwd, and the offer did not restart ICE"
+            | _ -> Ok()
+        | ValueNone -> Ok()
+
+    /// The transport of an offer and its answer. `settled` is that of the last finished exchange, `present` what has been
+    /// ordered since, by a provisional answer say.
+    let ofExchange
+        (weOffered: bool)
+        (settled: JsepTransport)
+        (present: JsepTransport)
+        (local: Sdp)
+        (remote: Sdp)
+        : Result<JsepTransport, Mistake> =
+        match Section.tryData local, Section.tryData remote, localSide local, remoteSide remote with
+        | ValueSome at, ValueSome there, ValueSome localSide, ValueSome remoteSide when at = there ->
+            let fingerprints = Section.fingerprints at remote
+            let tlsId = Section.tlsId at remote
+
+            let roleKept role =
+                match present.Dtls with
+                | ValueSome dtls when continues fingerprints tlsId dtls ->
+                    if dtls.Role = role then
+                        Ok()
+                    else
+                        refused "a=setup turns the role of the present DTLS association round, RFC 8829 §5.8.3"
+                | ValueSome _ when not (isRestart present remoteSide) ->
+                    refused
+                        "a new DTLS association (fingerprint or tls-id changed) needs an ICE restart, RFC 8829 §5.11"
+                | _ -> Ok()
+
+            checkRestart settled localSide remoteSide
+            |> Result.bind (fun () -> roleOf weOffered at local remote)
+            |> Result.bind (fun role -> roleKept role |> Result.map (fun () -> role))
+            |> Result.map (fun role ->
+                { // The first offerer controls, and whoever faces a lite peer, RFC 8445 §6.1.1.
+                  Controlling =
+                    if remoteSide.Lite then
+                        ValueSome true
+                    else
+                        ValueSome(ValueOption.defaultValue weOffered present.Controlling)
+                  Local = ValueSome localSide
+                  Remote = ValueSome remoteSide
+                  Dtls =
+                    ValueSome
+                        { Role = role
+                          Fingerprints = fingerprints
+                          RemoteTlsId = tlsId }
+                  Sctp =
+                    ValueSome
+                        { RemotePort = Section.sctpPort remote.Media[at]
+                          MaxMessageSize = Section.maxMessageSize remote.Media[at] } })
+        | _ -> Ok none
+
+    /// The transport once an offer of ours is set: new credentials gather, all else stays as it is.
+    let withOffer (present: JsepTransport) (offer: Sdp) : JsepTransport =
+        match localSide offer with
+        | ValueNone -> present
+        | local ->
+            { present with
+                Local = local
+                Controlling = ValueSome(ValueOption.defaultValue true present.Controlling) }
