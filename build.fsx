@@ -24,6 +24,7 @@ let usage =
   lock               resolves paket.dependencies into paket.lock, without naming a package host"""
 
 let root = __SOURCE_DIRECTORY__
+let solution = "Hybrid.sln"
 let artifacts = Path.Combine(root, "artifacts")
 
 /// Ends the script with a message and exit code 1.
@@ -134,22 +135,17 @@ let restore () =
 /// No compiler server or build node outlives the build: one could hold the pipe that our output goes to.
 let noServers = [ "-nodeReuse:false"; "-p:UseSharedCompilation=false" ]
 
-let build () =
-    say "building Hybrid.sln"
+let build project =
+    say $"building {project}"
+    let quiet = [ "-v"; "quiet"; "-tl:off"; "-clp:ErrorsOnly" ]
 
-    let arguments =
-        [ "build"
-          "Hybrid.sln"
-          "-c"
-          "Release"
-          "-v"
-          "quiet"
-          "-tl:off"
-          "-clp:ErrorsOnly" ]
-        @ noServers
-
-    if run "dotnet" arguments <> 0 then
+    if run "dotnet" ([ "build"; project; "-c"; "Release" ] @ quiet @ noServers) <> 0 then
         stop "the build failed"
+
+/// Builds a program of ours and runs it on our console; answers its exit code.
+let buildAndRun project arguments =
+    build project
+    run "dotnet" ([ "run"; "--no-build"; "-c"; "Release"; "--project"; project; "--" ] @ arguments)
 
 let pack () =
     say "packing"
@@ -205,23 +201,19 @@ let installPeers () =
         peers |> List.filter (fst >> Path.Exists >> not) |> List.map snd
 
     let apt arguments =
-        let lock =
+        let patience =
             [ "-q"; "-y"; "-o"; "DPkg::Lock::Timeout=300"; "-o"; "Acquire::Retries=3" ]
 
-        capture "env" ([ "DEBIAN_FRONTEND=noninteractive"; "apt-get" ] @ lock @ arguments)
+        capture "env" ([ "DEBIAN_FRONTEND=noninteractive"; "apt-get" ] @ patience @ arguments)
 
-    let rec install tries =
-        match missing () with
-        | [] -> None
-        | packages ->
-            apt [ "update" ] |> ignore
-            let code, lines = apt ([ "install"; "--no-install-recommends" ] @ packages)
+    // One by one: a distribution that lacks one of them may have the others.
+    let install package =
+        let code, lines = apt [ "install"; "--no-install-recommends"; package ]
 
-            if code = 0 || tries > 1 then
-                install (tries - 1)
-            else
-                let last = lines |> Seq.tryLast |> Option.defaultValue ""
-                Some $"""apt-get install {String.Join(' ', packages)} failed: {last}"""
+        if code = 0 then
+            None
+        else
+            Some $"""apt-get install {package}: {lines |> Seq.tryLast |> Option.defaultValue ""}"""
 
     let isRoot = OperatingSystem.IsLinux() && Environment.UserName = "root"
 
@@ -231,13 +223,20 @@ let installPeers () =
         Some $"""not installed, and only root on Debian or Ubuntu can install: {String.Join(' ', packages)}"""
     | packages ->
         say $"""installing {String.Join(", ", packages)} in the background"""
-        install 2
+        apt [ "update" ] |> ignore
+
+        match List.choose install packages with
+        | [] -> None
+        | failures -> Some(String.Join("; ", failures))
 
 /// What the test runner counted.
 type Count =
     { Passed: int
       Failed: int
       Skipped: int }
+
+/// What a run counts for that ended before it could count.
+let unfinished = { Passed = 0; Failed = 1; Skipped = 0 }
 
 /// Runs PropertyTests; `environment` tells the tests what they may use.
 let runTests (limit: TimeSpan) environment arguments =
@@ -247,6 +246,7 @@ let runTests (limit: TimeSpan) environment arguments =
     let summary = Regex @"(\d+) passed, (\d+) ignored, (\d+) failed, (\d+) errored"
 
     let mutable count = None
+    let mutable failures = 0
 
     // Expecto ends its lines with a colour's reset, even without colours.
     let colour = Regex @"\x1b\[[0-9;]*m"
@@ -256,6 +256,9 @@ let runTests (limit: TimeSpan) environment arguments =
 
         if line <> "" || raw = "" then
             Console.WriteLine line
+
+        if line.Contains " ERR] " then
+            failures <- failures + 1
 
         let m = summary.Match line
 
@@ -280,7 +283,9 @@ let runTests (limit: TimeSpan) environment arguments =
     match count with
     | Some c when code = 0 && c.Passed + c.Skipped > 0 -> c
     | Some c -> { c with Failed = max 1 c.Failed } // the exit code is the gate: a focused test, a crash on the way out, no test at all
-    | None -> { Passed = 0; Failed = 1; Skipped = 0 }
+    | None ->
+        { unfinished with
+            Failed = unfinished.Failed + failures }
 
 /// The line that everything ends with, alone on its line; answers the exit code.
 let close count =
@@ -307,26 +312,36 @@ let whyNoPeers reason =
 // Targets
 // ---------------------------------------------------------------------------------------------------------------------
 
+/// Does `work` while the peers are being installed; never leaves apt alone half-way.
+let whileInstalling (work: (unit -> struct (string * string) list) -> 'a) =
+    let installing = Task.Run installPeers
+
+    try
+        work (fun () -> whyNoPeers installing.Result)
+    finally
+        installing.Wait()
+
 let testTarget arguments =
     try
         restore ()
-        let installing = Task.Run installPeers // the download goes on while we build
-        let formatted = isFormatted ()
-        build ()
 
-        let package =
-            if List.isEmpty arguments then
-                tell "HYBRID_PACKAGE" (pack ())
-            else
-                []
+        whileInstalling (fun peers ->
+            let formatted = isFormatted ()
+            build solution
 
-        let peers = whyNoPeers installing.Result
-        say "testing"
-        let count = runTests (TimeSpan.FromMinutes 40.0) (package @ peers) arguments
+            let package =
+                if List.isEmpty arguments then
+                    tell "HYBRID_PACKAGE" (pack ())
+                else
+                    []
 
-        close
-            { count with
-                Failed = count.Failed + if formatted then 0 else 1 }
+            let peers = peers ()
+            say "testing"
+            let count = runTests (TimeSpan.FromMinutes 40.0) (package @ peers) arguments
+
+            close
+                { count with
+                    Failed = count.Failed + if formatted then 0 else 1 })
     with error ->
         say (
             match error with
@@ -334,19 +349,14 @@ let testTarget arguments =
             | other -> string other
         )
 
-        close { Passed = 0; Failed = 1; Skipped = 0 }
+        close unfinished
 
 let interopTarget arguments =
     restore ()
-    let installing = Task.Run installPeers
-    build ()
 
-    close (
-        runTests
-            (TimeSpan.FromMinutes 30.0)
-            (whyNoPeers installing.Result)
-            ([ "--filter-test-list"; "RealPeers" ] @ arguments)
-    )
+    whileInstalling (fun peers ->
+        build solution
+        close (runTests (TimeSpan.FromMinutes 30.0) (peers ()) ([ "--filter-test-list"; "RealPeers" ] @ arguments)))
 
 /// Rounds of all properties, each with more runs than the last, until the time is over.
 let fuzzTarget arguments =
@@ -357,7 +367,7 @@ let fuzzTarget arguments =
         | _ -> stop "fuzz takes --seconds N"
 
     restore ()
-    build ()
+    build solution
     let until = clock.Elapsed + TimeSpan.FromSeconds seconds
 
     let rec round runs total =
@@ -367,15 +377,13 @@ let fuzzTarget arguments =
             close total
         else
             say $"{runs} runs of each property"
-            let mutable over = false
 
             let environment =
                 tell "HYBRID_RUNS" (string runs) @ tell "HYBRID_NO_PEERS" "not while fuzzing"
 
             let count = runTests left environment []
-            over <- clock.Elapsed >= until
 
-            if over && count.Passed = 0 then
+            if clock.Elapsed >= until && count = unfinished then
                 say "the time is over; the last round is not counted"
                 close total
             elif count.Failed > 0 then
@@ -391,69 +399,28 @@ let runTarget arguments =
     if not (Directory.Exists(Path.Combine(root, "Examples", "Demo"))) then
         stop "Examples/Demo is not there yet"
 
-    say "building the demo"
-
-    if
-        run
-            "dotnet"
-            ([ "build"
-               "Examples/Demo"
-               "-c"
-               "Release"
-               "-v"
-               "quiet"
-               "-tl:off"
-               "-clp:ErrorsOnly" ]
-             @ noServers)
-        <> 0
-    then
-        stop "the build failed"
-
-    let arguments =
+    let port =
         if List.contains "--port" arguments then
-            arguments
+            []
         else
-            arguments @ [ "--port"; "8080" ]
+            [ "--port"; "8080" ]
 
-    run
-        "dotnet"
-        ([ "run"; "--no-build"; "-c"; "Release"; "--project"; "Examples/Demo"; "--" ]
-         @ arguments)
+    buildAndRun "Examples/Demo" (arguments @ port)
 
 let benchTarget arguments =
     restore ()
-
-    if
-        run
-            "dotnet"
-            ([ "build"
-               "Benchmarks"
-               "-c"
-               "Release"
-               "-v"
-               "quiet"
-               "-tl:off"
-               "-clp:ErrorsOnly" ]
-             @ noServers)
-        <> 0
-    then
-        stop "the build failed"
-
-    run
-        "dotnet"
-        ([ "run"; "--no-build"; "-c"; "Release"; "--project"; "Benchmarks"; "--" ]
-         @ arguments)
+    buildAndRun "Benchmarks" arguments
 
 let packTarget () =
     restore ()
-    build ()
+    build solution
     let package = pack ()
     say $"{Path.GetRelativePath(root, package)}, {FileInfo(package).Length / 1024L} KiB"
     0
 
 let docsTarget () =
     restore ()
-    build ()
+    build solution
     close (runTests (TimeSpan.FromMinutes 5.0) [] [ "--filter-test-list"; "Docs" ])
 
 let formatTarget () =
@@ -506,7 +473,7 @@ let acceptFacade () =
 let apiTarget () =
     restore ()
     acceptFacade ()
-    build ()
+    build solution
 
     runTests
         (TimeSpan.FromMinutes 5.0)
