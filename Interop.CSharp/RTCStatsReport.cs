@@ -1,0 +1,255 @@
+using System.Collections;
+using System.Diagnostics.CodeAnalysis;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+
+namespace Hybrid.WebRtc;
+
+/// <summary>
+/// Statistics by id, <see href="https://www.w3.org/TR/webrtc/#rtcstatsreport-object">RTCStatsReport</see>; ask
+/// <c>OfType&lt;RTCTransportStats&gt;()</c> for one kind.
+/// </summary>
+public sealed class RTCStatsReport : IReadOnlyDictionary<string, RTCStats>, IReadOnlyCollection<RTCStats>
+{
+    private readonly Dictionary<string, RTCStats> _stats = [];
+
+    private RTCStatsReport() { }
+
+    /// <summary>How many there are.</summary>
+    public int Count => _stats.Count;
+
+    /// <summary>The ids.</summary>
+    public IEnumerable<string> Keys => _stats.Keys;
+
+    /// <summary>The statistics.</summary>
+    public IEnumerable<RTCStats> Values => _stats.Values;
+
+    /// <inheritdoc/>
+    public RTCStats this[string key] => _stats[key];
+
+    /// <inheritdoc/>
+    public bool ContainsKey(string key) => _stats.ContainsKey(key);
+
+    /// <inheritdoc/>
+    public bool TryGetValue(string key, [MaybeNullWhen(false)] out RTCStats value) =>
+        _stats.TryGetValue(key, out value);
+
+    /// <summary>All of one kind.</summary>
+    public IEnumerable<T> OfType<T>()
+        where T : RTCStats => _stats.Values.OfType<T>();
+
+    /// <summary>The statistics.</summary>
+    public IEnumerator<RTCStats> GetEnumerator() => _stats.Values.GetEnumerator();
+
+    IEnumerator<KeyValuePair<string, RTCStats>> IEnumerable<KeyValuePair<string, RTCStats>>.GetEnumerator() =>
+        _stats.GetEnumerator();
+
+    IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
+
+    /// <summary>An object by id, with W3C's names, as <c>JSON.stringify(Object.fromEntries(report))</c> writes it.</summary>
+    public string ToJson()
+    {
+        using var buffer = new MemoryStream();
+        using (var json = new Utf8JsonWriter(buffer))
+        {
+            json.WriteStartObject();
+            foreach (var (id, stats) in _stats)
+            {
+                json.WritePropertyName(id);
+                JsonSerializer.Serialize(json, stats, WebRtcJson.Default.GetTypeInfo(stats.GetType())!);
+            }
+            json.WriteEndObject();
+        }
+        return Encoding.UTF8.GetString(buffer.GetBuffer(), 0, (int)buffer.Length);
+    }
+
+    internal static RTCStatsReport From(
+        Core.Statistics core,
+        DateTimeOffset at,
+        RTCCertificate certificate,
+        int pairChanges
+    )
+    {
+        const string transport = "T";
+        var report = new RTCStatsReport();
+
+        report.Add(
+            new RTCPeerConnectionStats
+            {
+                Id = "P",
+                Timestamp = at,
+                DataChannelsOpened = core.ChannelsOpened,
+                DataChannelsClosed = core.ChannelsClosed,
+            }
+        );
+
+        var local = report.Add(Certificate(at, certificate.Inner.Der));
+        var remote = core.Dtls.RemoteCertificates is [var leaf, ..] ? report.Add(Certificate(at, leaf)) : null;
+        var selected = core.Ice.SelectedPair is { IsSome: true, Value: var pair }
+            ? PairId(pair.Local, pair.Remote)
+            : null;
+
+        report.Add(
+            new RTCTransportStats
+            {
+                Id = transport,
+                Timestamp = at,
+                PacketsSent = core.PacketsSent,
+                PacketsReceived = core.PacketsReceived,
+                BytesSent = core.BytesSent,
+                BytesReceived = core.BytesReceived,
+                IceRole = (RTCIceRole)core.Ice.Role,
+                IceLocalUsernameFragment = core.Ice.LocalParameters.ToW3C()?.UsernameFragment,
+                IceState = (RTCIceTransportState)core.Ice.State,
+                DtlsState = (RTCDtlsTransportState)core.Dtls.State,
+                DtlsRole = core.Dtls.Role is { Length: > 0 } role ? role : "unknown",
+                TlsVersion = VersionOf(core.Dtls.Version),
+                DtlsCipher = core.Dtls.CipherSuite is { Length: > 0 } suite ? suite : null,
+                SelectedCandidatePairId = selected,
+                SelectedCandidatePairChanges = pairChanges,
+                LocalCertificateId = local,
+                RemoteCertificateId = remote,
+            }
+        );
+
+        foreach (var line in core.Ice.LocalCandidates.Concat(core.Pairs.Select(each => each.Local)).Distinct())
+            report.Add(Candidate(at, transport, line, isLocal: true));
+        foreach (var line in core.Ice.RemoteCandidates.Concat(core.Pairs.Select(each => each.Remote)).Distinct())
+            report.Add(Candidate(at, transport, line, isLocal: false));
+        foreach (var each in core.Pairs)
+            report.Add(Pair(at, transport, each));
+        foreach (var each in core.Channels)
+            report.Add(Channel(at, each));
+        if (core.Association is { IsSome: true, Value: var association })
+            report.Add(Association(at, transport, association));
+        foreach (var each in core.Drops)
+            report.Add(
+                new RTCIgnoredStats
+                {
+                    Id = $"X{each.Layer}{each.Reason}",
+                    Timestamp = at,
+                    Layer = each.Layer.ToString(),
+                    Reason = each.Reason.ToString(),
+                    Count = each.Count,
+                }
+            );
+        return report;
+    }
+
+    private static RTCCertificateStats Certificate(DateTimeOffset at, byte[] der)
+    {
+        var fingerprint = Convert.ToHexString(SHA256.HashData(der)).Chunk(2).Select(octet => new string(octet));
+        var value = string.Join(':', fingerprint);
+        return new RTCCertificateStats
+        {
+            Id = "CF" + value,
+            Timestamp = at,
+            Fingerprint = value,
+            FingerprintAlgorithm = "sha-256",
+            Base64Certificate = Convert.ToBase64String(der),
+        };
+    }
+
+    private static RTCIceCandidateStats Candidate(DateTimeOffset at, string transport, string line, bool isLocal)
+    {
+        var candidate = Translate.Candidate(line);
+        return new RTCIceCandidateStats(isLocal ? "local-candidate" : "remote-candidate")
+        {
+            Id = CandidateId(line),
+            Timestamp = at,
+            TransportId = transport,
+            Address = candidate.Address,
+            Port = candidate.Port,
+            Protocol = candidate.Protocol,
+            CandidateType = candidate.Type,
+            Priority = candidate.Priority,
+            Foundation = candidate.Foundation,
+            RelatedAddress = candidate.RelatedAddress,
+            RelatedPort = candidate.RelatedPort,
+            UsernameFragment = candidate.UsernameFragment,
+            TcpType = candidate.TcpType,
+        };
+    }
+
+    private static RTCIceCandidatePairStats Pair(DateTimeOffset at, string transport, Core.CandidatePairStats core) =>
+        new()
+        {
+            Id = PairId(core.Local, core.Remote),
+            Timestamp = at,
+            TransportId = transport,
+            LocalCandidateId = CandidateId(core.Local),
+            RemoteCandidateId = CandidateId(core.Remote),
+            State = core.State,
+            Nominated = core.Nominated,
+            RequestsSent = core.RequestsSent,
+            RequestsReceived = core.RequestsReceived,
+            ResponsesSent = core.ResponsesSent,
+            ResponsesReceived = core.ResponsesReceived,
+            ConsentRequestsSent = core.ConsentRequestsSent,
+            CurrentRoundTripTime = core.CurrentRoundTripTime is { IsSome: true, Value: var rtt } ? Seconds(rtt) : null,
+            TotalRoundTripTime = Seconds(core.TotalRoundTripTime),
+        };
+
+    private static RTCDataChannelStats Channel(DateTimeOffset at, Core.ChannelStats core) =>
+        new()
+        {
+            Id = "D" + core.Handle,
+            Timestamp = at,
+            Label = core.Label,
+            Protocol = core.Protocol,
+            DataChannelIdentifier = core.Id.ToNumber(),
+            State = core.State switch
+            {
+                "connecting" => RTCDataChannelState.Connecting,
+                "open" => RTCDataChannelState.Open,
+                "closing" => RTCDataChannelState.Closing,
+                _ => RTCDataChannelState.Closed,
+            },
+            MessagesSent = core.MessagesSent,
+            BytesSent = core.BytesSent,
+            MessagesReceived = core.MessagesReceived,
+            BytesReceived = core.BytesReceived,
+        };
+
+    private static RTCSctpTransportStats Association(DateTimeOffset at, string transport, Core.SctpStats core) =>
+        new()
+        {
+            Id = "S",
+            Timestamp = at,
+            TransportId = transport,
+            SmoothedRoundTripTime = core.SmoothedRoundTripTime is { IsSome: true, Value: var rtt }
+                ? Seconds(rtt)
+                : null,
+            CongestionWindow = core.CongestionWindow,
+            ReceiverWindow = core.PeerReceiverWindow,
+            Mtu = core.Mtu,
+            BufferedAmount = core.BufferedAmount,
+            Retransmissions = core.Retransmissions,
+        };
+
+    private static double Seconds(long microseconds) => microseconds / 1e6;
+
+    /// <summary>webrtc-stats has the two octets of the wire, in hexadecimal.</summary>
+    private static string? VersionOf(string version) =>
+        version switch
+        {
+            "DTLS 1.2" => "FEFD",
+            "DTLS 1.3" => "FEFC",
+            _ => null,
+        };
+
+    private static string PairId(string local, string remote) => $"CP{Hash(local)}_{Hash(remote)}";
+
+    private static string CandidateId(string line) => "I" + Hash(line);
+
+    /// <summary>The same candidate has the same id in every report.</summary>
+    private static string Hash(string line) =>
+        Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(line)).AsSpan(0, 6));
+
+    private string Add(RTCStats stats)
+    {
+        _stats[stats.Id] = stats;
+        return stats.Id;
+    }
+}

@@ -1,0 +1,130 @@
+using System.Net;
+using System.Reactive.Concurrency;
+using Microsoft.Extensions.Logging;
+
+namespace Hybrid.WebRtc;
+
+/// <summary>What a connection needs to know and W3C does not say, in one place. Every default is a good one.</summary>
+public sealed record WebRtcOptions
+{
+    /// <summary>The UDP ports to bind, one a connection and interface address. Default: any that is free.</summary>
+    public WebRtcPortRange? Ports { get; init; }
+
+    /// <summary>Which interfaces are used, by name, such as <c>eth0</c>. Default: all that are up.</summary>
+    public Func<string, bool>? InterfaceFilter { get; init; }
+
+    /// <summary>Which local addresses are used. Default: all that are usable.</summary>
+    public Func<IPAddress, bool>? AddressFilter { get; init; }
+
+    /// <summary>Whether <c>127.0.0.1</c> and <c>::1</c> become candidates: for two peers on one machine. Default false.</summary>
+    public bool IncludeLoopback { get; init; }
+
+    /// <summary>How long without an answer until a connection is <c>disconnected</c>. Default 5 s.</summary>
+    public TimeSpan DisconnectedAfter { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long without an answer until it is <c>failed</c>: consent expires, RFC 7675 §5.1. Default 30 s.</summary>
+    public TimeSpan FailedAfter { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>The largest UDP payload that is sent, octets, from 576 to 65,507. Default 1,200, which passes nearly everywhere.</summary>
+    public int MaxDatagramSize { get; init; } = 1200;
+
+    /// <summary>The largest message taken from the peer, octets, at least 1; the descriptions say so. Default 262,144, as browsers have it.</summary>
+    public int MaxMessageSize { get; init; } = 262_144;
+
+    /// <summary>
+    /// Octets of messages that may be under way to the application before the peer has to wait, at least 65,536 and no less
+    /// than <see cref="MaxMessageSize"/>. Default 8 MiB.
+    /// </summary>
+    public int ReceiveWindow { get; init; } = 8 * 1024 * 1024;
+
+    /// <summary>
+    /// Octets that <see cref="RTCDataChannel.Send(string)"/> may queue on one connection before it throws
+    /// <c>OperationError</c>. Default 16 MiB.
+    /// </summary>
+    public int SendBuffer { get; init; } = 16 * 1024 * 1024;
+
+    /// <summary>
+    /// <see cref="RTCDataChannel.SendAsync(string, CancellationToken)"/> waits while its channel has more octets queued than
+    /// this. Default 1 MiB.
+    /// </summary>
+    public int SendHighWaterMark { get; init; } = 1024 * 1024;
+
+    /// <summary>The certificate to show where <see cref="RTCConfiguration.Certificates"/> names none. Default: one a process.</summary>
+    public RTCCertificate? Certificate { get; init; }
+
+    /// <summary>Who does the cryptography. Default: the platform.</summary>
+    public WebRtcCiphers Ciphers { get; init; } = WebRtcCiphers.Platform;
+
+    /// <summary>
+    /// Where every notification, every completion and every visible change of state happens. Default: a serial context that
+    /// the connection has for itself on the thread pool.
+    /// </summary>
+    public SynchronizationContext? SynchronizationContext { get; init; }
+
+    /// <summary>The same, for those who have an Rx scheduler. At most one of the two may be given.</summary>
+    public IScheduler? Scheduler { get; init; }
+
+    /// <summary>Where logs go. Noise from the network is logged at debug level. Default: nowhere.</summary>
+    public ILoggerFactory? LoggerFactory { get; init; }
+
+    /// <summary>
+    /// A file that everything which reaches the connection is recorded in, so that it can be replayed without a network.
+    /// Overwritten. It holds the connection's secrets. Default: no journal.
+    /// </summary>
+    public string? JournalPath { get; init; }
+
+    /// <summary>
+    /// A file that the DTLS secrets are appended to in NSS key log format, so that Wireshark can read a capture. For debugging
+    /// only. Default: none.
+    /// </summary>
+    public string? KeyLogPath { get; init; }
+
+    /// <summary>Where time comes from. Default: the system's clock.</summary>
+    public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
+
+    /// <exception cref="ArgumentException">A value is out of its range.</exception>
+    internal void Check()
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(DisconnectedAfter, TimeSpan.Zero, nameof(DisconnectedAfter));
+        ArgumentOutOfRangeException.ThrowIfLessThan(FailedAfter, DisconnectedAfter, nameof(FailedAfter));
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxDatagramSize, 576, nameof(MaxDatagramSize));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(MaxDatagramSize, 65_507, nameof(MaxDatagramSize));
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxMessageSize, 1, nameof(MaxMessageSize));
+        ArgumentOutOfRangeException.ThrowIfLessThan(
+            ReceiveWindow,
+            Math.Max(65_536, MaxMessageSize),
+            nameof(ReceiveWindow)
+        );
+        ArgumentOutOfRangeException.ThrowIfLessThan(SendBuffer, 1, nameof(SendBuffer));
+        ArgumentOutOfRangeException.ThrowIfLessThan(SendHighWaterMark, 1, nameof(SendHighWaterMark));
+        if (SynchronizationContext is not null && Scheduler is not null)
+            throw new ArgumentException("Give SynchronizationContext or Scheduler, not both.");
+    }
+}
+
+/// <summary>A range of ports, both ends included.</summary>
+public readonly record struct WebRtcPortRange
+{
+    /// <summary>From the first to the last.</summary>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="first"/> is 0 or greater than <paramref name="last"/>.</exception>
+    public WebRtcPortRange(ushort first, ushort last)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(first);
+        ArgumentOutOfRangeException.ThrowIfLessThan(last, first);
+        First = first;
+        Last = last;
+    }
+
+    /// <summary>The lowest port, from 1.</summary>
+    public ushort First { get; }
+
+    /// <summary>The highest port.</summary>
+    public ushort Last { get; }
+}
+
+/// <summary>Who does the cryptography.</summary>
+public enum WebRtcCiphers
+{
+    /// <summary>The platform's library, and managed code for what it lacks.</summary>
+    Platform,
+}
