@@ -1,20 +1,46 @@
 namespace Hybrid.WebRtc.Core
 
 open System
+open Hybrid.WebRtc.Core.Stun
 
 [<RequireQualifiedAccess>]
 module Ice =
-    [<NoComparison>]
-    type Options =
-        { DisconnectedAfter: Duration
-          FailedAfter: Duration }
+    /// A generation and the gathering of its candidates.
+    [<NoComparison; NoEquality>]
+    type private Session =
+        { Checks: Generation
+          Gathering: Gathering }
 
-    let defaults =
-        { DisconnectedAfter = Duration.seconds 5L
-          FailedAfter = Duration.seconds 30L }
+    /// The generation that an ICE restart left behind: it serves until the new one has selected, and then a while.
+    [<NoComparison; NoEquality>]
+    type private Former =
+        { Session: Session; DropAt: Instant }
+
+    /// What the outside was told last, and what is asked for each packet.
+    [<NoComparison; NoEquality>]
+    type private Shown =
+        { Transport: IceTransportState
+          Gathering: IceGatheringState
+          Valid: Path[]
+          Deadline: Instant }
 
     [<NoComparison; NoEquality>]
-    type State = { Entropy: Entropy; Ciphers: ICiphers }
+    type private Setup =
+        { Ciphers: ICiphers
+          Options: IceOptions
+          Servers: IceServer[]
+          Policy: IceTransportPolicy
+          Salt: uint32 }
+
+    [<NoComparison; NoEquality>]
+    type State =
+        private
+            { Setup: Setup
+              Current: Session
+              Former: Former voption
+              Shown: Shown
+              Closed: bool
+              Entropy: Entropy }
 
     [<NoComparison; NoEquality>]
     type Input =
@@ -38,7 +64,7 @@ module Ice =
 
     [<NoComparison; NoEquality>]
     type Output =
-        | Transmit of Path: Path * Message: Stun.Outgoing
+        | Transmit of Path: Path * Message: Outgoing
         | OpenPorts
         | ClosePort of Port: PortId
         | ResolveServer of Url: string
@@ -53,43 +79,514 @@ module Ice =
         | Invalidated of Path: Path
         | Ignored of Drop
 
+    /// How long the former generation serves on once the new one has selected. RFC 8445 §8.3 asks for 3 s; under loss
+    /// the peer may need some more until it has selected, too.
+    let private grace: Duration = Duration.seconds 10L
+
+    let private session (agent: Agent) (salt: uint32) (entropy: Entropy) : Session =
+        { Checks = Generation.create agent (Entropy.split "checks" entropy)
+          Gathering = Gathering.create salt (Entropy.split "gathering" entropy) }
+
     [<CompiledName "Create">]
-    let create (_: Options) (entropy: Entropy) (ciphers: ICiphers) : State =
-        { Entropy = entropy; Ciphers = ciphers }
+    let create (options: IceOptions) (entropy: Entropy) (ciphers: ICiphers) : State =
+        let struct (tieBreaker, entropy) = Entropy.uint64 entropy
+        let struct (salt, entropy) = Entropy.uint32 entropy
+
+        let agent =
+            { Role = IceRole.Unknown
+              TieBreaker = tieBreaker }
+
+        { Setup =
+            { Ciphers = ciphers
+              Options = options
+              Servers = [||]
+              Policy = IceTransportPolicy.All
+              Salt = salt }
+          Current = session agent salt entropy
+          Former = ValueNone
+          Shown =
+            { Transport = IceTransportState.New
+              Gathering = IceGatheringState.New
+              Valid = [||]
+              Deadline = Instant.never }
+          Closed = false
+          Entropy = Entropy.split "generations" entropy }
 
     [<CompiledName "Deadline">]
-    let deadline (_: State) : Instant = Instant.never
-
-    [<CompiledName "Step">]
-    let step (_: Instant) (_: Input) (state: State) : Step<State, Output> =
-        Step.one (Ignored Drop.Unexpected) state
+    let deadline (state: State) : Instant = state.Shown.Deadline
 
     [<CompiledName "IsValid">]
-    let isValid (_: Path) (_: State) = false
+    let isValid (path: Path) (state: State) : bool =
+        let valid = state.Shown.Valid
+        let mutable i = 0
+
+        while i < valid.Length && not (valid[i].Equals path) do
+            i <- i + 1
+
+        i < valid.Length
 
     [<CompiledName "TransportState">]
-    let transportState (_: State) : IceTransportState = IceTransportState.New
+    let transportState (state: State) : IceTransportState = state.Shown.Transport
 
     [<CompiledName "GatheringState">]
-    let gatheringState (_: State) : IceGatheringState = IceGatheringState.New
+    let gatheringState (state: State) : IceGatheringState = state.Shown.Gathering
 
     [<CompiledName "Role">]
-    let role (_: State) : IceRole = IceRole.Unknown
+    let role (state: State) : IceRole = state.Current.Checks.Agent.Role
 
     [<CompiledName "LocalCredentials">]
-    let localCredentials (_: State) : IceCredentials voption = ValueNone
+    let localCredentials (state: State) : IceCredentials voption =
+        state.Current.Checks.Local.Secret |> ValueOption.map _.Credentials
 
     [<CompiledName "RemoteCredentials">]
-    let remoteCredentials (_: State) : IceCredentials voption = ValueNone
+    let remoteCredentials (state: State) : IceCredentials voption =
+        state.Current.Checks.Remote.Secret |> ValueOption.map _.Credentials
 
     [<CompiledName "LocalCandidates">]
-    let localCandidates (_: State) : Candidate[] = [||]
+    let localCandidates (state: State) : Candidate[] = state.Current.Checks.Local.Candidates
 
     [<CompiledName "RemoteCandidates">]
-    let remoteCandidates (_: State) : Candidate[] = [||]
+    let remoteCandidates (state: State) : Candidate[] = state.Current.Checks.Remote.Candidates
+
+    let private chosen (session: Session) : Pair voption =
+        match session.Checks.Selection with
+        | ValueSome selection -> Checklist.find selection.Path session.Checks.List
+        | ValueNone -> ValueNone
+
+    let private former (state: State) : Session voption =
+        state.Former |> ValueOption.map _.Session
 
     [<CompiledName "SelectedPair">]
-    let selectedPair (_: State) : IcePair voption = ValueNone
+    let selectedPair (state: State) : IcePair voption =
+        chosen state.Current
+        |> ValueOption.orElseWith (fun () -> former state |> ValueOption.bind chosen)
+        |> ValueOption.map Pair.show
 
     [<CompiledName "Pairs">]
-    let pairs (_: State) : IcePair[] = [||]
+    let pairs (state: State) : IcePair[] =
+        state.Current.Checks.List.Pairs |> Array.map Pair.show
+
+    let private isGathered (session: Session) =
+        Gathering.state session.Gathering = IceGatheringState.Complete
+
+    // One function a part: steps it, and says what its outputs mean to the whole.
+
+    let private withRole (role: IceRole) (state: State) : State =
+        let set (session: Session) =
+            { session with
+                Checks = Generation.setRole role session.Checks }
+
+        { state with
+            Current = set state.Current
+            Former =
+                state.Former
+                |> ValueOption.map (fun f -> { f with Session = set f.Session }) }
+
+    let private announce (path: Path) (session: Session) : Output list =
+        match Checklist.find path session.Checks.List with
+        | ValueSome pair -> [ Selected(pair.Local, pair.Remote, path) ]
+        | ValueNone -> []
+
+    // What both generations mean alike.
+    let private common (output: GenerationOutput) (session: State -> Session) (state: State) : Step<State, Output> =
+        match output with
+        | GenerationOutput.Send(path, message) -> Step.one (Transmit(path, message)) state
+        | GenerationOutput.Resolve name -> Step.one (Resolve name) state
+        | GenerationOutput.Works path -> Step.one (Validated path) state
+        // `finish` tells: the path may still be valid in the other generation.
+        | GenerationOutput.Broke _ -> Step.only state
+        | GenerationOutput.Chose path -> struct (state, announce path (session state))
+        | GenerationOutput.Switched role -> Step.one (RoleChanged role) (withRole role state)
+        | GenerationOutput.Refused drop -> Step.one (Ignored drop) state
+
+    let private current now (change: Generation -> Step<Generation, GenerationOutput>) (state: State) =
+        let struct (checks, outputs) = change state.Current.Checks
+
+        { state with
+            Current = { state.Current with Checks = checks } }
+        |> Step.route
+            (fun output state ->
+                match output, state.Former with
+                // The new generation serves: the days of the former are counted.
+                | GenerationOutput.Chose _, ValueSome f when f.DropAt = Instant.never ->
+                    common
+                        output
+                        _.Current
+                        { state with
+                            Former = ValueSome { f with DropAt = now + grace } }
+                | _ -> common output _.Current state)
+            outputs
+
+    let private previous (change: Generation -> Step<Generation, GenerationOutput>) (state: State) =
+        match state.Former with
+        | ValueNone -> Step.only state
+        | ValueSome f ->
+            let struct (checks, outputs) = change f.Session.Checks
+
+            { state with
+                Former =
+                    ValueSome
+                        { f with
+                            Session = { f.Session with Checks = checks } } }
+            |> Step.route
+                (fun output state ->
+                    match output with
+                    // Once the new generation has selected, the former one's changes of mind are its own.
+                    | GenerationOutput.Chose _ when state.Current.Checks.Selection.IsSome -> Step.only state
+                    | _ ->
+                        common
+                            output
+                            (fun s ->
+                                match s.Former with
+                                | ValueSome f -> f.Session
+                                | ValueNone -> s.Current)
+                            state)
+                outputs
+
+    // Candidates say which generation they are of, RFC 8838 §4.
+    let private labelled (state: State) (candidate: Candidate) : Candidate =
+        match state.Current.Checks.Local.Secret with
+        | ValueSome secret ->
+            { candidate with
+                Extensions = [| struct ("ufrag", secret.Credentials.UsernameFragment) |] }
+        | ValueNone -> candidate
+
+    let private gathering now (change: Gathering -> Step<Gathering, GatheringOutput>) (state: State) : Step<State, Output> =
+        let struct (part, outputs) = change state.Current.Gathering
+
+        { state with
+            Current = { state.Current with Gathering = part } }
+        |> Step.route
+            (fun output state ->
+                match output with
+                | GatheringOutput.Send(path, message) -> Step.one (Transmit(path, message)) state
+                | GatheringOutput.Resolve url -> Step.one (ResolveServer url) state
+                | GatheringOutput.Opened local -> current now (Generation.addBase now local) state
+                | GatheringOutput.Found(candidate, url) ->
+                    let candidate = labelled state candidate
+
+                    state
+                    |> current now (Generation.addLocal candidate >> Step.only)
+                    |> Step.bind (Step.one (Gathered(candidate, url)))
+                | GatheringOutput.Failed(url, local, code, text) -> Step.one (ServerError(url, local, code, text)) state
+                | GatheringOutput.Refused drop -> Step.one (Ignored drop) state)
+            outputs
+
+    // Generations.
+
+    let private ports (session: Session) : PortId[] =
+        session.Gathering.Bases |> Array.map _.Port
+
+    // Closes what only a generation that is gone had open.
+    let private closing (gone: Session) (state: State) : Step<State, Output> =
+        let inUse =
+            match former state with
+            | ValueSome session -> Array.append (ports state.Current) (ports session)
+            | ValueNone -> ports state.Current
+
+        struct (state,
+                [ for port in Array.except inUse (ports gone) do
+                      ClosePort port ])
+
+    let private fresh (state: State) : struct (Session * State) =
+        let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize state.Entropy
+
+        struct (session state.Current.Checks.Agent state.Setup.Salt (Entropy.ofSeed (ReadOnlySpan seed)),
+                { state with Entropy = entropy })
+
+    /// ICE restart, RFC 8445 §9: a new generation. The one that serves data is kept; one that never came to serve is dropped.
+    let private restart (state: State) : Step<State, Output> =
+        let struct (next, state) = fresh state
+        let serves = (Generation.bestWorking state.Current.Checks).IsSome
+
+        match state.Former with
+        | ValueSome f when not serves ->
+            closing state.Current { state with Current = next; Former = ValueSome { f with DropAt = Instant.never } }
+        | dropped ->
+            let state =
+                { state with
+                    Current = next
+                    Former =
+                        ValueSome
+                            { Session = state.Current
+                              DropAt = Instant.never } }
+
+            match dropped with
+            | ValueSome f -> closing f.Session state
+            | ValueNone -> Step.only state
+
+    /// Back to the generation before; or where there was none, and nothing was agreed upon, to the beginning.
+    let private rollback (state: State) : Step<State, Output> =
+        let gone = state.Current
+
+        match state.Former with
+        | ValueSome f when f.DropAt = Instant.never ->
+            closing
+                gone
+                { state with
+                    Current = f.Session
+                    Former = ValueNone }
+        | _ when gone.Checks.Local.Secret.IsSome && gone.Checks.Remote.Secret.IsSome ->
+            Step.one (Ignored Drop.Unexpected) state
+        | _ ->
+            let struct (next, state) = fresh state
+            closing gone { state with Current = next }
+
+    let private isSame (credentials: IceCredentials) (secret: Secret voption) =
+        match secret with
+        | ValueSome known -> known.Credentials = credentials
+        | ValueNone -> false
+
+    let private setLocal now (credentials: IceCredentials) (state: State) : Step<State, Output> =
+        let known = state.Current.Checks.Local.Secret
+
+        if isSame credentials known then
+            Step.only state
+        else
+            (if known.IsSome then restart state else Step.only state)
+            |> Step.bind (current now (Generation.setLocal credentials >> Generation.advance now))
+
+    let private setRole (role: IceRole) (state: State) : Step<State, Output> =
+        if state.Current.Checks.Agent.Role = role then
+            Step.only state
+        else
+            Step.one (RoleChanged role) (withRole role state)
+
+    let private setRemote now (credentials: IceCredentials) (lite: bool) (state: State) : Step<State, Output> =
+        let known = state.Current.Checks.Remote.Secret
+
+        if isSame credentials known then
+            Step.only state
+        else
+            (if known.IsSome then restart state else Step.only state)
+            // RFC 8445 §6.1.1: of a full and a lite agent the full one controls.
+            |> Step.bind (fun state -> if lite then setRole IceRole.Controlling state else Step.only state)
+            |> Step.bind (current now (Checks.setRemote state.Setup.Options now credentials))
+
+    let private addRemote now (candidate: Candidate) (fragment: string voption) (state: State) : Step<State, Output> =
+        let fragment =
+            fragment
+            |> ValueOption.orElseWith (fun () -> Candidate.usernameFragment candidate)
+
+        let isOf (session: Session) =
+            match fragment, session.Checks.Remote.Secret with
+            | ValueSome fragment, ValueSome secret -> secret.Credentials.UsernameFragment = fragment
+            | ValueSome _, ValueNone -> false
+            | ValueNone, _ -> true
+
+        match former state with
+        | _ when isOf state.Current -> current now (Generation.addRemote now candidate) state
+        | ValueSome session when isOf session -> previous (Generation.addRemote now candidate) state
+        | _ -> Step.one (Ignored Drop.Stale) state
+
+    // Datagrams.
+
+    let private answersTo (fragment: string) (session: Session) =
+        match session.Checks.Local.Secret with
+        | ValueSome secret -> secret.Credentials.UsernameFragment = fragment
+        | ValueNone -> false
+
+    let private request now (path: Path) (message: Message) (datagram: ReadOnlyMemory<byte>) (state: State) =
+        let setup = state.Setup
+        let serve = fun g -> Checks.request setup.Options setup.Ciphers now path message datagram.Span g
+
+        let fragment = Message.usernameFragment datagram.Span |> ValueOption.defaultValue ""
+
+        match former state with
+        | _ when answersTo fragment state.Current -> current now serve state
+        | ValueSome session when answersTo fragment session -> previous serve state
+        | _ ->
+            // RFC 8489 §9.1.3: no user name, or one that is not ours.
+            match Binding.refuse message (if fragment = "" then 400 else 401) datagram.Length with
+            | ValueSome refusal -> struct (state, [ Transmit(path, refusal); Ignored Drop.Unauthentic ])
+            | ValueNone -> Step.one (Ignored Drop.Unauthentic) state
+
+    let private response now (path: Path) (message: Message) (datagram: ReadOnlyMemory<byte>) (state: State) =
+        let setup = state.Setup
+        let id = message.Transaction
+        let take = fun g -> Checks.response setup.Options setup.Ciphers now path message datagram.Span g
+
+        match former state with
+        | _ when Gathering.awaits id state.Current.Gathering -> gathering now (Gathering.received now path message) state
+        | _ when Checks.awaits id state.Current.Checks -> current now take state
+        | ValueSome session when Checks.awaits id session.Checks -> previous take state
+        | _ -> Step.one (Ignored Drop.Unexpected) state
+
+    let private isOurs (path: Path) (state: State) =
+        let has (session: Session) =
+            session.Gathering.Bases |> Array.exists (fun b -> b.Port = path.Local)
+
+        has state.Current || (former state |> ValueOption.exists has)
+
+    let private received now (path: Path) (datagram: ReadOnlyMemory<byte>) (state: State) : Step<State, Output> =
+        if not (isOurs path state) then
+            Step.one (Ignored Drop.Unexpected) state
+        else
+            match Message.read datagram.Span with
+            | ValueNone -> Step.one (Ignored Drop.Malformed) state
+            | ValueSome message when message.Method <> Method.Binding -> Step.one (Ignored Drop.Unsupported) state
+            | ValueSome message ->
+                match message.Class with
+                | Class.Request -> request now path message datagram state
+                | Class.Success
+                | Class.Error -> response now path message datagram state
+                // A keepalive, RFC 8445 §11.
+                | Class.Indication -> Step.only state
+
+    // Time and the end.
+
+    let private retire now (state: State) : Step<State, Output> =
+        match state.Former with
+        | ValueSome f when now >= f.DropAt -> closing f.Session { state with Former = ValueNone }
+        | _ -> Step.only state
+
+    let private tick now (state: State) : Step<State, Output> =
+        let options = state.Setup.Options
+
+        state
+        |> retire now
+        |> Step.bind (gathering now (Gathering.tick now))
+        |> Step.bind (fun state -> current now (Checks.tick options (isGathered state.Current) now) state)
+        |> Step.bind (previous (Checks.tick options true now))
+
+    let private close (state: State) : Step<State, Output> =
+        let all =
+            match former state with
+            | ValueSome session -> Array.append (ports state.Current) (ports session) |> Array.distinct
+            | ValueNone -> ports state.Current
+
+        struct ({ state with
+                    Closed = true
+                    Former = ValueNone },
+                [ for port in all do
+                      ClosePort port ])
+
+    // W3C WebRTC 1.0 §5.6.5: a restart of a transport that works shows `connected` until the new generation decides;
+    // of one that does not, `new`.
+    let private transport (state: State) : IceTransportState =
+        let ofSession (session: Session) =
+            Generation.transportState (isGathered session) session.Checks
+
+        let works s =
+            s = IceTransportState.Connected || s = IceTransportState.Completed
+
+        let now = ofSession state.Current
+
+        match former state with
+        | _ when state.Closed -> IceTransportState.Closed
+        | ValueSome session when
+            works (ofSession session)
+            && state.Current.Checks.Selection.IsNone
+            && not (works now)
+            ->
+            IceTransportState.Connected
+        | _ -> now
+
+    let private validPaths (state: State) : Path[] =
+        let ofSession (session: Session) =
+            session.Checks.List.Pairs
+            |> Array.filter Pair.hasSucceeded
+            |> Array.map _.Path
+
+        match former state with
+        | _ when state.Closed -> [||]
+        | ValueSome session -> Array.append (ofSession state.Current) (ofSession session) |> Array.distinct
+        | ValueNone -> ofSession state.Current
+
+    let private due (state: State) : Instant =
+        let options = state.Setup.Options
+
+        if state.Closed then
+            Instant.never
+        else
+            let ours =
+                Instant.min
+                    (Generation.deadline options (isGathered state.Current) state.Current.Checks)
+                    (Gathering.deadline state.Current.Gathering)
+
+            match state.Former with
+            | ValueSome f ->
+                ours
+                |> Instant.min f.DropAt
+                |> Instant.min (Generation.deadline options true f.Session.Checks)
+            | ValueNone -> ours
+
+    // Tells what changed, and stores what is asked often.
+    let private finish (before: State) (struct (state, outputs): Step<State, Output>) : Step<State, Output> =
+        let shown =
+            { Transport = transport state
+              Gathering = Gathering.state state.Current.Gathering
+              Valid = validPaths state
+              Deadline = due state }
+
+        let told = before.Shown
+        let state = { state with Shown = shown }
+
+        let changes =
+            [ for path in told.Valid do
+                  if not (isValid path state) then
+                      Invalidated path
+              // The former generation's pair is the selected one again.
+              match chosen before.Current, chosen state.Current with
+              | ValueSome was, ValueSome is when
+                  not (obj.ReferenceEquals(before.Current.Gathering, state.Current.Gathering))
+                  && before.Former.IsSome
+                  && state.Former.IsNone
+                  && not (was.Path.Equals is.Path)
+                  && not state.Closed
+                  ->
+                  yield! announce is.Path state.Current
+              | _ -> ()
+              if told.Gathering <> shown.Gathering && not state.Closed then
+                  GatheringChanged shown.Gathering
+              if told.Transport <> shown.Transport then
+                  StateChanged shown.Transport ]
+
+        match changes with
+        | [] -> struct (state, outputs)
+        | _ -> struct (state, outputs @ changes)
+
+    let private react now (input: Input) (state: State) : Step<State, Output> =
+        match input with
+        | Tick -> tick now state
+        | Received(path, datagram) -> received now path datagram state
+        | SetServers(servers, policy) ->
+            Step.only
+                { state with
+                    Setup =
+                        { state.Setup with
+                            Servers = servers
+                            Policy = policy } }
+        | Gather when state.Current.Gathering.Started -> Step.one (Ignored Drop.Unexpected) state
+        | Gather ->
+            state
+            |> Step.one OpenPorts
+            |> Step.bind (gathering now (Gathering.start state.Setup.Servers state.Setup.Policy))
+        | PortOpened(port, endpoint, preference) ->
+            gathering now (Gathering.opened now port endpoint preference) state
+        | PortClosed port ->
+            state
+            |> gathering now (Gathering.closed port >> Step.only)
+            |> Step.bind (current now (Generation.removePort state.Setup.Options now port))
+            |> Step.bind (previous (Generation.removePort state.Setup.Options now port))
+        | PortsComplete -> gathering now (Gathering.portsComplete >> Step.only) state
+        | ServerResolved(url, endpoints) -> gathering now (Gathering.resolved now url endpoints) state
+        | ServerFailed(url, reason) -> gathering now (Gathering.unresolved url reason) state
+        | SetRole role -> setRole role state
+        | SetLocal credentials -> setLocal now credentials state
+        | RollbackLocal -> rollback state
+        | SetRemote(credentials, lite) -> setRemote now credentials lite state
+        | AddRemote(candidate, fragment) -> addRemote now candidate fragment state
+        | EndOfRemoteCandidates -> current now (Generation.endOfCandidates >> Step.only) state
+        | Resolved(name, address) ->
+            state
+            |> current now (Generation.resolved now name address)
+            |> Step.bind (previous (Generation.resolved now name address))
+        | Close -> close state
+
+    [<CompiledName "Step">]
+    let step (now: Instant) (input: Input) (state: State) : Step<State, Output> =
+        match input with
+        | _ when state.Closed -> Step.one (Ignored Drop.Stale) state
+        | Tick when now < state.Shown.Deadline -> Step.only state
+        | _ -> react now input state |> finish state

@@ -14,19 +14,6 @@ open System
 /// A connection made by an ICE restart is a new generation; the one before serves on until the new one has selected.
 [<RequireQualifiedAccess>]
 module Ice =
-    /// What RFCs leave open.
-    [<NoComparison>]
-    type Options =
-        {
-            /// How long a request on the selected pair stays unanswered until `Disconnected`. 5 s.
-            DisconnectedAfter: Duration
-            /// Consent expires this long after the last response, RFC 7675 §5.1. 30 s, and no more.
-            FailedAfter: Duration
-        }
-
-    /// 5 s and 30 s.
-    val defaults: Options
-
     /// The agent.
     [<NoComparison; NoEquality>]
     type State
@@ -94,7 +81,7 @@ module Ice =
 
     /// An agent that waits. `entropy` is its own; `ciphers` are used for integrity only.
     [<CompiledName "Create">]
-    val create: options: Options -> entropy: Entropy -> ciphers: ICiphers -> State
+    val create: options: IceOptions -> entropy: Entropy -> ciphers: ICiphers -> State
 
     /// When a `Tick` is next due; `Instant.never` while only others can move it. Stored, so it costs nothing to ask.
     [<CompiledName "Deadline">]

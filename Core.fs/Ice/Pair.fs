@@ -80,8 +80,9 @@ type internal Pair =
         /// Requests that may still be answered, newest first.
         Outstanding: CheckRequest[]
         Nomination: Nomination
-        /// When a response last came.
-        AnsweredAt: Instant voption
+        /// When a response last came, and a request; the distant past before the first.
+        AnsweredAt: Instant
+        HeardAt: Instant
         Counters: PairCounters
     }
 
@@ -101,6 +102,9 @@ module internal Pair =
           TotalRoundTripTime = 0L<us>
           CurrentRoundTripTime = ValueNone }
 
+    /// Before anything happened.
+    let longAgo: Instant = -(Instant.never / 2L)
+
     /// RFC 8445 §6.1.2.3: 2³² MIN(G, D) + 2 MAX(G, D) + (G > D ? 1 : 0), G being the controlling agent's.
     let priority (controlling: bool) (local: uint32) (remote: uint32) : uint64 =
         let g, d = if controlling then local, remote else remote, local
@@ -119,7 +123,8 @@ module internal Pair =
           Check = ValueNone
           Outstanding = [||]
           Nomination = Nomination.None
-          AnsweredAt = ValueNone
+          AnsweredAt = longAgo
+          HeardAt = longAgo
           Counters = noCounters }
 
     /// The pair with its priority as the other role sees it, RFC 8445 §7.2.5.1.
@@ -197,8 +202,9 @@ module internal Pair =
                         CurrentRoundTripTime = ValueSome rtt } }
 
     /// A request came and was answered.
-    let served (pair: Pair) : Pair =
+    let served (now: Instant) (pair: Pair) : Pair =
         { pair with
+            HeardAt = now
             Counters =
                 { pair.Counters with
                     RequestsReceived = pair.Counters.RequestsReceived + 1L

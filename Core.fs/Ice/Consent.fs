@@ -1,0 +1,127 @@
+namespace Hybrid.WebRtc.Core
+
+/// What RFCs leave to the user of an agent.
+[<NoComparison>]
+type IceOptions =
+    {
+        /// How long requests on the selected pair stay unanswered until `Disconnected`. 5 s.
+        DisconnectedAfter: Duration
+        /// Consent expires this long after the last response, RFC 7675 §5.1. 30 s, and no more.
+        FailedAfter: Duration
+    }
+
+/// Agents' options.
+[<RequireQualifiedAccess>]
+module IceOptions =
+    /// 5 s and 30 s.
+    let defaults: IceOptions =
+        { DisconnectedAfter = Duration.seconds 5L
+          FailedAfter = Duration.seconds 30L }
+
+/// Whether the selected pair answers.
+[<RequireQualifiedAccess; Struct; NoComparison; NoEquality>]
+type internal Liveness =
+    | Answering
+    | Unanswered of Since: Instant
+    /// For so long that the transport is `disconnected`.
+    | Silent of Since: Instant
+
+/// The selected pair and its consent, RFC 7675.
+///
+///     Answering ──request sent──▶ Unanswered ──5 s──▶ Silent ──30 s after the last response──▶ expired
+///         ▲───────── response ────────┴──────────────────┘
+[<Struct; NoComparison; NoEquality>]
+type internal Selection =
+    {
+        Path: Path
+        AnsweredAt: Instant
+        /// When the next request is to be sent.
+        NextAt: Instant
+        Liveness: Liveness
+    }
+
+[<RequireQualifiedAccess>]
+module internal Consent =
+    /// RFC 7675 §5.1.
+    let private period: Duration = Duration.seconds 5L
+
+    /// An unanswered request is followed by connectivity checks (RFC 8445 §7.2) at a faster pace: they tell soon
+    /// whether the path is gone or a packet was, and with 30 % loss each way one request in 5 s would often miss 30 s.
+    let private firstRetry: Duration = Duration.milliseconds 500L
+    let private retry: Duration = Duration.seconds 1L
+
+    /// A pair that answers no request for so long yields to one that has answered since.
+    let yieldAfter: Duration = Duration.seconds 2L
+
+    /// 4 to 6 s, RFC 7675 §5.1.
+    let private nextPeriod (entropy: Entropy) : struct (Duration * Entropy) =
+        let struct (drawn, entropy) = Entropy.unit entropy
+        struct (int64 (float period * (0.8 + 0.4 * drawn)) * 1L<us>, entropy)
+
+    /// A pair is selected; it answered last at `answeredAt`. A pair that answered just now need not be asked at once.
+    let create (now: Instant) (path: Path) (answeredAt: Instant) (entropy: Entropy) : struct (Selection * Entropy) =
+        let struct (wait, entropy) = nextPeriod entropy
+
+        struct ({ Path = path
+                  AnsweredAt = answeredAt
+                  NextAt =
+                    if now - answeredAt < Duration.seconds 1L then
+                        now + wait
+                    else
+                        now
+                  Liveness = Liveness.Answering },
+                entropy)
+
+    /// A request was sent.
+    let asked (now: Instant) (selection: Selection) : Selection =
+        match selection.Liveness with
+        | Liveness.Answering ->
+            { selection with
+                NextAt = now + firstRetry
+                Liveness = Liveness.Unanswered now }
+        | Liveness.Unanswered _
+        | Liveness.Silent _ -> { selection with NextAt = now + retry }
+
+    /// A response came.
+    let answered (now: Instant) (selection: Selection) (entropy: Entropy) : struct (Selection * Entropy) =
+        let struct (wait, entropy) = nextPeriod entropy
+
+        struct ({ selection with
+                    AnsweredAt = now
+                    NextAt = now + wait
+                    Liveness = Liveness.Answering },
+                entropy)
+
+    let expiresAt (options: IceOptions) (selection: Selection) : Instant =
+        selection.AnsweredAt + options.FailedAfter
+
+    /// When it will count as silent; `Instant.never` while it answers, and when it already does.
+    let private silentAt (options: IceOptions) (selection: Selection) : Instant =
+        match selection.Liveness with
+        | Liveness.Unanswered since -> since + options.DisconnectedAfter
+        | Liveness.Answering
+        | Liveness.Silent _ -> Instant.never
+
+    /// The selection as it is by now.
+    let at (now: Instant) (options: IceOptions) (selection: Selection) : Selection =
+        match selection.Liveness with
+        | Liveness.Unanswered since when now >= silentAt options selection ->
+            { selection with
+                Liveness = Liveness.Silent since }
+        | _ -> selection
+
+    let isSilent (selection: Selection) : bool =
+        match selection.Liveness with
+        | Liveness.Silent _ -> true
+        | Liveness.Answering
+        | Liveness.Unanswered _ -> false
+
+    /// Whether a request is unanswered for so long that another pair may take over.
+    let isWeak (now: Instant) (selection: Selection) : bool =
+        match selection.Liveness with
+        | Liveness.Answering -> false
+        | Liveness.Unanswered since
+        | Liveness.Silent since -> now >= since + yieldAfter
+
+    let deadline (options: IceOptions) (selection: Selection) : Instant =
+        Instant.min selection.NextAt (Instant.min (expiresAt options selection) (silentAt options selection))

@@ -1,0 +1,374 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+open Hybrid.WebRtc.Core.Stun
+
+/// A request to a STUN server from one of our sockets.
+[<NoComparison; NoEquality>]
+type internal ServerJob =
+    {
+        Url: string
+        Base: Base
+        Server: Endpoint
+        /// ValueNone while it waits for its turn.
+        Transaction: Transaction voption
+    }
+
+/// A server as far as it is known.
+[<NoComparison; NoEquality>]
+type internal ServerEntry =
+    {
+        Url: string
+        /// ValueNone until its name is resolved; empty where it is not to be had.
+        Endpoints: Endpoint[] voption
+    }
+
+/// The gathering of one generation's candidates, RFC 8445 §5.1: host candidates as sockets open, server-reflexive ones
+/// as servers answer.
+///
+///     New ──start──▶ Gathering ──all ports open, all servers answered or given up──▶ Complete
+[<NoComparison; NoEquality>]
+type internal Gathering =
+    { Started: bool
+      PortsComplete: bool
+      Policy: IceTransportPolicy
+      Servers: ServerEntry[]
+      Bases: Base[]
+      Jobs: ServerJob[]
+      /// What was found, to tell the redundant from the new.
+      Candidates: Candidate[]
+      Pace: Pace
+      Salt: uint32
+      Entropy: Entropy }
+
+[<RequireQualifiedAccess; NoComparison; NoEquality>]
+type internal GatheringOutput =
+    | Send of Path: Path * Message: Outgoing
+    | Resolve of Url: string
+    /// A socket that checks may use.
+    | Opened of Base
+    | Found of Candidate: Candidate * Url: string voption
+    | Failed of Url: string * Base: Endpoint voption * Code: int * Text: string
+    | Refused of Drop
+
+[<RequireQualifiedAccess>]
+module internal Gathering =
+    /// Sockets of one generation.
+    [<Literal>]
+    let private MaxBases = 32
+
+    /// Requests of one generation, waiting and on their way.
+    [<Literal>]
+    let private MaxJobs = 64
+
+    /// RTCPeerConnectionIceErrorEvent: no answer, W3C WebRTC 1.0 §4.8.3.
+    [<Literal>]
+    let private Unreachable = 701
+
+    /// Five requests, given up after 11.5 s: RFC 8489 §6.2.1 with fewer of its seven, for the end of gathering waits for it.
+    let private timing =
+        { Transaction.standard with
+            Requests = 5
+            LastWait = 8 }
+
+    let create (salt: uint32) (entropy: Entropy) : Gathering =
+        { Started = false
+          PortsComplete = false
+          Policy = IceTransportPolicy.All
+          Servers = [||]
+          Bases = [||]
+          Jobs = [||]
+          Candidates = [||]
+          Pace = Pace.create
+          Salt = salt
+          Entropy = entropy }
+
+    let state (g: Gathering) : IceGatheringState =
+        if not g.Started then
+            IceGatheringState.New
+        elif
+            g.PortsComplete
+            && Array.isEmpty g.Jobs
+            && g.Servers |> Array.forall (fun server -> server.Endpoints.IsSome)
+        then
+            IceGatheringState.Complete
+        else
+            IceGatheringState.Gathering
+
+    let deadline (g: Gathering) : Instant =
+        let mutable due = Instant.never
+
+        for job in g.Jobs do
+            due <-
+                Instant.min
+                    due
+                    (match job.Transaction with
+                     | ValueSome transaction -> transaction.DueAt
+                     | ValueNone -> Pace.next Pace.Ordinary g.Pace)
+
+        due
+
+    let private binding (id: TransactionId) : Outgoing =
+        { Message = Message.request Method.Binding id [||]
+          Integrity = Unprotected
+          Fingerprint = true }
+
+    let private pathOf (job: ServerJob) : Path =
+        { Local = job.Base.Port
+          Remote = job.Server }
+
+    // Starts jobs as the pace allows.
+    let private pump (now: Instant) (g: Gathering) : Step<Gathering, GatheringOutput> =
+        let mutable g = g
+        let mutable outputs = []
+        let mutable waiting = 0
+
+        while waiting >= 0 && Pace.next Pace.Ordinary g.Pace <= now do
+            waiting <- g.Jobs |> Array.tryFindIndex _.Transaction.IsNone |> Option.defaultValue -1
+
+            if waiting >= 0 then
+                let job = g.Jobs[waiting]
+                let struct (id, entropy) = TransactionId.draw g.Entropy
+
+                let started =
+                    { job with
+                        Transaction = ValueSome(Transaction.start timing id now) }
+
+                outputs <- GatheringOutput.Send(pathOf job, binding id) :: outputs
+
+                g <-
+                    { g with
+                        Jobs = Array.updateAt waiting started g.Jobs
+                        Pace = Pace.spend now g.Pace
+                        Entropy = entropy }
+
+        struct (g, List.rev outputs)
+
+    // A server-reflexive candidate costs one request from each base of the server's family. What cannot reach
+    // a server is not asked to.
+    let private jobs (server: ServerEntry) (local: Base) : ServerJob[] =
+        let address = local.Endpoint.Address
+
+        if Address.isLoopback address || Address.isLinkLocal address then
+            [||]
+        else
+            match server.Endpoints with
+            | ValueSome endpoints ->
+                match endpoints |> Array.tryFind (fun e -> e.Address.IsV4 = address.IsV4) with
+                | Some endpoint ->
+                    [| { Url = server.Url
+                         Base = local
+                         Server = endpoint
+                         Transaction = ValueNone } |]
+                | None -> [||]
+            | ValueNone -> [||]
+
+    let private enqueue (more: ServerJob[]) (g: Gathering) =
+        { g with
+            Jobs = Array.truncate MaxJobs (Array.append g.Jobs more) }
+
+    let private isStun (url: string) =
+        url.StartsWith("stun:", StringComparison.OrdinalIgnoreCase)
+
+    /// Begins, with these servers and this policy.
+    let start (servers: IceServer[]) (policy: IceTransportPolicy) (g: Gathering) : Step<Gathering, GatheringOutput> =
+        let urls = servers |> Array.collect _.Urls |> Array.distinct
+        // With `relay`, not even a request to a STUN server leaves, RFC 8829 §3.5.3.
+        let asked =
+            if policy = IceTransportPolicy.Relay then
+                [||]
+            else
+                Array.filter isStun urls
+
+        let outputs =
+            [ for url in urls do
+                  if not (isStun url) then
+                      GatheringOutput.Failed(url, ValueNone, Unreachable, "Only stun: URLs are supported yet.")
+              for url in asked do
+                  GatheringOutput.Resolve url ]
+
+        struct ({ g with
+                    Started = true
+                    Policy = policy
+                    Servers = asked |> Array.map (fun url -> { Url = url; Endpoints = ValueNone }) },
+                outputs)
+
+    // RFC 8445 §5.1.2.1: unique, so that no two candidates of a type have one priority.
+    let rec private unique (preference: int) (bases: Base[]) : uint16 =
+        if bases |> Array.exists (fun b -> int b.Preference = preference) then
+            unique (if preference > 0 then preference - 1 else 65535) bases
+        else
+            uint16 preference
+
+    let private hostCandidate (salt: uint32) (endpoint: Endpoint) (preference: uint16) : Candidate =
+        { Foundation = Candidate.foundation salt CandidateType.Host endpoint.Address ""
+          Component = 1
+          Transport = CandidateTransport.Udp
+          Priority = Candidate.priority CandidateType.Host preference 1
+          Host = CandidateHost.Ip endpoint.Address
+          Port = endpoint.Port
+          Type = CandidateType.Host
+          Related = ValueNone
+          Extensions = [||] }
+
+    /// A socket is open: a host candidate, and requests to the servers that are known. With `relay` it serves no check.
+    let opened now (port: PortId) (endpoint: Endpoint) (preference: int) (g: Gathering) : Step<_, GatheringOutput> =
+        if g.Bases |> Array.exists (fun b -> b.Port = port) then
+            Step.one (GatheringOutput.Refused Drop.Unexpected) g
+        elif g.Bases.Length >= MaxBases then
+            Step.one (GatheringOutput.Refused Drop.TooMany) g
+        else
+            let preference = unique (max 0 (min 65535 preference)) g.Bases
+
+            let local =
+                { Port = port
+                  Endpoint = endpoint
+                  Preference = preference
+                  Candidate = hostCandidate g.Salt endpoint preference }
+
+            let g =
+                { g with
+                    Bases = Array.append g.Bases [| local |] }
+
+            if g.Policy = IceTransportPolicy.Relay then
+                Step.only g
+            else
+                struct ({ g with
+                            Candidates = Array.append g.Candidates [| local.Candidate |] },
+                        [ GatheringOutput.Opened local
+                          GatheringOutput.Found(local.Candidate, ValueNone) ])
+                |> Step.bind (fun g ->
+                    g
+                    |> enqueue (g.Servers |> Array.collect (fun server -> jobs server local))
+                    |> pump now)
+
+    /// A socket is gone, and what was asked from it.
+    let closed (port: PortId) (g: Gathering) : Gathering =
+        { g with
+            Bases = g.Bases |> Array.filter (fun b -> b.Port <> port)
+            Jobs = g.Jobs |> Array.filter (fun job -> job.Base.Port <> port) }
+
+    let portsComplete (g: Gathering) : Gathering = { g with PortsComplete = true }
+
+    let private isAwaited (url: string) (server: ServerEntry) =
+        server.Url = url && server.Endpoints.IsNone
+
+    let private resolve (url: string) (endpoints: Endpoint[]) (g: Gathering) : Gathering =
+        { g with
+            Servers =
+                g.Servers
+                |> Array.map (fun server ->
+                    if isAwaited url server then
+                        { server with
+                            Endpoints = ValueSome endpoints }
+                    else
+                        server) }
+
+    /// A server's name was resolved: every base of the family asks it.
+    let resolved now (url: string) (endpoints: Endpoint[]) (g: Gathering) : Step<Gathering, GatheringOutput> =
+        if not (g.Servers |> Array.exists (isAwaited url)) then
+            Step.one (GatheringOutput.Refused Drop.Unexpected) g
+        elif Array.isEmpty endpoints then
+            Step.one (GatheringOutput.Failed(url, ValueNone, Unreachable, "No address.")) (resolve url [||] g)
+        else
+            let server =
+                { Url = url
+                  Endpoints = ValueSome endpoints }
+
+            resolve url endpoints g
+            |> enqueue (Array.collect (jobs server) g.Bases)
+            |> pump now
+
+    /// A server's name was not.
+    let unresolved (url: string) (reason: string) (g: Gathering) : Step<Gathering, GatheringOutput> =
+        if g.Servers |> Array.exists (isAwaited url) then
+            Step.one (GatheringOutput.Failed(url, ValueNone, Unreachable, reason)) (resolve url [||] g)
+        else
+            Step.one (GatheringOutput.Refused Drop.Unexpected) g
+
+    let private isOf (id: TransactionId) (job: ServerJob) =
+        match job.Transaction with
+        | ValueSome transaction -> transaction.Id.Equals id
+        | ValueNone -> false
+
+    /// Whether a response is to one of our requests to servers.
+    let awaits (id: TransactionId) (g: Gathering) : bool = g.Jobs |> Array.exists (isOf id)
+
+    let private reflexive (g: Gathering) (job: ServerJob) (mapped: Endpoint) : Candidate =
+        let local = job.Base
+
+        { local.Candidate with
+            Foundation = Candidate.foundation g.Salt CandidateType.ServerReflexive local.Endpoint.Address job.Url
+            Priority = Candidate.priority CandidateType.ServerReflexive local.Preference 1
+            Host = CandidateHost.Ip mapped.Address
+            Port = mapped.Port
+            Type = CandidateType.ServerReflexive
+            Related =
+                ValueSome
+                    { Host = CandidateHost.Ip local.Endpoint.Address
+                      Port = local.Endpoint.Port } }
+
+    // RFC 8445 §5.1.3: one transport address is one candidate, the one of higher priority: a host candidate that no
+    // NAT changed, or what another server told before.
+    let private isRedundant (mapped: Endpoint) (g: Gathering) =
+        g.Candidates
+        |> Array.exists (fun known -> Candidate.endpoint known = ValueSome mapped)
+
+    /// A response of a server, RFC 8445 §5.1.1.2. It must come from where we asked.
+    let received now (path: Path) (message: Message) (g: Gathering) : Step<Gathering, GatheringOutput> =
+        match g.Jobs |> Array.tryFind (isOf message.Transaction) with
+        | Some job when (pathOf job).Equals path ->
+            let g =
+                { g with
+                    Jobs = g.Jobs |> Array.filter (fun other -> not (isOf message.Transaction other)) }
+
+            match message.Class, Message.mappedAddress message, Message.errorCode message with
+            | Class.Success, ValueSome mapped, _ when isRedundant mapped g -> pump now g
+            | Class.Success, ValueSome mapped, _ ->
+                let candidate = reflexive g job mapped
+
+                { g with
+                    Candidates = Array.append g.Candidates [| candidate |] }
+                |> Step.one (GatheringOutput.Found(candidate, ValueSome job.Url))
+                |> Step.bind (pump now)
+            | Class.Error, _, ValueSome(struct (code, reason)) ->
+                g
+                |> Step.one (GatheringOutput.Failed(job.Url, ValueSome job.Base.Endpoint, code, reason))
+                |> Step.bind (pump now)
+            | _ ->
+                g
+                |> Step.one (GatheringOutput.Failed(job.Url, ValueSome job.Base.Endpoint, 500, "No mapped address."))
+                |> Step.bind (pump now)
+        | Some _ -> Step.one (GatheringOutput.Refused Drop.Unvalidated) g
+        | None -> Step.one (GatheringOutput.Refused Drop.Unexpected) g
+
+    let private give now (job: ServerJob) (g: Gathering) : Step<Gathering, GatheringOutput> =
+        match job.Transaction with
+        | ValueSome transaction when now >= transaction.DueAt ->
+            let others = g.Jobs |> Array.filter (fun other -> not (isOf transaction.Id other))
+
+            if Transaction.isSpent transaction then
+                { g with Jobs = others }
+                |> Step.one (
+                    GatheringOutput.Failed(
+                        job.Url,
+                        ValueSome job.Base.Endpoint,
+                        Unreachable,
+                        "The server did not answer."
+                    )
+                )
+            else
+                { g with
+                    Jobs =
+                        Array.append
+                            others
+                            [| { job with
+                                   Transaction = ValueSome(Transaction.resend now transaction) } |] }
+                |> Step.one (GatheringOutput.Send(pathOf job, binding transaction.Id))
+        | _ -> Step.only g
+
+    /// Repeats what is due, gives up what is spent, starts what may start.
+    let tick (now: Instant) (g: Gathering) : Step<Gathering, GatheringOutput> =
+        (Step.only g, g.Jobs)
+        ||> Array.fold (fun step job -> Step.bind (give now job) step)
+        |> Step.bind (pump now)
