@@ -16,6 +16,8 @@ let main args =
       RangesTests.tests
       LogTests.tests
       StunTests.tests
+      Ice.CandidateTests.tests
+      Ice.IceTests.tests
       SdpTests.tests
       ConnectionStatesTests.tests
       SignallingTableTests.tests

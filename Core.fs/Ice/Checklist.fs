@@ -201,15 +201,16 @@ module internal Checklist =
                 list.Pairs
                 |> Array.map (fun pair ->
                     match pair.State with
-                    | PairState.Frozen when Pair.sameFoundation working pair ->
-                        { pair with State = PairState.Waiting }
+                    | PairState.Frozen when Pair.sameFoundation working pair -> { pair with State = PairState.Waiting }
                     | _ -> pair) }
 
     /// The other role: new priorities, a new order, and every check that is on its way begins anew, for it names the
     /// old role. RFC 8445 §7.2.5.1, §7.3.1.1.
     let switchRole (controlling: bool) (list: Checklist) : Checklist =
         let switched (pair: Pair) =
-            let pair = { Pair.prioritise controlling pair with Check = ValueNone }
+            let pair =
+                { Pair.prioritise controlling pair with
+                    Check = ValueNone }
 
             match pair.State with
             | PairState.InProgress -> { pair with State = PairState.Waiting }

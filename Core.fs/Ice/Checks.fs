@@ -11,8 +11,7 @@ module internal Checks =
 
     let private refusing path (drop: Drop) (answer: Outgoing voption) (g: Generation) =
         match answer with
-        | ValueSome message ->
-            struct (g, [ GenerationOutput.Send(path, message); GenerationOutput.Refused drop ])
+        | ValueSome message -> struct (g, [ GenerationOutput.Send(path, message); GenerationOutput.Refused drop ])
         | ValueNone -> refused drop g
 
     // Requests.
@@ -30,7 +29,12 @@ module internal Checks =
           Extensions = [||] }
 
     // The pair of a path that a request came by, made where there is none. ValueNone: no room.
-    let private pairOf (path: Path) (priority: uint32) (origin: Base) (g: Generation) : struct (Pair * Generation) voption =
+    let private pairOf
+        (path: Path)
+        (priority: uint32)
+        (origin: Base)
+        (g: Generation)
+        : struct (Pair * Generation) voption =
         match Checklist.find path g.List with
         | ValueSome pair -> ValueSome(struct (pair, g))
         | ValueNone ->
@@ -72,13 +76,28 @@ module internal Checks =
     // The peer nominates a pair that works: selected where it answered lately, checked again where not, RFC 7675 §5.1.
     let private nominated (options: IceOptions) now (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
         if not (givesWay now pair g) then
-            Step.only (Generation.put { pair with Nomination = Nomination.Done } g)
+            Step.only (
+                Generation.put
+                    { pair with
+                        Nomination = Nomination.Done }
+                    g
+            )
         elif now - pair.AnsweredAt < options.FailedAfter then
             Generation.select now pair g
         elif pair.Check.IsSome then
-            Step.only (Generation.put { pair with Nomination = Nomination.Requested } g)
+            Step.only (
+                Generation.put
+                    { pair with
+                        Nomination = Nomination.Requested }
+                    g
+            )
         else
-            Generation.check now false { pair with Nomination = Nomination.Requested } g
+            Generation.check
+                now
+                false
+                { pair with
+                    Nomination = Nomination.Requested }
+                g
 
     // RFC 8445 §7.3.1.4 and §7.3.1.5.
     let private serve options now (path: Path) (priority: uint32) (nominates: bool) (origin: Base) (g: Generation) =
@@ -96,7 +115,8 @@ module internal Checks =
             else
                 let pair =
                     if nominates then
-                        { pair with Nomination = Nomination.Requested }
+                        { pair with
+                            Nomination = Nomination.Requested }
                     else
                         pair
 
@@ -190,8 +210,7 @@ module internal Checks =
                     | Binding.Roles.PeerYields ->
                         let conflict = Binding.error local message 487 "Role Conflict" [||]
                         Step.one (GenerationOutput.Send(path, conflict)) g
-                    | Binding.Roles.WeYield ->
-                        switchRole g |> Step.bind (accept options now path message local origin)
+                    | Binding.Roles.WeYield -> switchRole g |> Step.bind (accept options now path message local origin)
                     | Binding.Roles.Agree -> accept options now path message local origin g
                 | _, unknown ->
                     Binding.error local message 420 "Unknown Attribute" [| UnknownAttributes unknown |]
@@ -200,7 +219,12 @@ module internal Checks =
         | _ -> refused Drop.Unexpected g
 
     /// The peer's credentials are known: what it asked before is served now, RFC 8445 §7.3.
-    let setRemote options (now: Instant) (credentials: IceCredentials) (g: Generation) : Step<Generation, GenerationOutput> =
+    let setRemote
+        options
+        (now: Instant)
+        (credentials: IceCredentials)
+        (g: Generation)
+        : Step<Generation, GenerationOutput> =
         let early = g.Early
 
         let g =
@@ -272,7 +296,15 @@ module internal Checks =
         | _ -> g
 
     // RFC 8445 §7.2.5.3.
-    let private succeeded options now (request: CheckRequest) (origin: Base) (seen: Endpoint) (pair: Pair) (g: Generation) =
+    let private succeeded
+        options
+        now
+        (request: CheckRequest)
+        (origin: Base)
+        (seen: Endpoint)
+        (pair: Pair)
+        (g: Generation)
+        =
         let isNews = not (Pair.hasSucceeded pair)
 
         let struct (pair, g) =
@@ -290,9 +322,7 @@ module internal Checks =
             if isNews then
                 { g with
                     // A pair that works needs no other check, and frees those like it.
-                    List =
-                        Checklist.put { pair with Check = ValueNone } g.List
-                        |> Checklist.thaw pair }
+                    List = Checklist.put { pair with Check = ValueNone } g.List |> Checklist.thaw pair }
                 |> Generation.awaitBetter now pair
                 |> Step.one (GenerationOutput.Works pair.Path)
             else
@@ -390,7 +420,11 @@ module internal Checks =
                     Check = ValueSome(Transaction.resend now check)
                     Outstanding =
                         pair.Outstanding
-                        |> Array.map (fun r -> if r.Id.Equals check.Id then { r with Repeated = true } else r)
+                        |> Array.map (fun r ->
+                            if r.Id.Equals check.Id then
+                                { r with Repeated = true }
+                            else
+                                r)
                     Counters =
                         { pair.Counters with
                             RequestsSent = pair.Counters.RequestsSent + 1L } }
@@ -423,7 +457,10 @@ module internal Checks =
         | ValueSome selection when now >= Consent.expiresAt options selection -> Generation.lose options now selection g
         | ValueSome selection ->
             let selection = Consent.at now options selection
-            let g = { g with Selection = ValueSome selection }
+
+            let g =
+                { g with
+                    Selection = ValueSome selection }
 
             let successor =
                 if Consent.isWeak now selection then
@@ -461,7 +498,12 @@ module internal Checks =
             g
 
     /// Time has passed.
-    let tick (options: IceOptions) (gathered: bool) (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
+    let tick
+        (options: IceOptions)
+        (gathered: bool)
+        (now: Instant)
+        (g: Generation)
+        : Step<Generation, GenerationOutput> =
         match g.Progress.Verdict with
         | Verdict.Lost -> Step.only g
         | Verdict.Open

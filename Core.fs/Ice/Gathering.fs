@@ -29,17 +29,19 @@ type internal ServerEntry =
 ///     New ──start──▶ Gathering ──all ports open, all servers answered or given up──▶ Complete
 [<NoComparison; NoEquality>]
 type internal Gathering =
-    { Started: bool
-      PortsComplete: bool
-      Policy: IceTransportPolicy
-      Servers: ServerEntry[]
-      Bases: Base[]
-      Jobs: ServerJob[]
-      /// What was found, to tell the redundant from the new.
-      Candidates: Candidate[]
-      Pace: Pace
-      Salt: uint32
-      Entropy: Entropy }
+    {
+        Started: bool
+        PortsComplete: bool
+        Policy: IceTransportPolicy
+        Servers: ServerEntry[]
+        Bases: Base[]
+        Jobs: ServerJob[]
+        /// What was found, to tell the redundant from the new.
+        Candidates: Candidate[]
+        Pace: Pace
+        Salt: uint32
+        Entropy: Entropy
+    }
 
 [<RequireQualifiedAccess; NoComparison; NoEquality>]
 type internal GatheringOutput =

@@ -125,7 +125,9 @@ module internal Generation =
         | Some b -> ValueSome b
         | None -> ValueNone
 
-    let put (pair: Pair) (g: Generation) = { g with List = Checklist.put pair g.List }
+    let put (pair: Pair) (g: Generation) =
+        { g with
+            List = Checklist.put pair g.List }
 
     /// The PRIORITY of checks from a base: what a peer-reflexive candidate learnt from it will have, RFC 8445 §7.1.1.
     let reflexivePriority (local: Base) =
@@ -288,7 +290,11 @@ module internal Generation =
 
     /// Data goes over this pair from now on.
     let select (now: Instant) (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
-        let g = put { pair with Nomination = Nomination.Done } g
+        let g =
+            put
+                { pair with
+                    Nomination = Nomination.Done }
+                g
 
         match g.Selection with
         | ValueSome selection when selection.Path.Equals pair.Path -> Step.only g
@@ -297,11 +303,7 @@ module internal Generation =
                 Consent.create now pair.Path pair.AnsweredAt g.Entropy
 
             // A controlled agent goes on with better pairs, which an aggressive peer may still nominate.
-            let floor =
-                if isControlling g then
-                    UInt64.MaxValue
-                else
-                    pair.Priority
+            let floor = if isControlling g then UInt64.MaxValue else pair.Priority
 
             { g with
                 List = Checklist.settle floor g.List
@@ -602,9 +604,12 @@ module internal Generation =
         match g.Progress.Verdict with
         | Verdict.Open when g.Remote.Secret.IsSome && not hope ->
             let patience =
-                if not g.Progress.Heard && not (isControlling g) then answerTravels
-                elif gathered && g.Remote.Complete then pac
-                else 2L * pac
+                if not g.Progress.Heard && not (isControlling g) then
+                    answerTravels
+                elif gathered && g.Remote.Complete then
+                    pac
+                else
+                    2L * pac
 
             g.Progress.NewsAt + patience
         | _ -> Instant.never

@@ -13,8 +13,7 @@ module Ice =
 
     /// The generation that an ICE restart left behind: it serves until the new one has selected, and then a while.
     [<NoComparison; NoEquality>]
-    type private Former =
-        { Session: Session; DropAt: Instant }
+    type private Former = { Session: Session; DropAt: Instant }
 
     /// What the outside was told last, and what is asked for each packet.
     [<NoComparison; NoEquality>]
@@ -178,9 +177,7 @@ module Ice =
 
         { state with
             Current = set state.Current
-            Former =
-                state.Former
-                |> ValueOption.map (fun f -> { f with Session = set f.Session }) }
+            Former = state.Former |> ValueOption.map (fun f -> { f with Session = set f.Session }) }
 
     let private announce (path: Path) (session: Session) : Output list =
         match Checklist.find path session.Checks.List with
@@ -251,7 +248,11 @@ module Ice =
                 Extensions = [| struct ("ufrag", secret.Credentials.UsernameFragment) |] }
         | ValueNone -> candidate
 
-    let private gathering now (change: Gathering -> Step<Gathering, GatheringOutput>) (state: State) : Step<State, Output> =
+    let private gathering
+        now
+        (change: Gathering -> Step<Gathering, GatheringOutput>)
+        (state: State)
+        : Step<State, Output> =
         let struct (part, outputs) = change state.Current.Gathering
 
         { state with
@@ -268,7 +269,8 @@ module Ice =
                     state
                     |> current now (Generation.addLocal candidate >> Step.only)
                     |> Step.bind (Step.one (Gathered(candidate, url)))
-                | GatheringOutput.Failed(url, local, code, text) -> Step.one (ServerError(url, local, code, text)) state
+                | GatheringOutput.Failed(url, local, code, text) ->
+                    Step.one (ServerError(url, local, code, text)) state
                 | GatheringOutput.Refused drop -> Step.one (Ignored drop) state)
             outputs
 
@@ -301,7 +303,11 @@ module Ice =
 
         match state.Former with
         | ValueSome f when not serves ->
-            closing state.Current { state with Current = next; Former = ValueSome { f with DropAt = Instant.never } }
+            closing
+                state.Current
+                { state with
+                    Current = next
+                    Former = ValueSome { f with DropAt = Instant.never } }
         | dropped ->
             let state =
                 { state with
@@ -360,7 +366,11 @@ module Ice =
         else
             (if known.IsSome then restart state else Step.only state)
             // RFC 8445 §6.1.1: of a full and a lite agent the full one controls.
-            |> Step.bind (fun state -> if lite then setRole IceRole.Controlling state else Step.only state)
+            |> Step.bind (fun state ->
+                if lite then
+                    setRole IceRole.Controlling state
+                else
+                    Step.only state)
             |> Step.bind (current now (Checks.setRemote state.Setup.Options now credentials))
 
     let private addRemote now (candidate: Candidate) (fragment: string voption) (state: State) : Step<State, Output> =
@@ -388,7 +398,9 @@ module Ice =
 
     let private request now (path: Path) (message: Message) (datagram: ReadOnlyMemory<byte>) (state: State) =
         let setup = state.Setup
-        let serve = fun g -> Checks.request setup.Options setup.Ciphers now path message datagram.Span g
+
+        let serve =
+            fun g -> Checks.request setup.Options setup.Ciphers now path message datagram.Span g
 
         let fragment = Message.usernameFragment datagram.Span |> ValueOption.defaultValue ""
 
@@ -404,10 +416,13 @@ module Ice =
     let private response now (path: Path) (message: Message) (datagram: ReadOnlyMemory<byte>) (state: State) =
         let setup = state.Setup
         let id = message.Transaction
-        let take = fun g -> Checks.response setup.Options setup.Ciphers now path message datagram.Span g
+
+        let take =
+            fun g -> Checks.response setup.Options setup.Ciphers now path message datagram.Span g
 
         match former state with
-        | _ when Gathering.awaits id state.Current.Gathering -> gathering now (Gathering.received now path message) state
+        | _ when Gathering.awaits id state.Current.Gathering ->
+            gathering now (Gathering.received now path message) state
         | _ when Checks.awaits id state.Current.Checks -> current now take state
         | ValueSome session when Checks.awaits id session.Checks -> previous take state
         | _ -> Step.one (Ignored Drop.Unexpected) state
@@ -484,9 +499,7 @@ module Ice =
 
     let private validPaths (state: State) : Path[] =
         let ofSession (session: Session) =
-            session.Checks.List.Pairs
-            |> Array.filter Pair.hasSucceeded
-            |> Array.map _.Path
+            session.Checks.List.Pairs |> Array.filter Pair.hasSucceeded |> Array.map _.Path
 
         match former state with
         | _ when state.Closed -> [||]
@@ -562,8 +575,7 @@ module Ice =
             state
             |> Step.one OpenPorts
             |> Step.bind (gathering now (Gathering.start state.Setup.Servers state.Setup.Policy))
-        | PortOpened(port, endpoint, preference) ->
-            gathering now (Gathering.opened now port endpoint preference) state
+        | PortOpened(port, endpoint, preference) -> gathering now (Gathering.opened now port endpoint preference) state
         | PortClosed port ->
             state
             |> gathering now (Gathering.closed port >> Step.only)

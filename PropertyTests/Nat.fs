@@ -1,0 +1,262 @@
+namespace Hybrid.WebRtc.PropertyTests
+
+open System
+open Hybrid.WebRtc.Core
+open Hybrid.WebRtc.Core.Stun
+open Hybrid.WebRtc.Stack
+
+/// Source and destination of a datagram.
+[<Struct; NoComparison>]
+type Flow = { From: Endpoint; To: Endpoint }
+
+/// The kinds of NAT that RFC 3489 §5 named, in the terms of RFC 4787.
+type NatKind =
+    /// Endpoint-independent mapping and filtering.
+    | FullCone
+    /// Endpoint-independent mapping, address-dependent filtering.
+    | RestrictedCone
+    /// Endpoint-independent mapping, address- and port-dependent filtering.
+    | PortRestrictedCone
+    /// Address- and port-dependent mapping and filtering.
+    | Symmetric
+
+/// An endpoint as a key.
+type private Key = (struct (uint64 * uint64 * uint16))
+
+/// A mapping of a NAT.
+[<NoComparison>]
+type private Mapping =
+    {
+        Inside: Endpoint
+        /// Whom the inside has sent to through this mapping: addresses, and addresses with ports.
+        Called: Set<Key>
+    }
+
+/// A network address translator as a value.
+[<NoComparison; NoEquality>]
+type Nat =
+    private
+        {
+            Kind: NatKind
+            Hairpin: bool
+            Outside: Address
+            /// Inside (and for symmetric ones: destination) to outside port.
+            Ports: Map<struct (Key * Key), uint16>
+            Mappings: Map<uint16, Mapping>
+            NextPort: uint16
+        }
+
+[<RequireQualifiedAccess>]
+module Nat =
+    let private key (e: Endpoint) : Key =
+        struct (e.Address.High, e.Address.Low, e.Port)
+
+    let private anyPort (e: Endpoint) : Key =
+        struct (e.Address.High, e.Address.Low, 0us)
+
+    let private noKey: Key = struct (0UL, 0UL, 0us)
+
+    let create (kind: NatKind) (hairpin: bool) (outside: Address) : Nat =
+        { Kind = kind
+          Hairpin = hairpin
+          Outside = outside
+          Ports = Map.empty
+          Mappings = Map.empty
+          NextPort = 20000us }
+
+    let outside (nat: Nat) = nat.Outside
+    let hairpins (nat: Nat) = nat.Hairpin
+
+    /// Forgets every mapping, as after a restart: what the inside sends next leaves from other ports.
+    let rebind (nat: Nat) : Nat =
+        { nat with
+            Ports = Map.empty
+            Mappings = Map.empty }
+
+    /// A datagram leaves: its source becomes the NAT's, and its destination may answer.
+    let outbound (flow: Flow) (nat: Nat) : struct (Flow * Nat) =
+        let name =
+            match nat.Kind with
+            | Symmetric -> struct (key flow.From, key flow.To)
+            | FullCone
+            | RestrictedCone
+            | PortRestrictedCone -> struct (key flow.From, noKey)
+
+        let port, nat =
+            match Map.tryFind name nat.Ports with
+            | Some port -> port, nat
+            | None ->
+                let mapping =
+                    { Inside = flow.From
+                      Called = Set.empty }
+
+                nat.NextPort,
+                { nat with
+                    Ports = Map.add name nat.NextPort nat.Ports
+                    Mappings = Map.add nat.NextPort mapping nat.Mappings
+                    // Not the next one: nobody is to guess.
+                    NextPort = nat.NextPort + 7us }
+
+        let mapping = nat.Mappings[port]
+
+        let called = mapping.Called |> Set.add (key flow.To) |> Set.add (anyPort flow.To)
+
+        let nat =
+            { nat with
+                Mappings = Map.add port { mapping with Called = called } nat.Mappings }
+
+        let from: Endpoint = { Address = nat.Outside; Port = port }
+
+        struct ({ flow with From = from }, nat)
+
+    /// A datagram arrives at the outside: ValueNone where nothing is mapped, or the filter refuses the sender.
+    let inbound (flow: Flow) (nat: Nat) : Flow voption =
+        match Map.tryFind flow.To.Port nat.Mappings with
+        | Some mapping ->
+            let admitted =
+                match nat.Kind with
+                | FullCone -> true
+                | RestrictedCone -> Set.contains (anyPort flow.From) mapping.Called
+                | PortRestrictedCone
+                | Symmetric -> Set.contains (key flow.From) mapping.Called
+
+            if admitted then
+                ValueSome { flow with To = mapping.Inside }
+            else
+                ValueNone
+        | None -> ValueNone
+
+/// A STUN server, RFC 8489 §12, as a function.
+[<RequireQualifiedAccess>]
+module StunServer =
+    /// The answer to a Binding request; ValueNone to anything else.
+    let answer (source: Endpoint) (datagram: byte[]) : byte[] voption =
+        match Message.read (ReadOnlySpan datagram) with
+        | ValueSome message when message.Class.IsRequest && message.Method = Method.Binding ->
+            let outgoing =
+                { Message = Message.success message [| XorMappedAddress source; Software "simulated" |]
+                  Integrity = Unprotected
+                  Fingerprint = true }
+
+            let bytes = Array.zeroCreate (Outgoing.size outgoing)
+            Outgoing.write SystemCiphers.Shared (Span bytes) outgoing |> ignore
+            ValueSome bytes
+        | _ -> ValueNone
+
+/// Networks behind NATs, an Internet between them, and STUN servers on it. A pure machine: `send` and `receive`.
+/// A datagram is bytes and endpoints; what they say is the users' business.
+[<NoComparison; NoEquality>]
+type Internet =
+    private
+        {
+            Wire: Wire<Flow>
+            Nats: Map<int, Nat>
+            /// Which NAT an inside address is behind. Others are on the Internet itself.
+            Behind: Map<struct (uint64 * uint64), int>
+            Servers: Endpoint list
+        }
+
+[<RequireQualifiedAccess>]
+module Internet =
+    let private key (a: Address) = struct (a.High, a.Low)
+
+    let create (weather: Weather) (entropy: Entropy) : Internet =
+        { Wire = Wire.create weather entropy
+          Nats = Map.empty
+          Behind = Map.empty
+          Servers = [] }
+
+    /// With a NAT, by number, and the addresses behind it.
+    let withNat (number: int) (nat: Nat) (inside: Address list) (net: Internet) : Internet =
+        { net with
+            Nats = Map.add number nat net.Nats
+            Behind =
+                (net.Behind, inside)
+                ||> List.fold (fun behind address -> Map.add (key address) number behind) }
+
+    /// With a STUN server at a public endpoint.
+    let withServer (server: Endpoint) (net: Internet) : Internet =
+        { net with
+            Servers = server :: net.Servers }
+
+    /// Under another weather.
+    let under (weather: Weather) (net: Internet) : Internet =
+        { net with
+            Wire = Wire.under weather net.Wire }
+
+    /// With a NAT that has forgotten its mappings.
+    let rebind (number: int) (net: Internet) : Internet =
+        { net with
+            Nats = Map.change number (Option.map Nat.rebind) net.Nats }
+
+    let private natOf (address: Address) (net: Internet) : int voption =
+        match Map.tryFind (key address) net.Behind with
+        | Some number -> ValueSome number
+        | None -> ValueNone
+
+    let private outsideOf (address: Address) (net: Internet) : int voption =
+        net.Nats
+        |> Map.tryFindKey (fun _ nat -> (Nat.outside nat).Equals address)
+        |> ValueOption.ofOption
+
+    /// A host sends. Within one network directly; out of it through its NAT.
+    let send (now: Instant) (flow: Flow) (bytes: byte[]) (net: Internet) : Internet =
+        let onto flow net =
+            { net with
+                Wire = Wire.send now flow bytes net.Wire }
+
+        match natOf flow.From.Address net, natOf flow.To.Address net with
+        | ValueSome mine, ValueSome theirs when mine = theirs -> onto flow net
+        // Another network's inside is not to be reached.
+        | _, ValueSome _ -> net
+        | ValueNone, ValueNone -> onto flow net
+        | ValueSome number, ValueNone ->
+            let nat = net.Nats[number]
+
+            if flow.To.Address.Equals(Nat.outside nat) && not (Nat.hairpins nat) then
+                net
+            else
+                let struct (flow, nat) = Nat.outbound flow nat
+
+                { net with
+                    Nats = Map.add number nat net.Nats }
+                |> onto flow
+
+    /// When the next datagram arrives.
+    let next (net: Internet) : Instant = Wire.next net.Wire
+
+    let private deliver (flow: Flow) (net: Internet) : Flow voption =
+        match outsideOf flow.To.Address net with
+        | ValueSome number -> Nat.inbound flow net.Nats[number]
+        | ValueNone -> ValueSome flow
+
+    /// What has arrived at a host by now, one at a time: ValueNone when nothing is left. The outer option; the inner
+    /// one is ValueNone for a datagram that a NAT or a server swallowed.
+    let receive (now: Instant) (net: Internet) : struct (struct (Flow * byte[]) voption voption * Internet) =
+        let struct (arrived, wire) = Wire.receive now net.Wire
+        let net = { net with Wire = wire }
+
+        match arrived with
+        | ValueNone -> struct (ValueNone, net)
+        | ValueSome(struct (flow, bytes)) ->
+            match deliver flow net with
+            | ValueNone -> struct (ValueSome ValueNone, net)
+            | ValueSome flow when net.Servers |> List.exists (fun s -> s.Equals flow.To) ->
+                match StunServer.answer flow.From bytes with
+                | ValueSome answer ->
+                    struct (ValueSome ValueNone, send now { From = flow.To; To = flow.From } answer net)
+                | ValueNone -> struct (ValueSome ValueNone, net)
+            | ValueSome flow -> struct (ValueSome(ValueSome(struct (flow, bytes))), net)
+
+    /// Where a datagram sent now would come out if nothing went wrong: at whom, and from whom it would seem to be.
+    let trace (now: Instant) (flow: Flow) (net: Internet) : Flow voption =
+        let calm =
+            { net with
+                Wire = Wire.create Weather.fair (Entropy.ofNumber 0L) }
+
+        let net = send now flow [||] calm
+        let struct (arrived, _) = receive Instant.never net
+
+        match arrived with
+        | ValueSome(ValueSome(struct (flow, _))) -> ValueSome flow
+        | _ -> ValueNone
