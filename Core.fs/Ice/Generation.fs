@@ -5,7 +5,7 @@ open Hybrid.WebRtc.Core.Stun
 
 /// Our side of a generation.
 [<NoComparison; NoEquality>]
-type internal LocalSide =
+type internal LocalEnd =
     {
         Secret: Secret voption
         Bases: Base[]
@@ -15,7 +15,7 @@ type internal LocalSide =
 
 /// The peer's side of a generation.
 [<NoComparison; NoEquality>]
-type internal RemoteSide =
+type internal RemoteEnd =
     {
         Secret: Secret voption
         Candidates: Candidate[]
@@ -61,8 +61,8 @@ type internal Progress =
 [<NoComparison; NoEquality>]
 type internal Generation =
     { Agent: Agent
-      Local: LocalSide
-      Remote: RemoteSide
+      Local: LocalEnd
+      Remote: RemoteEnd
       List: Checklist
       Early: EarlyCheck[]
       Selection: Selection voption
@@ -82,7 +82,7 @@ type internal GenerationOutput =
     | Switched of IceRole
     | Refused of Drop
 
-/// What candidates, credentials and time make of a generation; `Checks` is what messages make of it.
+/// What candidates, credentials and time make of a generation; `Connectivity` is what messages make of it.
 [<RequireQualifiedAccess>]
 module internal Generation =
     /// Remote candidates, signalled and peer-reflexive together.

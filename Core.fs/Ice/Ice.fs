@@ -371,7 +371,7 @@ module Ice =
                     setRole IceRole.Controlling state
                 else
                     Step.only state)
-            |> Step.bind (current now (Checks.setRemote state.Setup.Options now credentials))
+            |> Step.bind (current now (Connectivity.setRemote state.Setup.Options now credentials))
 
     let private addRemote now (candidate: Candidate) (fragment: string voption) (state: State) : Step<State, Output> =
         let fragment =
@@ -400,7 +400,7 @@ module Ice =
         let setup = state.Setup
 
         let serve =
-            fun g -> Checks.request setup.Options setup.Ciphers now path message datagram.Span g
+            fun g -> Connectivity.request setup.Options setup.Ciphers now path message datagram.Span g
 
         let fragment = Message.usernameFragment datagram.Span |> ValueOption.defaultValue ""
 
@@ -418,13 +418,13 @@ module Ice =
         let id = message.Transaction
 
         let take =
-            fun g -> Checks.response setup.Options setup.Ciphers now path message datagram.Span g
+            fun g -> Connectivity.response setup.Options setup.Ciphers now path message datagram.Span g
 
         match former state with
         | _ when Gathering.awaits id state.Current.Gathering ->
             gathering now (Gathering.received now path message) state
-        | _ when Checks.awaits id state.Current.Checks -> current now take state
-        | ValueSome session when Checks.awaits id session.Checks -> previous take state
+        | _ when Connectivity.awaits id state.Current.Checks -> current now take state
+        | ValueSome session when Connectivity.awaits id session.Checks -> previous take state
         | _ -> Step.one (Ignored Drop.Unexpected) state
 
     let private isOurs (path: Path) (state: State) =
@@ -461,8 +461,8 @@ module Ice =
         state
         |> retire now
         |> Step.bind (gathering now (Gathering.tick now))
-        |> Step.bind (fun state -> current now (Checks.tick options (isGathered state.Current) now) state)
-        |> Step.bind (previous (Checks.tick options true now))
+        |> Step.bind (fun state -> current now (Connectivity.tick options (isGathered state.Current) now) state)
+        |> Step.bind (previous (Connectivity.tick options true now))
 
     let private close (state: State) : Step<State, Output> =
         let all =

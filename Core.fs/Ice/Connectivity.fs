@@ -5,7 +5,7 @@ open Hybrid.WebRtc.Core.Stun
 
 /// What checks make of a generation: requests answered, responses taken, time passing. RFC 8445 §7, RFC 7675 §5.
 [<RequireQualifiedAccess>]
-module internal Checks =
+module internal Connectivity =
     let private refused (drop: Drop) (g: Generation) : Step<Generation, GenerationOutput> =
         Step.one (GenerationOutput.Refused drop) g
 
