@@ -23,6 +23,7 @@ let main args =
       SignallingTableTests.tests
       Sctp.ChunkTests.tests
       CiphersTests.tests
+      DtlsTests.tests
       Stack.LoopTests.tests
       Stack.PortTests.tests ]
     |> testList "Hybrid"

@@ -1,0 +1,57 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+
+/// One end of a DTLS 1.2 connection (RFC 6347) with use_srtp (RFC 5764), as WebRTC has it (RFC 8827 §6.5): both ends show a
+/// certificate that the other knows by its fingerprint, keys are ephemeral, the extended master secret is required.
+///
+///     New ──Start──▶ Handshaking ──Finished──▶ Open ──close_notify──▶ Over
+///                         └──refusal, alert, time──────fatal alert──────▲
+///
+/// It speaks through no socket and of no path: every datagram that looks like DTLS (RFC 7983: the first octet is 20 to 63)
+/// goes in by `Received`, from whichever validated path it came.
+///
+/// Noise is `Ignored`: what is malformed, forged, replayed or out of turn changes nothing. Before the handshake is done a
+/// well-formed lie in the clear can end it, as in every DTLS; afterwards only what is authenticated counts.
+[<RequireQualifiedAccess>]
+module Dtls =
+    [<NoComparison; NoEquality>]
+    type State
+
+    [<NoComparison; NoEquality>]
+    type Input =
+        /// Time has passed.
+        | Tick
+        /// The handshake begins: the role is known, and which fingerprints the peer's certificate may have.
+        | Start of Role: DtlsRole * Fingerprints: DtlsFingerprint[]
+        /// A datagram, lent: its records are decrypted in place. Before `Start` a few are kept, as copies.
+        | Received of Memory<byte>
+        /// Asks for one record of application data; answered by `Sealed`, or `Ignored` where there is no connection.
+        | Seal
+        /// Says goodbye.
+        | Close
+
+    [<NoComparison; NoEquality>]
+    type Output =
+        /// To be written and sent to the peer.
+        | Transmit of DtlsDatagram
+        /// The answer to `Seal`.
+        | Sealed of DtlsSeal
+        /// Decrypted application data, a slice of what `Received` lent; it may be the whole of SCTP's packet.
+        | Data of Memory<byte>
+        | Connected of DtlsConnected
+        /// A line of a key log file (NSS), where the configuration asks for it.
+        | KeyLog of Line: string
+        /// The end, by a refusal of ours, an alert of theirs, or time. Nothing follows.
+        | Failed of Fault
+        /// The end, by close_notify of either side. Nothing follows.
+        | Closed
+        | Ignored of Drop
+
+    /// An end that waits for `Start`. The entropy is drawn from when it comes, and dropped.
+    val create: config: DtlsConfig -> entropy: Entropy -> State
+
+    /// When a `Tick` is next due; `Instant.never` where only the peer can move us.
+    val deadline: state: State -> Instant
+
+    val step: now: Instant -> input: Input -> state: State -> Step<State, Output>

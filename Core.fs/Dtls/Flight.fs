@@ -1,0 +1,340 @@
+namespace Hybrid.WebRtc.Core.Tls
+
+open System
+open Hybrid.WebRtc.Core
+
+/// A part of a flight that is to be sent, RFC 6347 §4.2.4.
+[<NoComparison; NoEquality>]
+type internal Item =
+    | Whole of Message
+    | ChangeCipherSpec
+
+/// What a record of ours carries.
+[<Struct; NoComparison; NoEquality>]
+type internal Payload =
+    | MessagePart of Message: Message * Offset: int * Length: int
+    | CipherChange
+    | AlertOf of Level: byte * Description: byte
+
+/// A record of ours, described.
+[<NoComparison; NoEquality>]
+type internal Outgoing =
+    {
+        Payload: Payload
+        Epoch: uint16
+        Sequence: uint64
+        /// ValueNone in epoch 0.
+        Protection: Protection voption
+    }
+
+/// The numbers of the next records of our epochs, 0 in the clear and 1 sealed.
+[<Struct; NoComparison; NoEquality>]
+type internal Counters = { Plain: uint64; Sealed: uint64 }
+
+[<RequireQualifiedAccess>]
+module internal Outgoing =
+    /// Octets within the record, before sealing.
+    let private payloadSize payload =
+        match payload with
+        | MessagePart(_, _, length) -> Fragment.HeaderSize + length
+        | CipherChange -> 1
+        | AlertOf _ -> 2
+
+    let private kind payload =
+        match payload with
+        | MessagePart _ -> ContentType.Handshake
+        | CipherChange -> ContentType.ChangeCipherSpec
+        | AlertOf _ -> ContentType.Alert
+
+    let private version payload =
+        match payload with
+        | MessagePart(message, _, _) when message.Type = MessageType.ClientHello -> Record.OldestVersion
+        | _ -> Record.Version
+
+    let private writePayload (into: Span<byte>) payload =
+        match payload with
+        | MessagePart(message, offset, length) ->
+            Fragment.writeHeader into message offset length
+            ReadOnlySpan(message.Body, offset, length).CopyTo(into.Slice Fragment.HeaderSize)
+        | CipherChange -> into[0] <- 1uy
+        | AlertOf(level, description) ->
+            into[0] <- level
+            into[1] <- description
+
+    /// Octets that the record layer adds.
+    let overhead (protection: Protection voption) =
+        match protection with
+        | ValueSome protection -> Record.overhead protection
+        | ValueNone -> Record.HeaderSize
+
+    let size (record: Outgoing) : int =
+        overhead record.Protection + payloadSize record.Payload
+
+    let write (record: Outgoing) (into: Span<byte>) : int =
+        let kind = kind record.Payload
+        let length = payloadSize record.Payload
+
+        match record.Protection with
+        | ValueSome protection ->
+            writePayload (into.Slice(Record.plaintextOffset protection)) record.Payload
+            Record.seal protection kind record.Epoch record.Sequence into length
+        | ValueNone ->
+            writePayload (into.Slice Record.HeaderSize) record.Payload
+            Record.writeHeader into kind (version record.Payload) record.Epoch record.Sequence length
+            Record.HeaderSize + length
+
+namespace Hybrid.WebRtc.Core
+
+open System
+open Hybrid.WebRtc.Core.Tls
+
+/// A datagram of the handshake, or an alert: records described, sealed as they are written.
+[<NoComparison; NoEquality>]
+type DtlsDatagram =
+    internal
+        { Records: Outgoing list }
+
+    /// Octets that `Write` fills.
+    member datagram.Size: int = datagram.Records |> List.sumBy Outgoing.size
+
+    /// Encodes and seals into lent memory of at least `Size` octets; answers the octets written. Twice the same.
+    member datagram.Write(into: Span<byte>) : int =
+        let mutable at = 0
+
+        for record in datagram.Records do
+            at <- at + Outgoing.write record (into.Slice at)
+
+        at
+
+namespace Hybrid.WebRtc.Core.Tls
+
+open System
+open Hybrid.WebRtc.Core
+
+/// The flight that was sent last, to be said again until it is answered, RFC 6347 §4.2.4.
+[<NoComparison; NoEquality>]
+type internal Flight =
+    {
+        Items: Item list
+        /// The message_seq of the peer's message that we answered with it, -1 where we spoke first. Once the peer repeats
+        /// that one, it has not heard us.
+        Answers: int
+        SentAt: Instant
+        /// Until the next retransmission.
+        Timeout: Duration
+    }
+
+[<RequireQualifiedAccess>]
+module internal Flight =
+    /// Below this a record would be all header. IPv6 gives 1,280, IPv4 576.
+    [<Literal>]
+    let private SmallestMtu = 256
+
+    /// A part smaller than this is not worth the rest of a datagram's room.
+    [<Literal>]
+    let private SmallestPart = 64
+
+    /// The flight as datagrams of at most `mtu` octets, each record with a number of its own. A message is fragmented only
+    /// where no datagram could hold it whole: some peers are bad at putting fragments together.
+    let describe (mtu: int) (seal: Protection voption) (items: Item list) (counters: Counters) =
+        let mtu = max SmallestMtu mtu
+        let mutable counters = counters
+        let mutable room = mtu
+        let mutable current = []
+        let mutable datagrams = []
+
+        let flush () =
+            if not current.IsEmpty then
+                datagrams <- { DtlsDatagram.Records = List.rev current } :: datagrams
+
+            current <- []
+            room <- mtu
+
+        let add isSealed payload =
+            let record =
+                if isSealed then
+                    { Payload = payload
+                      Epoch = 1us
+                      Sequence = counters.Sealed
+                      Protection = seal }
+                else
+                    { Payload = payload
+                      Epoch = 0us
+                      Sequence = counters.Plain
+                      Protection = ValueNone }
+
+            counters <-
+                if isSealed then
+                    { counters with
+                        Sealed = counters.Sealed + 1UL }
+                else
+                    { counters with
+                        Plain = counters.Plain + 1UL }
+
+            current <- record :: current
+            room <- room - Outgoing.size record
+
+        let addMessage (message: Message) =
+            // Finished is the one message that is sent under the new keys.
+            let isSealed = message.Type = MessageType.Finished
+
+            let overhead =
+                Fragment.HeaderSize + Outgoing.overhead (if isSealed then seal else ValueNone)
+
+            let total = message.Body.Length
+
+            if overhead + total > room then
+                flush ()
+
+            let mutable offset = 0
+            let mutable first = true
+
+            while first || offset < total do
+                if not first && room < overhead + SmallestPart then
+                    flush ()
+
+                let length = min (total - offset) (room - overhead)
+                add isSealed (MessagePart(message, offset, length))
+                offset <- offset + length
+                first <- false
+
+        for item in items do
+            match item with
+            | Whole message -> addMessage message
+            | ChangeCipherSpec ->
+                if room < Record.HeaderSize + 1 then
+                    flush ()
+
+                add false CipherChange
+
+        flush ()
+        struct (List.rev datagrams, counters)
+
+    /// When it is to be said again.
+    let retryAt (flight: Flight) : Instant =
+        Instant.add flight.Timeout flight.SentAt
+
+/// A message of which some parts are here.
+[<NoComparison; NoEquality>]
+type internal Partial =
+    {
+        Type: MessageType
+        /// Octets of the whole message.
+        Length: int
+        /// What is here: from, to (exclusive); ascending, disjoint, never adjacent.
+        Have: struct (int * int) list
+        /// Copies of the fragments and where they begin, newest first.
+        Parts: struct (int * byte[]) list
+        /// Octets in `Parts`.
+        Octets: int
+    }
+
+/// The peer's messages being put together, RFC 6347 §4.2.2 and §4.2.3.
+[<NoComparison; NoEquality>]
+type internal Reassembly =
+    {
+        /// The message_seq that is due.
+        Next: int
+        Partial: Map<int, Partial>
+    }
+
+[<RequireQualifiedAccess>]
+module internal Reassembly =
+    let empty: Reassembly = { Next = 0; Partial = Map.empty }
+
+    /// Messages from the one that is due on that are kept: a flight has five at most.
+    [<Literal>]
+    let Ahead = 8
+
+    /// Fragments that a message may come in.
+    [<Literal>]
+    let MaxParts = 128
+
+    /// Reads the next fragment of a handshake record; `r` tells whether it was all there.
+    let readFragment (r: byref<Reader>) : Fragment =
+        let kind = r.Byte()
+        let length = r.UInt24()
+        let sequence = int (r.UInt16())
+        let offset = r.UInt24()
+        let bytes = r.Bytes(r.UInt24())
+
+        { Type = LanguagePrimitives.EnumOfValue kind
+          Length = length
+          Sequence = sequence
+          Offset = offset
+          Bytes = bytes }
+
+    /// Whether a fragment lies within its message, and the message within bounds.
+    let isSound (fragment: Fragment) : bool =
+        fragment.Length <= Message.MaxSize
+        && fragment.Offset + fragment.Bytes.Length <= fragment.Length
+        // An empty part of a message that is not empty says nothing.
+        && (fragment.Bytes.Length > 0 || fragment.Length = 0)
+
+    /// The ranges with one more, which may overlap or touch them.
+    let rec private insert start finish ranges =
+        match ranges with
+        | struct (s, f) :: rest when f < start -> struct (s, f) :: insert start finish rest
+        | struct (s, f) :: rest when s <= finish -> insert (min s start) (max f finish) rest
+        | _ -> struct (start, finish) :: ranges
+
+    let private covers start finish ranges =
+        ranges |> List.exists (fun (struct (s, f)) -> s <= start && finish <= f)
+
+    /// Takes a fragment in; its bytes are copied. What is kept of a message is at most twice its length.
+    let add (fragment: Fragment) (reassembly: Reassembly) : Result<Reassembly, Drop> =
+        let start = fragment.Offset
+        let finish = fragment.Offset + fragment.Bytes.Length
+
+        let part =
+            match Map.tryFind fragment.Sequence reassembly.Partial with
+            | Some part -> part
+            | None ->
+                { Type = fragment.Type
+                  Length = fragment.Length
+                  Have = []
+                  Parts = []
+                  Octets = 0 }
+
+        if fragment.Sequence < reassembly.Next || covers start finish part.Have then
+            Error Drop.Replayed
+        elif fragment.Sequence >= reassembly.Next + Ahead then
+            Error Drop.TooMany
+        elif part.Type <> fragment.Type || part.Length <> fragment.Length then
+            Error Drop.Malformed
+        elif
+            part.Parts.Length >= MaxParts
+            || part.Octets + fragment.Bytes.Length > 2 * part.Length
+        then
+            Error Drop.TooMany
+        else
+            let part =
+                { part with
+                    Have = insert start finish part.Have
+                    Parts = struct (start, fragment.Bytes.ToArray()) :: part.Parts
+                    Octets = part.Octets + fragment.Bytes.Length }
+
+            Ok
+                { reassembly with
+                    Partial = Map.add fragment.Sequence part reassembly.Partial }
+
+    let private join (part: Partial) : byte[] =
+        let body = Array.zeroCreate part.Length
+
+        for struct (start, bytes) in part.Parts do
+            bytes.CopyTo(body, start)
+
+        body
+
+    /// The message that is due, once it is whole.
+    let take (reassembly: Reassembly) : struct (Message * Reassembly) voption =
+        match Map.tryFind reassembly.Next reassembly.Partial with
+        | Some part when covers 0 part.Length part.Have ->
+            ValueSome(
+                struct ({ Type = part.Type
+                          Sequence = reassembly.Next
+                          Body = join part },
+                        { Next = reassembly.Next + 1
+                          Partial = Map.remove reassembly.Next reassembly.Partial })
+            )
+        | _ -> ValueNone

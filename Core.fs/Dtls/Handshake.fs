@@ -1,0 +1,348 @@
+namespace Hybrid.WebRtc.Core
+
+/// Which end of the handshake; `a=setup` decides (RFC 8842): `active` is the client.
+[<RequireQualifiedAccess>]
+type DtlsRole =
+    | Client
+    | Server
+
+/// A certificate's fingerprint as signalling carries it, RFC 8122 §5.
+[<NoComparison>]
+type DtlsFingerprint =
+    {
+        /// `sha-256`, `sha-384` or `sha-512`, in any case; others never match.
+        HashName: string
+        Digest: byte[]
+    }
+
+/// When a flight is said again, and when the handshake is given up.
+[<NoComparison>]
+type DtlsTiming =
+    {
+        /// Until the first retransmission of a flight. Default 100 ms: RFC 6347 §4.2.4.1 has 1 s for a path that nobody
+        /// knows, but ICE has just exchanged packets over this one. Browsers take 50 to 80 ms.
+        First: Duration
+        /// It doubles up to this. Default 1 s, not the RFC's 60: three packets a second are less than ICE's own checks.
+        Most: Duration
+        /// From `Start` on. Default 60 s.
+        GiveUp: Duration
+    }
+
+/// What a DTLS end is set up with.
+[<NoComparison; NoEquality>]
+type DtlsConfig =
+    {
+        Ciphers: ICiphers
+        /// Our certificate, X.509 DER.
+        Certificate: byte[]
+        /// Its private key.
+        Key: ISigningKey
+        /// Best first. As server, those that fit the kind of `Key` count.
+        Suites: CipherSuite[]
+        /// Best first.
+        Groups: NamedGroup[]
+        /// Best first; empty where there is no media.
+        SrtpProfiles: SrtpProfile[]
+        /// The largest datagram of the handshake, UDP payload.
+        Mtu: int
+        Timing: DtlsTiming
+        /// Whether the master secret is put out for a key log. Never in production.
+        KeyLog: bool
+    }
+
+/// Set-ups.
+[<RequireQualifiedAccess>]
+module DtlsConfig =
+    /// The defaults, for a certificate and its key.
+    [<CompiledName("Create")>]
+    let create (ciphers: ICiphers) (certificate: byte[]) (key: ISigningKey) : DtlsConfig =
+        { Ciphers = ciphers
+          Certificate = certificate
+          Key = key
+          Suites =
+            [| CipherSuite.EcdheEcdsaAes128GcmSha256
+               CipherSuite.EcdheRsaAes128GcmSha256
+               CipherSuite.EcdheEcdsaChaCha20Poly1305Sha256
+               CipherSuite.EcdheRsaChaCha20Poly1305Sha256
+               CipherSuite.EcdheEcdsaAes256GcmSha384
+               CipherSuite.EcdheRsaAes256GcmSha384 |]
+          Groups = [| NamedGroup.X25519; NamedGroup.Secp256r1; NamedGroup.Secp384r1 |]
+          SrtpProfiles =
+            [| SrtpProfile.AeadAes256Gcm
+               SrtpProfile.AeadAes128Gcm
+               SrtpProfile.Aes128CmHmacSha1_80 |]
+          Mtu = 1200
+          Timing =
+            { First = Duration.milliseconds 100L
+              Most = Duration.seconds 1L
+              GiveUp = Duration.seconds 60L }
+          KeyLog = false }
+
+/// What a finished handshake has agreed on. It holds no secret but SRTP's keys.
+[<NoComparison>]
+type DtlsConnected =
+    {
+        Role: DtlsRole
+        /// `DTLS 1.2`.
+        Version: string
+        Suite: CipherSuite
+        /// As IANA registers it.
+        SuiteName: string
+        Group: NamedGroup
+        /// ValueNone where the ends have none in common, or none was offered.
+        SrtpProfile: SrtpProfile voption
+        /// Present where `SrtpProfile` is.
+        SrtpKeys: SrtpKeys voption
+        /// The peer's, DER, the leaf first; the leaf fits a fingerprint. Empty where a server did not ask for ours.
+        RemoteCertificates: byte[][]
+    }
+
+namespace Hybrid.WebRtc.Core.Tls
+
+open System
+open Hybrid.WebRtc.Core
+
+/// What one end brings into a handshake. All randomness is drawn before it starts, so that no stream is threaded through it.
+[<NoComparison; NoEquality>]
+type internal Party =
+    {
+        Config: DtlsConfig
+        Role: DtlsRole
+        /// The peer's certificate must fit one of them.
+        Fingerprints: DtlsFingerprint[]
+        /// 32 octets for our hello.
+        Random: byte[]
+        /// 64 octets of which our ephemeral key is made.
+        Seed: byte[]
+    }
+
+/// Why a handshake ends, and the alert that says so.
+[<NoComparison; NoEquality>]
+type internal Refusal =
+    { Alert: byte
+      Detail: ErrorDetail
+      Reason: string }
+
+[<RequireQualifiedAccess>]
+module internal Refusal =
+    let create alert reason : Refusal =
+        { Alert = alert
+          Detail = ErrorDetail.DtlsFailure
+          Reason = reason }
+
+    let unexpected (message: Message) : Result<'a, Refusal> =
+        Error(create Alert.UnexpectedMessage ("handshake message " + string (byte message.Type) + " out of turn"))
+
+    let malformed (name: string) : Refusal =
+        create Alert.DecodeError ("malformed " + name)
+
+/// What a handshake asks of the record layer, in order: changes of keys and messages are in one list.
+[<NoComparison; NoEquality>]
+type internal Demand =
+    /// The keys of the peer's epoch 1.
+    | ReadWith of Protection
+    /// The keys of our epoch 1; `Say` uses them from ChangeCipherSpec on.
+    | WriteWith of Protection
+    /// The next flight: it answers the message in hand.
+    | Say of Item list
+    | LogKey of clientRandom: byte[] * master: byte[]
+    | Done of DtlsConnected
+
+/// The messages of a handshake so far, RFC 5246 §7.4.9, and the numbers of ours.
+[<NoComparison; NoEquality>]
+type internal Transcript =
+    private
+        {
+            /// message_seq of our next message.
+            Next: int
+            /// Newest first.
+            Messages: byte[] list
+        }
+
+[<RequireQualifiedAccess>]
+module internal Transcript =
+    /// None said, none heard. `next` is the number of our first message.
+    let start (next: int) : Transcript = { Next = next; Messages = [] }
+
+    let bytes (transcript: Transcript) : byte[] =
+        Array.concat (List.rev transcript.Messages)
+
+    /// The peer's message.
+    let hear (message: Message) (transcript: Transcript) : Transcript =
+        { transcript with
+            Messages = Message.encode message :: transcript.Messages }
+
+    /// Our next message, numbered.
+    let say (kind: MessageType) (body: byte[]) (transcript: Transcript) : struct (Message * Transcript) =
+        let message: Message =
+            { Type = kind
+              Sequence = transcript.Next
+              Body = body }
+
+        struct (message,
+                { Next = transcript.Next + 1
+                  Messages = Message.encode message :: transcript.Messages })
+
+    /// Several, in order.
+    let sayAll (messages: (MessageType * byte[]) list) (transcript: Transcript) : struct (Item list * Transcript) =
+        let mutable transcript = transcript
+
+        let items =
+            messages
+            |> List.map (fun (kind, body) ->
+                let struct (message, next) = say kind body transcript
+                transcript <- next
+                Whole message)
+
+        struct (items, transcript)
+
+/// What the hellos have settled.
+[<NoComparison; NoEquality>]
+type internal Terms =
+    { Suite: Suite
+      PeerRandom: byte[]
+      Profile: SrtpProfile voption }
+
+/// Signature schemes.
+[<RequireQualifiedAccess>]
+module internal Scheme =
+    /// Those whose signatures we take, best first. SHA-1 is not among them, RFC 9155.
+    let accepted: SignatureScheme[] =
+        [| SignatureScheme.EcdsaSecp256r1Sha256
+           SignatureScheme.RsaPssRsaeSha256
+           SignatureScheme.RsaPkcs1Sha256
+           SignatureScheme.EcdsaSecp384r1Sha384
+           SignatureScheme.RsaPssRsaeSha384
+           SignatureScheme.RsaPkcs1Sha384
+           SignatureScheme.RsaPssRsaeSha512
+           SignatureScheme.RsaPkcs1Sha512 |]
+
+    let ids: uint16[] = accepted |> Array.map uint16
+
+    /// Whether it signs with RSA, else with ECDSA.
+    let isRsa (scheme: SignatureScheme) : bool =
+        match scheme with
+        | SignatureScheme.EcdsaSecp256r1Sha256
+        | SignatureScheme.EcdsaSecp384r1Sha384 -> false
+        | _ -> true
+
+    /// The first of our key's that the peer takes.
+    let choose (key: ISigningKey) (offered: uint16[]) : SignatureScheme voption =
+        match
+            key.Schemes
+            |> Array.tryFind (fun scheme -> Array.contains (uint16 scheme) offered)
+        with
+        | Some scheme -> ValueSome scheme
+        | None -> ValueNone
+
+/// What both ends of a handshake check and derive in the same way.
+[<RequireQualifiedAccess>]
+module internal Handshake =
+    /// Certificates in a chain; only the leaf is looked at, RFC 8122 §6.
+    [<Literal>]
+    let private MaxChain = 10
+
+    /// The hashes that a fingerprint may have. SHA-1 and MD5 are broken for this, RFC 8122 §5.
+    let private hashOf (algorithm: string) : HashAlgorithm voption =
+        match algorithm.ToLowerInvariant() with
+        | "sha-256" -> ValueSome HashAlgorithm.Sha256
+        | "sha-384" -> ValueSome HashAlgorithm.Sha384
+        | "sha-512" -> ValueSome HashAlgorithm.Sha512
+        | _ -> ValueNone
+
+    let private fits (ciphers: ICiphers) (der: byte[]) (fingerprint: DtlsFingerprint) =
+        match hashOf fingerprint.HashName with
+        | ValueSome algorithm ->
+            Ciphers.equal
+                (ReadOnlySpan(Ciphers.hash ciphers algorithm (ReadOnlySpan der)))
+                (ReadOnlySpan fingerprint.Digest)
+        | ValueNone -> false
+
+    /// The peer's chain, whose leaf fits a fingerprint of signalling, RFC 5763 §5, RFC 8122 §6.
+    let authenticate (party: Party) (body: byte[]) : Result<byte[][], Refusal> =
+        let refuse reason : Result<byte[][], Refusal> =
+            Error
+                { Alert = Alert.BadCertificate
+                  Detail = ErrorDetail.FingerprintFailure
+                  Reason = reason }
+
+        match Message.readCertificate body with
+        | ValueNone -> Error(Refusal.malformed "Certificate")
+        | ValueSome [||] -> refuse "the peer has shown no certificate"
+        | ValueSome chain when chain.Length > MaxChain -> refuse "too many certificates"
+        | ValueSome chain when Array.exists (fits party.Config.Ciphers chain[0]) party.Fingerprints -> Ok chain
+        | ValueSome _ -> refuse "the peer's certificate fits none of its fingerprints"
+
+    /// Whether the leaf's key has signed `data` in a scheme that we take.
+    let verifies (party: Party) (leaf: byte[]) (scheme: uint16) (data: byte[]) (signature: byte[]) : bool =
+        Array.contains scheme Scheme.ids
+        && party.Config.Ciphers.Verify(
+            ReadOnlySpan leaf,
+            LanguagePrimitives.EnumOfValue(int scheme),
+            ReadOnlySpan data,
+            ReadOnlySpan signature
+        )
+
+    /// What is signed in ServerKeyExchange, RFC 8422 §5.4.
+    let signedExchange (clientRandom: byte[]) (serverRandom: byte[]) (group: uint16) (share: byte[]) : byte[] =
+        Array.concat [ clientRandom; serverRandom; Message.keyExchangeParameters group share ]
+
+    /// Our share of the group. It is made again where its secret is asked for: a share is no value, and a state must be.
+    let share (party: Party) (group: NamedGroup) : IKeyShare =
+        party.Config.Ciphers.Agree(group, ReadOnlySpan party.Seed)
+
+    /// The connection's secrets, with a transcript up to and including ClientKeyExchange. ValueNone for a bad share.
+    let agree (party: Party) (terms: Terms) (group: NamedGroup) (peerShare: byte[]) (transcript: Transcript) =
+        use ours = share party group
+
+        match ours.Secret(ReadOnlySpan peerShare) with
+        | ValueNone -> ValueNone
+        | ValueSome premaster ->
+            let struct (client, server) =
+                match party.Role with
+                | DtlsRole.Client -> struct (party.Random, terms.PeerRandom)
+                | DtlsRole.Server -> struct (terms.PeerRandom, party.Random)
+
+            ValueSome
+                { Suite = terms.Suite
+                  Master = Keys.master party.Config.Ciphers terms.Suite premaster (Transcript.bytes transcript)
+                  ClientRandom = client
+                  ServerRandom = server }
+
+    /// The peer's Finished, RFC 5246 §7.4.9, with a transcript that ends before it.
+    let checkFinished (party: Party) (secrets: Secrets) (message: Message) (transcript: Transcript) =
+        let ofClient = (party.Role = DtlsRole.Server)
+
+        let due =
+            Keys.verifyData party.Config.Ciphers secrets ofClient (Transcript.bytes transcript)
+
+        if Ciphers.equal (ReadOnlySpan due) (ReadOnlySpan message.Body) then
+            Ok()
+        else
+            Error(Refusal.create Alert.DecryptError "the peer's Finished does not fit the handshake")
+
+    /// Our Finished.
+    let finished (party: Party) (secrets: Secrets) (transcript: Transcript) : struct (Message * Transcript) =
+        let ofClient = (party.Role = DtlsRole.Client)
+
+        let data =
+            Keys.verifyData party.Config.Ciphers secrets ofClient (Transcript.bytes transcript)
+
+        Transcript.say MessageType.Finished data transcript
+
+    /// For the key log, where one is kept.
+    let logKey (party: Party) (secrets: Secrets) : Demand list =
+        if party.Config.KeyLog then
+            [ LogKey(secrets.ClientRandom, secrets.Master) ]
+        else
+            []
+
+    let connected (party: Party) (terms: Terms) (secrets: Secrets) group (chain: byte[][]) : DtlsConnected =
+        { Role = party.Role
+          Version = "DTLS 1.2"
+          Suite = terms.Suite.Id
+          SuiteName = terms.Suite.Name
+          Group = group
+          SrtpProfile = terms.Profile
+          SrtpKeys = terms.Profile |> ValueOption.map (Keys.srtp party.Config.Ciphers secrets)
+          RemoteCertificates = chain }
