@@ -1,0 +1,52 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Hybrid.WebRtc.Demo;
+
+/// <summary>A message of the signalling socket; one member is set. <c>wwwroot/js/session.js</c> is the other end.</summary>
+internal sealed record Signal
+{
+    public Hello? Hello { get; init; }
+    public RTCSessionDescription? Description { get; init; }
+    public RTCIceCandidateInit? Candidate { get; init; }
+    public string? Error { get; init; }
+}
+
+/// <summary>What the page is told first: its number, and what it talks to.</summary>
+internal sealed record Hello(int Page, string Runtime);
+
+/// <summary>How things stand at the program's end, a few times a second.</summary>
+/// <param name="At">Milliseconds on the program's clock.</param>
+/// <param name="Received">Octets of bulk data that have arrived here.</param>
+internal sealed record Telemetry(double At, long Received, States States);
+
+/// <summary>The connection's states; as JSON they have their W3C names.</summary>
+internal sealed record States(
+    RTCSignalingState Signaling,
+    RTCIceGatheringState Gathering,
+    RTCIceConnectionState Ice,
+    RTCDtlsTransportState? Dtls,
+    RTCSctpTransportState? Sctp,
+    RTCPeerConnectionState Connection
+);
+
+/// <summary>A line of the chat: a page sends the text alone; what it gets also names the sender.</summary>
+internal sealed record ChatLine(string? From, string Text);
+
+/// <summary>Asks for bulk data for so many seconds; 0 stops it.</summary>
+internal sealed record BulkRequest(double Run);
+
+/// <summary>Comes before a file's bytes.</summary>
+internal sealed record FileHeader(string Name, long Size);
+
+/// <summary>Comes after a file's bytes: what arrived here.</summary>
+internal sealed record FileVerdict(long Size, string? Sha256, string? Error);
+
+[JsonSourceGenerationOptions(JsonSerializerDefaults.Web, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(Signal))]
+[JsonSerializable(typeof(Telemetry))]
+[JsonSerializable(typeof(ChatLine))]
+[JsonSerializable(typeof(BulkRequest))]
+[JsonSerializable(typeof(FileHeader))]
+[JsonSerializable(typeof(FileVerdict))]
+internal sealed partial class Json : JsonSerializerContext;
