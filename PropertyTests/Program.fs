@@ -25,6 +25,9 @@ let main args =
       CiphersTests.tests
       DtlsTests.tests
       Stack.LoopTests.tests
-      Stack.PortTests.tests ]
+      Stack.PortTests.tests
+      Stack.JournalTests.tests
+      Stack.NamesTests.tests
+      Stack.HostTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args

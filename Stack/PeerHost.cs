@@ -214,21 +214,20 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     /// <inheritdoc/>
     void IShell.Transmit(Path path, Packet packet)
     {
-        if (Outlet(path, packet.Size) is not { } port)
-            return;
+        var size = packet.Size;
 
-        var into = port.Reserve(path.Remote, packet.Size);
-        port.Commit(packet.Write(into));
+        if (Outlet(path, size) is { } port)
+            port.Commit(packet.Write(port.Reserve(path.Remote, size)));
     }
 
     /// <inheritdoc/>
     void IDatagramShell.Send(Path path, ReadOnlySpan<byte> bytes)
     {
-        if (Outlet(path, bytes.Length) is not { } port)
-            return;
-
-        bytes.CopyTo(port.Reserve(path.Remote, bytes.Length));
-        port.Commit(bytes.Length);
+        if (Outlet(path, bytes.Length) is { } port)
+        {
+            bytes.CopyTo(port.Reserve(path.Remote, bytes.Length));
+            port.Commit(bytes.Length);
+        }
     }
 
     /// <inheritdoc/>
@@ -242,8 +241,6 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
             return;
         }
 
-        var covered = _ports.Open.Select(port => port.Local.Address).ToHashSet();
-
         // Away from the loop: to list interfaces takes milliseconds.
         Task.Run(() =>
         {
@@ -251,14 +248,12 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
 
             try
             {
-                bound = PortSet.Bind(
-                    _options,
-                    Loop,
-                    this,
-                    _options.Ports,
-                    NextPortId,
-                    a => !covered.Contains(a.ToCore())
-                );
+                bound = PortSet.Bind(_options, Loop, this, _options.Ports, NextPortId, _ => true);
+            }
+            catch (Exception e)
+            {
+                // A user's filter may throw.
+                Log.PortRefused(_logger, "any address", e.Message);
             }
             finally
             {
@@ -268,13 +263,7 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     }
 
     /// <inheritdoc/>
-    void IShell.ClosePort(int port)
-    {
-        var closed = _ports.Remove(port);
-
-        if (_options.SharedPort is null)
-            closed?.Dispose();
-    }
+    void IShell.ClosePort(int port) => Discard(_ports.Remove(port));
 
     /// <inheritdoc/>
     void IShell.ResolveServer(string url) => _ = Resolve(url);
@@ -335,28 +324,34 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
 
     private int NextPortId() => Interlocked.Increment(ref _portIds);
 
+    /// <summary>Closes a port, unless it is others' too.</summary>
+    private void Discard(IPort? port)
+    {
+        if (_options.SharedPort is null)
+            port?.Dispose();
+    }
+
     /// <summary>Takes over ports that were bound, tells the core of each, and that there are no more.</summary>
     private void Adopt(IReadOnlyList<BoundPort> bound)
     {
-        var shared = _options.SharedPort is not null;
-
-        foreach (var (port, preference) in bound)
+        foreach (var (usable, fresh) in bound)
         {
-            // Over in the meantime, or a second OpenPorts has overtaken this one.
-            if (_over || _ports.Covers(port.Local.Address))
+            if (_over)
             {
-                if (!shared)
-                    port.Dispose();
-
+                Discard(fresh);
                 continue;
             }
 
+            // A restart gathers from ports of its own (RFC 8445 §9); where the range has none left, the former serve on.
+            if ((fresh ?? _ports.On(usable.Address.ToCore())) is not { } port)
+                continue;
+
             _ports.Add(port);
 
-            if (!shared)
-                port.Begin();
+            if (_options.SharedPort is null)
+                fresh?.Begin();
 
-            _seat.Run(Loop.Now, Input.NewPortOpened(port.Id, port.Local, preference));
+            _seat.Run(Loop.Now, Input.NewPortOpened(port.Id, port.Local, usable.Preference));
         }
 
         _seat.Run(Loop.Now, Input.PortsComplete);

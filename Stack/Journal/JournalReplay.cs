@@ -17,10 +17,7 @@ internal sealed record ReplayResult(long Inputs, long Outputs, bool IsWhole, str
 /// </summary>
 internal sealed class JournalReplay : OutputWitness
 {
-    /// <summary>No record of ours is larger: the largest holds one message.</summary>
-    private const ulong MaxRecord = 1UL << 30;
-
-    private readonly Stream _stream;
+    private readonly JournalReader _journal;
     private readonly Queue<byte[]> _signatures = new();
     private readonly Queue<byte[]> _expected = new();
 
@@ -31,8 +28,8 @@ internal sealed class JournalReplay : OutputWitness
     private string? _difference;
     private bool _isCutShort;
 
-    private JournalReplay(Stream stream)
-        : base(null) => _stream = stream;
+    private JournalReplay(JournalReader journal)
+        : base(null) => _journal = journal;
 
     /// <summary>Replays the rest of a stream, from the journal's first octet on.</summary>
     /// <param name="stream">The journal.</param>
@@ -40,7 +37,7 @@ internal sealed class JournalReplay : OutputWitness
     /// <param name="stepped">Told of each input and the instant before it is stepped; for a debugger's eye.</param>
     /// <exception cref="JournalException">The stream is not a journal, or is damaged.</exception>
     public static ReplayResult Run(Stream stream, ICiphers ciphers, Action<long, Input>? stepped = null) =>
-        new JournalReplay(stream).Run(ciphers, stepped);
+        new JournalReplay(new JournalReader(stream)).Run(ciphers, stepped);
 
     /// <inheritdoc/>
     protected override void Saw(OutputKind kind, ReadOnlySpan<byte> octets)
@@ -75,12 +72,7 @@ internal sealed class JournalReplay : OutputWitness
 
     private ReplayResult Run(ICiphers ciphers, Action<long, Input>? stepped)
     {
-        Span<byte> magic = stackalloc byte[JournalWriter.Magic.Length];
-
-        if (_stream.ReadAtLeast(magic, magic.Length, false) < magic.Length || !magic.SequenceEqual(JournalWriter.Magic))
-            throw new JournalException("This is not a journal, or one of another version.");
-
-        var (kind, content) = Next();
+        var (kind, content) = _journal.Next();
 
         if (kind != JournalRecord.Header)
             throw new JournalException("The journal has no header.");
@@ -96,9 +88,7 @@ internal sealed class JournalReplay : OutputWitness
 
         while (kind == JournalRecord.Input && _difference is null)
         {
-            var record = new JournalCursor(content);
-            var now = record.Number();
-            var input = InputCodec.Read(record);
+            var (now, input) = JournalReader.ReadInput(content);
             _inputs++;
             _step = string.Create(
                 CultureInfo.InvariantCulture,
@@ -166,7 +156,7 @@ internal sealed class JournalReplay : OutputWitness
     {
         while (true)
         {
-            var (kind, content) = Next();
+            var (kind, content) = _journal.Next();
 
             switch (kind)
             {
@@ -181,49 +171,6 @@ internal sealed class JournalReplay : OutputWitness
                     return (kind, content);
             }
         }
-    }
-
-    /// <summary>The next record; null at the end, and where the last one was cut short.</summary>
-    private (JournalRecord? Kind, byte[] Content) Next()
-    {
-        var kind = _stream.ReadByte();
-        var length = 0UL;
-
-        for (var shift = 0; ; shift += 7)
-        {
-            var part = _stream.ReadByte();
-
-            if (kind < 0 || part < 0)
-                return (null, []);
-
-            length |= (ulong)(part & 0x7f) << shift;
-
-            if (part < 0x80)
-                break;
-
-            if (shift > 28)
-                throw new JournalException("The journal is damaged: a record's length is absurd.");
-        }
-
-        if (length > MaxRecord || kind > (byte)JournalRecord.End)
-            throw new JournalException("The journal is damaged: a record is of no known kind, or too long.");
-
-        // Read piece by piece: the length of a damaged record shall not have us allocate for it.
-        var content = new MemoryStream();
-        var piece = new byte[Math.Min(length, 65_536)];
-
-        while ((ulong)content.Length < length)
-        {
-            var want = (int)Math.Min((ulong)piece.Length, length - (ulong)content.Length);
-            var got = _stream.Read(piece, 0, want);
-
-            if (got == 0)
-                return (null, []);
-
-            content.Write(piece, 0, got);
-        }
-
-        return ((JournalRecord)kind, content.ToArray());
     }
 
     /// <summary>The certificate's key of a replay: it knows the signatures that were made, in order.</summary>

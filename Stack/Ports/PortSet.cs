@@ -4,12 +4,12 @@ using Microsoft.Extensions.Logging;
 
 namespace Hybrid.WebRtc.Stack.Ports;
 
-/// <summary>A port just bound, and how much its address is liked.</summary>
-/// <param name="Port">The port; it does not receive yet.</param>
-/// <param name="Preference">From 0 to 65535, RFC 8445 §5.1.2.1.</param>
-internal readonly record struct BoundPort(UdpPort Port, int Preference);
+/// <summary>An address, and the port that was bound on it.</summary>
+/// <param name="Usable">The address and how much it is liked.</param>
+/// <param name="Port">The port, which does not receive yet; null where none could be had.</param>
+internal readonly record struct BoundPort(UsableAddress Usable, UdpPort? Port);
 
-/// <summary>Ports by number: small numbers from 1 on, none used twice.</summary>
+/// <summary>Ports by number: small numbers from 1 on.</summary>
 internal sealed class PortSet
 {
     private readonly List<IPort?> _ports = [];
@@ -29,14 +29,14 @@ internal sealed class PortSet
         _ports[port.Id - 1] = port;
     }
 
-    /// <summary>Whether a port is open on this address.</summary>
-    public bool Covers(Address address)
+    /// <summary>A port that is open on this address; null where there is none.</summary>
+    public IPort? On(Address address)
     {
         foreach (var port in _ports)
             if (port is not null && port.Local.Address.Equals(address))
-                return true;
+                return port;
 
-        return false;
+        return null;
     }
 
     /// <summary>Forgets a port; answers it.</summary>
@@ -88,14 +88,13 @@ internal sealed class PortSet
             if (!wanted(usable.Address))
                 continue;
 
-            if (UdpPort.TryBind(nextId(), usable.Address, range, loop, owner, options, out var error) is not { } port)
-            {
-                Log.PortRefused(logger, usable.Address.ToString(), error);
-                continue;
-            }
+            var port = UdpPort.TryBind(nextId(), usable.Address, range, loop, owner, options, out var error);
+            bound.Add(new BoundPort(usable, port));
 
-            bound.Add(new BoundPort(port, usable.Preference));
-            Log.PortOpened(logger, EndpointModule.toText(port.Local), usable.Interface, usable.Preference);
+            if (port is null)
+                Log.PortRefused(logger, usable.Address.ToString(), error);
+            else
+                Log.PortOpened(logger, EndpointModule.toText(port.Local), usable.Interface, usable.Preference);
         }
 
         return bound;

@@ -32,7 +32,7 @@ internal sealed class SharedPort : IPortOwner, IDisposable
     public IReadOnlyList<BoundPort> Bound => _bound;
 
     /// <summary>The number.</summary>
-    public int Port => _bound[0].Port.Local.Port;
+    public int Port => _bound[0].Port!.Local.Port;
 
     /// <summary>Binds the number on every usable address; any thread.</summary>
     /// <param name="port">The number; 0: any that is free on all of them.</param>
@@ -105,7 +105,7 @@ internal sealed class SharedPort : IPortOwner, IDisposable
     public void Dispose()
     {
         foreach (var bound in _bound)
-            bound.Port.Dispose();
+            bound.Port?.Dispose();
     }
 
     private bool TryBind(ushort port, StackOptions options)
@@ -116,20 +116,20 @@ internal sealed class SharedPort : IPortOwner, IDisposable
         var first = true;
         _bound = PortSet.Bind(options, Loop, this, range, NextPortId, _ => port != 0 || Flip(ref first));
 
-        if (port == 0 && _bound.Count == 1)
+        if (port == 0 && _bound is [{ Port: { } finder }])
         {
-            var found = _bound[0].Port.Local;
+            var found = finder.Local;
             range = new PortRange(found.Port, found.Port);
             _bound.AddRange(
                 PortSet.Bind(options, Loop, this, range, NextPortId, address => !address.ToCore().Equals(found.Address))
             );
         }
 
-        if (_bound.Count == 0 || _bound.Count < Interfaces.Usable(options).Count)
+        if (_bound.Count == 0 || _bound.Exists(bound => bound.Port is null))
             return false;
 
         foreach (var bound in _bound)
-            bound.Port.Begin();
+            bound.Port!.Begin();
 
         return true;
     }
