@@ -128,7 +128,7 @@ let tests =
               let solution = (File.ReadAllText(full "Hybrid.sln")).Replace('\\', '/')
 
               for file in files.Value |> List.filter (ends [ ".csproj"; ".fsproj" ]) do
-                  Expect.stringContains solution (file.Replace('\\', '/')) file)
+                  Expect.isTrue (solution.Contains(file.Replace('\\', '/'))) $"Hybrid.sln holds {file}")
 
           testCase "every example has a paragraph and a line on how to run it" (fun () ->
               for example in examples () do
