@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using Spectre.Console;
 
 namespace Hybrid.WebRtc.Examples;
 
@@ -10,14 +9,22 @@ internal sealed class IncomingFile : IDisposable
     private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private readonly long _size;
     private readonly TaskCompletionSource _done = new();
-    private ProgressTask? _bar;
+    private Action<long> _progress = _ => { };
 
     private IncomingFile(string path, long size)
     {
         Path = path;
         _size = size;
         _content = new FileStream(path + ".part", FileMode.Create, FileAccess.Write);
-        _ = ShowAsync();
+        _ = Bar.ShowAsync(
+            System.IO.Path.GetFileName(path),
+            size,
+            progress =>
+            {
+                _progress = progress;
+                return _done.Task;
+            }
+        );
     }
 
     /// <summary>Where it will be.</summary>
@@ -45,7 +52,7 @@ internal sealed class IncomingFile : IDisposable
 
         _content.Write(bytes);
         _hash.AppendData(bytes);
-        _bar?.Increment(bytes.Length);
+        _progress(bytes.Length);
     }
 
     /// <summary>Puts the file under its name if it is what the sender sent; answers its hash.</summary>
@@ -73,15 +80,4 @@ internal sealed class IncomingFile : IDisposable
         _hash.Dispose();
         _done.TrySetResult();
     }
-
-    /// <summary>The bar stays until the file is done.</summary>
-    private Task ShowAsync() =>
-        AnsiConsole
-            .Progress()
-            .StartAsync(async bars =>
-            {
-                _bar = bars.AddTask(Markup.Escape(System.IO.Path.GetFileName(Path)), maxValue: Math.Max(1, _size));
-                await _done.Task;
-                _bar.Value = _bar.MaxValue;
-            });
 }

@@ -37,10 +37,10 @@ var command = new RootCommand("A file from one terminal to another, over WebRTC.
 
 send.SetAction(
     (arguments, stop) =>
-        RunAsync(() =>
+        RunAsync(async () =>
         {
-            ISignalling signalling = arguments.GetValue(to) is { } url ? new HttpSender(url) : new Pasted();
-            return new Sender(arguments.GetRequiredValue(file), Configuration(arguments)).RunAsync(signalling, stop);
+            await using ISignalling signalling = arguments.GetValue(to) is { } url ? new HttpSender(url) : new Pasted();
+            await new Sender(arguments.GetRequiredValue(file), Configuration(arguments)).RunAsync(signalling, stop);
         })
 );
 

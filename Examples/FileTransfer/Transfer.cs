@@ -21,146 +21,160 @@ internal sealed record Trailer(string Sha256);
 [JsonSerializable(typeof(Trailer))]
 internal sealed partial class Json : JsonSerializerContext;
 
-/// <summary>What both sides have: a peer connection that reaches its peer on this machine too, and a progress bar.</summary>
-internal abstract class Transfer(RTCConfiguration configuration)
+/// <summary>A peer connection for one file, and a token that is cancelled when it is lost.</summary>
+internal sealed class Link : IAsyncDisposable
 {
-    protected static readonly TimeSpan ConnectWithin = TimeSpan.FromSeconds(30);
+    private readonly CancellationToken _stop;
+    private readonly CancellationTokenSource _lost;
 
-    protected RTCPeerConnection Connect() => new(configuration, new WebRtcOptions { IncludeLoopback = true });
+    public Link(RTCConfiguration configuration, CancellationToken stop)
+    {
+        _stop = stop;
+        _lost = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        // Loopback: both terminals may be on one machine that has no network.
+        Peer = new RTCPeerConnection(configuration, new WebRtcOptions { IncludeLoopback = true });
+        Peer.OnConnectionStateChange.Where(s => s == RTCPeerConnectionState.Failed).Subscribe(_ => _lost.Cancel());
+    }
 
-    /// <summary>Ends with an error as soon as the connection is lost.</summary>
-    protected static Task LostAsync(RTCPeerConnection peer, CancellationToken stop) =>
-        peer
-            .OnConnectionStateChange.Where(s => s is RTCPeerConnectionState.Failed or RTCPeerConnectionState.Closed)
-            .Take(1)
-            .SelectMany(_ =>
-                Observable.Throw<RTCPeerConnectionState>(new TransferException("The connection was lost."))
-            )
-            .ToTask(stop);
+    public RTCPeerConnection Peer { get; }
 
-    protected static Progress Bar() =>
-        AnsiConsole
-            .Progress()
-            .Columns(
-                new TaskDescriptionColumn { Alignment = Justify.Left },
-                new ProgressBarColumn(),
-                new PercentageColumn(),
-                new TransferSpeedColumn(),
-                new RemainingTimeColumn()
-            );
+    /// <summary>Cancelled by the user, or by the loss of the connection.</summary>
+    public CancellationToken Token => _lost.Token;
+
+    /// <summary>A channel that the other side closed means that it has gone.</summary>
+    public void Watch(RTCDataChannel channel) => channel.OnClose.Subscribe(_ => _lost.Cancel());
+
+    /// <summary>Runs the transfer; says "lost" where that is why it was cancelled.</summary>
+    public async Task<T> RunAsync<T>(Func<Task<T>> transfer)
+    {
+        try
+        {
+            return await transfer();
+        }
+        catch (OperationCanceledException) when (!_stop.IsCancellationRequested)
+        {
+            throw new TransferException("The connection was lost.");
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Peer.DisposeAsync();
+        _lost.Dispose();
+    }
 }
 
 /// <summary>Sends a file, and is done when the receiver has confirmed its hash.</summary>
-internal sealed class Sender(FileInfo file, RTCConfiguration configuration) : Transfer(configuration)
+internal sealed class Sender(FileInfo file, RTCConfiguration configuration)
 {
     private const int MessageSize = 64 * 1024;
+    private static readonly TimeSpan _connectWithin = TimeSpan.FromSeconds(30);
 
     public async Task RunAsync(ISignalling signalling, CancellationToken stop)
     {
-        await using var peer = Connect();
-        await using var _ = signalling;
-        var channel = peer.CreateDataChannel("file");
-        var confirmed = channel.OnMessage.Where(m => m.IsText).FirstAsync().ToTask(stop);
-
-        await peer.SetLocalDescriptionAsync();
-        await peer.GatheringCompleteAsync(stop);
-        var answer = await signalling.OfferAsync(peer.LocalDescription!, stop);
-        await peer.SetRemoteDescriptionAsync(answer);
-        var lost = LostAsync(peer, stop);
-        await Either(OpenAsync(channel, stop), lost);
-
-        var hash = await Either(SendAsync(channel, stop), lost);
-        var theirs = JsonSerializer.Deserialize((await Either(confirmed, lost)).Text!, Json.Default.Trailer)?.Sha256;
-
-        if (theirs != hash)
-            throw new TransferException($"It arrived changed: SHA-256 {hash} here, {theirs} there.");
-
+        await using var link = new Link(configuration, stop);
+        var hash = await link.RunAsync(() => TransferAsync(link, signalling));
         AnsiConsole.MarkupLineInterpolated($"[green]Sent.[/] SHA-256 {hash}, confirmed by the receiver.");
     }
 
-    private async Task<string> SendAsync(RTCDataChannel channel, CancellationToken stop)
+    private async Task<string> TransferAsync(Link link, ISignalling signalling)
     {
-        await using var content = new FileStream(
-            file.FullName,
-            FileMode.Open,
-            FileAccess.Read,
-            FileShare.Read,
-            0,
-            useAsync: true
-        );
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        var size = content.Length;
-        await channel.SendAsync(JsonSerializer.Serialize(new Header(file.Name, size), Json.Default.Header), stop);
+        var peer = link.Peer;
+        var channel = peer.CreateDataChannel("file");
+        link.Watch(channel);
 
-        await Bar()
-            .StartAsync(async bars =>
-            {
-                var bar = bars.AddTask(Markup.Escape(file.Name), maxValue: Math.Max(1, size));
-                var buffer = new byte[MessageSize];
+        await peer.SetLocalDescriptionAsync();
+        await peer.GatheringCompleteAsync(link.Token);
+        await peer.SetRemoteDescriptionAsync(await signalling.OfferAsync(peer.LocalDescription!, link.Token));
+        await OpenAsync(channel, link.Token);
 
-                while (await content.ReadAsync(buffer, stop) is > 0 and var read)
-                {
-                    hash.AppendData(buffer, 0, read);
-                    await channel.SendAsync(buffer.AsMemory(0, read), stop); // waits while the network is behind
-                    bar.Increment(read);
-                }
+        var confirmed = channel.OnMessage.FirstAsync().ToTask(link.Token);
+        var hash = await SendAsync(channel, link.Token);
+        var theirs = JsonSerializer.Deserialize((await confirmed).Text ?? "{}", Json.Default.Trailer)?.Sha256;
 
-                bar.Value = bar.MaxValue;
-            });
-
-        var sha256 = Convert.ToHexStringLower(hash.GetHashAndReset());
-        await channel.SendAsync(JsonSerializer.Serialize(new Trailer(sha256), Json.Default.Trailer), stop);
-        return sha256;
+        return theirs == hash
+            ? hash
+            : throw new TransferException($"It arrived changed: SHA-256 {hash} here, {theirs} there.");
     }
 
     private static async Task OpenAsync(RTCDataChannel channel, CancellationToken stop)
     {
         try
         {
-            await channel.WaitForOpenAsync(stop).WaitAsync(ConnectWithin, stop);
+            await channel.WaitForOpenAsync(stop).WaitAsync(_connectWithin, stop);
         }
         catch (TimeoutException)
         {
             throw new TransferException(
-                $"No connection within {ConnectWithin.TotalSeconds} s. In different networks both sides need a --stun server."
+                $"No connection within {_connectWithin.TotalSeconds} s. In different networks both sides need --stun."
             );
         }
     }
 
-    private static async Task Either(Task work, Task lost) => await await Task.WhenAny(work, lost);
-
-    private static async Task<T> Either<T>(Task<T> work, Task lost)
+    private async Task<string> SendAsync(RTCDataChannel channel, CancellationToken stop)
     {
-        await Either((Task)work, lost);
-        return await work;
+        await using var content = file.OpenRead();
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var size = content.Length;
+        await channel.SendAsync(JsonSerializer.Serialize(new Header(file.Name, size), Json.Default.Header), stop);
+
+        await Bar.ShowAsync(
+            file.Name,
+            size,
+            async progress =>
+            {
+                var buffer = new byte[MessageSize];
+
+                while (await content.ReadAsync(buffer, stop) is > 0 and var read)
+                {
+                    hash.AppendData(buffer, 0, read);
+                    await channel.SendAsync(buffer.AsMemory(0, read), stop); // waits while the network is behind
+                    progress(read);
+                }
+            }
+        );
+
+        var sha256 = Convert.ToHexStringLower(hash.GetHashAndReset());
+        await channel.SendAsync(JsonSerializer.Serialize(new Trailer(sha256), Json.Default.Trailer), stop);
+        return sha256;
     }
 }
 
 /// <summary>Receives one file. It appears under its name only once its hash is right.</summary>
-internal sealed class Receiver(DirectoryInfo into, RTCConfiguration configuration) : Transfer(configuration)
+internal sealed class Receiver(DirectoryInfo into, RTCConfiguration configuration)
 {
     public async Task RunAsync(ISignalling signalling, CancellationToken stop)
     {
-        await using var peer = Connect();
+        await using var link = new Link(configuration, stop);
+        var path = await link.RunAsync(() => TransferAsync(link, signalling));
+        AnsiConsole.MarkupLineInterpolated($"[green]Received[/] {path}, its SHA-256 is the sender's.");
+
+        // The sender goes first, once it has our confirmation; were we to go now, that could be lost.
+        await Task.Delay(TimeSpan.FromSeconds(2), link.Token).ContinueWith(_ => { }, TaskScheduler.Default);
+    }
+
+    private async Task<string> TransferAsync(Link link, ISignalling signalling)
+    {
         var arrived = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
-        using var _ = peer.OnDataChannel.Take(1).Subscribe(e => Listen(e.Channel, arrived));
+        link.Peer.OnDataChannel.Take(1)
+            .Subscribe(e =>
+            {
+                Listen(e.Channel, arrived);
+                link.Watch(e.Channel);
+            });
 
         await signalling.AnswerAsync(
             async offer =>
             {
-                await peer.SetRemoteDescriptionAsync(offer);
-                await peer.SetLocalDescriptionAsync();
-                await peer.GatheringCompleteAsync(stop);
-                return peer.LocalDescription!;
+                await link.Peer.SetRemoteDescriptionAsync(offer);
+                await link.Peer.SetLocalDescriptionAsync();
+                await link.Peer.GatheringCompleteAsync(link.Token);
+                return link.Peer.LocalDescription!;
             },
-            stop
+            link.Token
         );
 
-        var path = await await Task.WhenAny(arrived.Task, LostAsync(peer, stop).ContinueWith<string>(Rethrow, stop));
-        AnsiConsole.MarkupLineInterpolated($"[green]Received[/] {path}, its SHA-256 is the sender's.");
-
-        // The sender closes once it has our confirmation; to go sooner could lose it.
-        await Task.WhenAny(LostAsync(peer, stop), Task.Delay(TimeSpan.FromSeconds(2), stop));
+        return await arrived.Task.WaitAsync(link.Token);
     }
 
     /// <summary>
@@ -182,12 +196,18 @@ internal sealed class Receiver(DirectoryInfo into, RTCConfiguration configuratio
                 else
                 {
                     var sha256 = file.End(JsonSerializer.Deserialize(message.Text!, Json.Default.Trailer)?.Sha256);
-                    channel.Send(JsonSerializer.Serialize(new Trailer(sha256), Json.Default.Trailer));
                     arrived.TrySetResult(file.Path);
+                    channel.Send(JsonSerializer.Serialize(new Trailer(sha256), Json.Default.Trailer));
                 }
             }
             catch (Exception e)
-                when (e is TransferException or IOException or UnauthorizedAccessException or JsonException)
+                when (e
+                        is TransferException
+                            or IOException
+                            or UnauthorizedAccessException
+                            or JsonException
+                            or RTCException
+                )
             {
                 file?.Dispose();
                 arrived.TrySetException(new TransferException(e.Message));
@@ -195,10 +215,28 @@ internal sealed class Receiver(DirectoryInfo into, RTCConfiguration configuratio
             }
         });
     }
+}
 
-    private static string Rethrow(Task lost)
-    {
-        lost.GetAwaiter().GetResult();
-        return "";
-    }
+/// <summary>A progress bar for one file.</summary>
+internal static class Bar
+{
+    /// <param name="name">The file's.</param>
+    /// <param name="size">Octets in all.</param>
+    /// <param name="work">Is given what to call with the octets done since the last call.</param>
+    public static Task ShowAsync(string name, long size, Func<Action<long>, Task> work) =>
+        AnsiConsole
+            .Progress()
+            .Columns(
+                new TaskDescriptionColumn { Alignment = Justify.Left },
+                new ProgressBarColumn(),
+                new PercentageColumn(),
+                new TransferSpeedColumn(),
+                new RemainingTimeColumn()
+            )
+            .StartAsync(async bars =>
+            {
+                var bar = bars.AddTask(Markup.Escape(name), maxValue: Math.Max(1, size));
+                await work(done => bar.Increment(done));
+                bar.Value = bar.MaxValue;
+            });
 }

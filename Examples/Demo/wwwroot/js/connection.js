@@ -34,6 +34,8 @@ export class ConnectionView {
     this.#program = {};
     this.#selected = [];
     this.#roundTrip = null;
+    this.#transport = undefined;
+    this.#noPath();
     session.addEventListener("mark", () => this.#marks());
     session.addEventListener("state", () => this.#states());
     session.addEventListener("candidates", () => this.#candidates());
@@ -46,6 +48,7 @@ export class ConnectionView {
     session.addEventListener("open", () => this.#poll());
     session.addEventListener("end", () => {
       this.#program = {};
+      this.#noPath();
       this.#states();
       this.#poll();
     });
@@ -120,7 +123,6 @@ export class ConnectionView {
     this.#wire.set(session.wasConnected && !session.ended, up, down);
 
     if (session.ended) {
-      $("path").dataset.live = "false";
       this.#channels(new Map());
       return;
     }
@@ -141,6 +143,15 @@ export class ConnectionView {
     }
 
     this.#channels(new Map(all.filter((s) => s.type === "data-channel").map((s) => [s.dataChannelIdentifier, s])));
+  }
+
+  #noPath() {
+    $("path").dataset.live = "false";
+    for (const id of ["path-local", "path-remote"]) {
+      $(id).textContent = "no path yet";
+      $(`${id}-kind`).textContent = "";
+    }
+    $("path-rtt").textContent = $("path-security").textContent = "";
   }
 
   #path(local, remote, pair) {

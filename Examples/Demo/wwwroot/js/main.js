@@ -82,7 +82,7 @@ function lost({ reason, wanted, connected: was }) {
   const sentence = was ? "The connection was lost." : "There is no connection.";
   $("reconnect").textContent = "Try now";
 
-  const show = () => say("lost", sentence, `${reason} Trying again in ${left} s. Is the program still running in its terminal?`);
+  const show = () => say("lost", sentence, `${reason} Trying again in ${left}\u00a0s. Is the program still running in its terminal?`);
   show();
   clearInterval(countdown);
   countdown = setInterval(() => (--left > 0 ? show() : connect()), 1000);
