@@ -21,6 +21,9 @@ let main args =
       SdpTests.tests
       ConnectionStatesTests.tests
       SignallingTableTests.tests
+      JsepTests.tests
+      JsepFixtureTests.tests
+      JsepLaws.tests
       Sctp.ChunkTests.tests
       CiphersTests.tests
       DtlsTests.tests

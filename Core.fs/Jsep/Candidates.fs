@@ -27,11 +27,14 @@ module internal Candidates =
             | ValueSome expected -> refuse ErrorName.OperationError ("the candidate does not parse: " + expected)
             | ValueNone -> Ok value
 
-    let private fragmentAt (at: int) (applied: Applied) : string voption =
-        if at >= applied.Sdp.Media.Length then
-            ValueNone
-        else
-            Section.credentials at applied.Sdp |> ValueOption.map _.UsernameFragment
+    /// The username fragment of each section.
+    let private fragments (applied: Applied voption) : string voption[] =
+        match applied with
+        | ValueSome applied -> Section.fragments applied.Sdp
+        | ValueNone -> [||]
+
+    let private has (fragment: string) (fragments: string voption[]) (at: int) =
+        at < fragments.Length && fragments[at] = ValueSome fragment
 
     /// The sections of the remote description that a candidate is for: the one named, or all. W3C §4.4.2.
     let private sectionsFor (init: CandidateInit) (description: Sdp) : Result<int[], Mistake> =
@@ -54,15 +57,19 @@ module internal Candidates =
     /// Both remote descriptions with an attribute more, in the sections of `at` that are of this generation.
     let private noted (attribute: SdpAttribute) (at: int[]) (fragment: string) (held: Held) : Held =
         let into (applied: Applied voption) =
+            let isOfIt = has fragment (fragments applied)
+
             applied
             |> ValueOption.map (fun applied ->
-                let fits sdp i =
-                    fragmentAt i { applied with Sdp = sdp } = ValueSome fragment
-                    && not (Section.isRejected sdp.Media[i])
-                    && not (Array.contains attribute sdp.Media[i].Level.Attributes)
-
-                let add sdp i =
-                    if fits sdp i then Section.add attribute i sdp else sdp
+                let add (sdp: Sdp) i =
+                    if
+                        isOfIt i
+                        && not (Section.isRejected sdp.Media[i])
+                        && not (Array.contains attribute sdp.Media[i].Level.Attributes)
+                    then
+                        Section.add attribute i sdp
+                    else
+                        sdp
 
                 { applied with
                     Sdp = Array.fold add applied.Sdp at })
@@ -75,15 +82,11 @@ module internal Candidates =
     /// data section's transport.
     let private concernsIce (at: int[]) (fragment: string) (session: JsepSession) : bool =
         let within (applied: Applied voption) =
-            match applied with
-            | ValueSome applied ->
-                match Section.tryData applied.Sdp with
-                | ValueSome data when fragmentAt data applied = ValueSome fragment ->
-                    at
-                    |> Array.exists (fun i ->
-                        i < applied.Sdp.Media.Length && Section.sharesTransport data i applied.Sdp)
-                | _ -> false
-            | ValueNone -> false
+            match applied, sdpOf applied |> ValueOption.bind Section.tryData with
+            | ValueSome applied, ValueSome data when has fragment (Section.fragments applied.Sdp) data ->
+                let sharing = Section.sharing data applied.Sdp
+                at |> Array.exists (fun i -> i < sharing.Length && sharing[i])
+            | _ -> false
 
         match session.Ordered.Remote with
         | ValueSome peer when peer.Credentials.UsernameFragment = fragment ->
@@ -102,13 +105,11 @@ module internal Candidates =
         | _ when session.Signaling = SignalingState.Closed -> wrongState "addIceCandidate" session
         | ValueNone -> refuse ErrorName.InvalidStateError "there is no remote description to add a candidate to"
         | ValueSome described ->
-            let known fragment i =
-                let has (applied: Applied voption) =
-                    match applied with
-                    | ValueSome applied -> fragmentAt i applied = ValueSome fragment
-                    | ValueNone -> false
+            let latest = fragments (ValueSome described)
+            let settled = fragments session.Held.CurrentRemote
 
-                has session.Held.PendingRemote || has session.Held.CurrentRemote
+            let known fragment i =
+                has fragment latest i || has fragment settled i
 
             let checkFragment at =
                 match init.UsernameFragment with
@@ -132,11 +133,9 @@ module internal Candidates =
                     |> ValueOption.orElseWith (fun () ->
                         // The latest generation, of any section where none is named.
                         at
-                        |> Array.tryPick (fun i ->
-                            match fragmentAt i described with
-                            | ValueSome fragment -> Some fragment
-                            | ValueNone -> None)
-                        |> ValueOption.ofOption)
+                        |> Array.map (fun i -> latest[i])
+                        |> Array.tryFind _.IsSome
+                        |> Option.defaultValue ValueNone)
                     |> ValueOption.defaultValue ""
 
                 let isFull i =

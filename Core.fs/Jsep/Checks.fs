@@ -38,38 +38,40 @@ module internal Checks =
                       (Array.isEmpty (Array.except (Section.mids sdp) (Array.concat (Section.bundles sdp))))
                       "a=group:BUNDLE names a mid that no media section has, RFC 5888 §5" ]
 
-    /// The mandatory transport attributes of a section that is not turned down.
-    let private transport (sdp: Sdp) (at: int) : Result<unit, Mistake> =
-        let m = sdp.Media[at]
-
+    /// The mandatory transport attributes of the sections that are not turned down.
+    let private transports (sdp: Sdp) : Result<unit, Mistake> =
         let within least most (text: string) =
             text.Length >= least && text.Length <= most
 
-        if Section.isRejected m then
-            Ok()
-        else
-            match Section.credentials at sdp with
-            | ValueNone ->
-                refused (
-                    name at m
-                    + " has no a=ice-ufrag and a=ice-pwd, of its own, its session or its BUNDLE group"
-                )
-            | ValueSome credentials ->
-                every
-                    [ fun () ->
-                          need
-                              (within 4 256 credentials.UsernameFragment && within 22 256 credentials.Password)
-                              (name at m
-                               + ": a=ice-ufrag has 4 to 256 characters and a=ice-pwd 22 to 256, RFC 8839 §5.4")
-                      fun () ->
-                          need
-                              ((Section.fingerprints at sdp).Length > 0)
-                              (name at m
-                               + " has no a=fingerprint, of its own, its session or its BUNDLE group, RFC 8122 §5")
-                      fun () ->
-                          need
-                              (Section.setup at sdp <> ValueSome SdpSetup.HoldConn)
-                              (name at m + ": a=setup:holdconn cannot open DTLS, RFC 8842 §5.2") ]
+        let transport at (struct (credentials: JsepCredentials voption, fingerprints: SdpFingerprint[], setup)) =
+            let m = sdp.Media[at]
+
+            if Section.isRejected m then
+                Ok()
+            else
+                match credentials with
+                | ValueNone ->
+                    refused (
+                        name at m
+                        + " has no a=ice-ufrag and a=ice-pwd, of its own, its session or its BUNDLE group"
+                    )
+                | ValueSome credentials when
+                    not (within 4 256 credentials.UsernameFragment && within 22 256 credentials.Password)
+                    ->
+                    refused (
+                        name at m
+                        + ": a=ice-ufrag has 4 to 256 characters and a=ice-pwd 22 to 256, RFC 8839 §5.4"
+                    )
+                | ValueSome _ when fingerprints.Length = 0 ->
+                    refused (
+                        name at m
+                        + " has no a=fingerprint, of its own, its session or its BUNDLE group, RFC 8122 §5"
+                    )
+                | ValueSome _ when setup = ValueSome SdpSetup.HoldConn ->
+                    refused (name at m + ": a=setup:holdconn cannot open DTLS, RFC 8842 §5.2")
+                | ValueSome _ -> Ok()
+
+        Section.transports sdp |> Seq.mapi (fun at t () -> transport at t) |> every
 
     let private each (count: int) (check: int -> Result<unit, Mistake>) =
         every (Seq.init count (fun i () -> check i))
@@ -78,7 +80,7 @@ module internal Checks =
     let description (sdp: Sdp) : Result<unit, Mistake> =
         every
             [ fun () -> names sdp
-              fun () -> each sdp.Media.Length (transport sdp) ]
+              fun () -> transports sdp ]
 
     /// An offer of the peer's against the sections negotiated so far: each keeps its place, a live one its kind and mid,
     /// RFC 3264 §8 and RFC 8829 §5.2.2.

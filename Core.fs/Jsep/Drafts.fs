@@ -28,7 +28,8 @@ type internal LocalFacts =
 
 /// Writes offers and answers, RFC 8829 §5.2 and §5.3, RFC 8841, RFC 9143.
 ///
-/// Only data sections are accepted so far. A section of media keeps its place, rejected.
+/// Only a data section is accepted so far; sections of media keep their places, rejected. So there is one transport, and
+/// the BUNDLE policy, which rules over the sections behind the first accepted one, has nothing to decide.
 module internal Drafts =
     /// Characters of a username fragment: 48 bits, so that one port can serve many peers by it. RFC 8839 §5.4 asks for 4.
     [<Literal>]

@@ -98,39 +98,50 @@ module internal Section =
         |> Array.filter (fun g -> g.Semantics = bundle)
         |> Array.map _.Mids
 
-    /// The BUNDLE group that a section is in; empty when in none.
-    let bundleOf (at: int) (sdp: Sdp) : string[] =
-        match mid sdp.Media[at] with
-        | ValueNone -> [||]
-        | ValueSome mid -> bundles sdp |> Array.tryFind (Array.contains mid) |> Option.defaultValue [||]
+    /// The value of a section's attribute, else of the session's.
+    let private inherited (name: string) (at: int) (sdp: Sdp) : string voption =
+        SdpAttributes.tryValue name sdp.Media[at].Level.Attributes
+        |> ValueOption.orElseWith (fun () -> SdpAttributes.tryValue name sdp.Level.Attributes)
 
-    /// A section's attributes with the session's behind them: the section's own come first, so they win.
-    let attributes (at: int) (sdp: Sdp) : SdpAttribute[] =
-        Array.append sdp.Media[at].Level.Attributes sdp.Level.Attributes
-
-    /// The section whose transport attributes hold for the section at `at`. Its own where it has them; else, and for a
+    /// For each section, the one whose transport attributes hold for it. Its own where it has them; else, and for a
     /// bundle-only section, those of the first section of its group with a port: the offerer-tagged one, whether or
-    /// not we accept what it carries. RFC 9143 §7.1.3 and §7.3.1.
-    let transportOwner (at: int) (sdp: Sdp) : int =
-        let hasOwn i =
-            (SdpAttributes.iceUfrag (attributes i sdp)).IsSome
+    /// not we accept what it carries. RFC 9143 §7.1.3 and §7.3.1. All at once: linear in the sections.
+    let private owners (sdp: Sdp) : int[] =
+        let named = indices sdp
 
-        if hasOwn at && not (SdpAttributes.bundleOnly sdp.Media[at].Level.Attributes) then
-            at
-        else
-            let named = indices sdp
+        let hasOwn =
+            Array.init sdp.Media.Length (fun i -> (inherited "ice-ufrag" i sdp).IsSome)
 
-            bundleOf at sdp
-            |> Array.tryPick (fun mid ->
-                match named.TryGetValue mid with
-                | true, i when sdp.Media[i].Port <> 0us && hasOwn i -> Some i
-                | _ -> None)
-            |> Option.defaultValue at
+        let tagged = Dictionary<string, int>()
 
-    let credentials (at: int) (sdp: Sdp) : JsepCredentials voption =
-        let attributes = attributes (transportOwner at sdp) sdp
+        for group in bundles sdp do
+            let first =
+                group
+                |> Array.tryPick (fun mid ->
+                    match named.TryGetValue mid with
+                    | true, i when sdp.Media[i].Port <> 0us && hasOwn[i] -> Some i
+                    | _ -> None)
 
-        match SdpAttributes.iceUfrag attributes, SdpAttributes.icePwd attributes with
+            match first with
+            | Some i ->
+                for mid in group do
+                    tagged.TryAdd(mid, i) |> ignore
+            | None -> ()
+
+        sdp.Media
+        |> Array.mapi (fun i m ->
+            if hasOwn[i] && not (SdpAttributes.bundleOnly m.Level.Attributes) then
+                i
+            else
+                match mid m with
+                | ValueSome mid ->
+                    match tagged.TryGetValue mid with
+                    | true, owner -> owner
+                    | _ -> i
+                | ValueNone -> i)
+
+    let private credentialsOf (owner: int) (sdp: Sdp) : JsepCredentials voption =
+        match inherited "ice-ufrag" owner sdp, inherited "ice-pwd" owner sdp with
         | ValueSome ufrag, ValueSome pwd ->
             ValueSome
                 { UsernameFragment = ufrag
@@ -138,40 +149,65 @@ module internal Section =
         | _ -> ValueNone
 
     /// The fingerprints of a section, else of the session, RFC 8122 §5.
-    let fingerprints (at: int) (sdp: Sdp) : SdpFingerprint[] =
-        match SdpAttributes.fingerprints sdp.Media[transportOwner at sdp].Level.Attributes with
+    let private fingerprintsOf (owner: int) (sdp: Sdp) : SdpFingerprint[] =
+        match SdpAttributes.fingerprints sdp.Media[owner].Level.Attributes with
         | [||] -> SdpAttributes.fingerprints sdp.Level.Attributes
         | own -> own
 
-    let setup (at: int) (sdp: Sdp) : SdpSetup voption =
-        SdpAttributes.setup (attributes (transportOwner at sdp) sdp)
+    let private setupOf (owner: int) (sdp: Sdp) : SdpSetup voption =
+        inherited "setup" owner sdp |> ValueOption.bind SdpAttributes.setupOf
 
-    let tlsId (at: int) (sdp: Sdp) : string voption =
-        SdpAttributes.tlsId (attributes (transportOwner at sdp) sdp)
+    let private owner (at: int) (sdp: Sdp) : int = Array.get (owners sdp) at
 
-    /// Whether the section at `other` has its candidates over the transport of the section at `at`. Browsers give
-    /// bundled sections the same credentials; the candidates of the tagged one are meant as long as the other has
-    /// none of its own.
-    let sharesTransport (at: int) (other: int) (sdp: Sdp) : bool =
-        other = at
-        || other = transportOwner at sdp
-        || (SdpAttributes.candidates sdp.Media[at].Level.Attributes = [||]
-            && (match mid sdp.Media[other] with
-                | ValueSome mid -> Array.contains mid (bundleOf at sdp)
+    let credentials (at: int) (sdp: Sdp) = credentialsOf (owner at sdp) sdp
+    let fingerprints (at: int) (sdp: Sdp) = fingerprintsOf (owner at sdp) sdp
+    let setup (at: int) (sdp: Sdp) = setupOf (owner at sdp) sdp
+    let tlsId (at: int) (sdp: Sdp) = inherited "tls-id" (owner at sdp) sdp
+
+    /// What each section needs to open its transport: credentials, fingerprints and setup.
+    let transports (sdp: Sdp) : struct (JsepCredentials voption * SdpFingerprint[] * SdpSetup voption)[] =
+        owners sdp
+        |> Array.map (fun owner -> struct (credentialsOf owner sdp, fingerprintsOf owner sdp, setupOf owner sdp))
+
+    /// Each section's username fragment.
+    let fragments (sdp: Sdp) : string voption[] =
+        owners sdp
+        |> Array.map (fun owner -> credentialsOf owner sdp |> ValueOption.map _.UsernameFragment)
+
+    /// For each section, whether its candidates are over the transport of the section at `at`. Browsers give bundled
+    /// sections the same credentials; the candidates of the tagged one are meant as long as the other has none of its
+    /// own.
+    let sharing (at: int) (sdp: Sdp) : bool[] =
+        let owners = owners sdp
+        let own = credentialsOf owners[at] sdp
+
+        let group =
+            match mid sdp.Media[at] with
+            | ValueSome mid when (SdpAttributes.candidates sdp.Media[at].Level.Attributes).Length = 0 ->
+                bundles sdp |> Array.tryFind (Array.contains mid) |> Option.defaultValue [||]
+            | _ -> [||]
+            |> HashSet
+
+        sdp.Media
+        |> Array.mapi (fun i m ->
+            i = at
+            || i = owners[at]
+            || (match mid m with
+                | ValueSome mid -> group.Contains mid
                 | ValueNone -> false)
-            && not (isRejected sdp.Media[other])
-            && credentials other sdp = credentials at sdp)
+               && not (isRejected m)
+               && credentialsOf owners[i] sdp = own)
 
     /// The candidates over a section's transport, and whether there will be no more.
     let candidates (at: int) (sdp: Sdp) : struct (string[] * bool) =
-        let sharing =
-            [| 0 .. sdp.Media.Length - 1 |]
-            |> Array.filter (fun i -> sharesTransport at i sdp)
-            |> Array.map (fun i -> sdp.Media[i].Level.Attributes)
+        let shared =
+            Array.zip (sharing at sdp) sdp.Media
+            |> Array.filter fst
+            |> Array.map (fun (_, m) -> m.Level.Attributes)
 
-        struct (Array.distinct (Array.collect SdpAttributes.candidates sharing),
+        struct (Array.distinct (Array.collect SdpAttributes.candidates shared),
                 SdpAttributes.endOfCandidates sdp.Level.Attributes
-                || Array.exists SdpAttributes.endOfCandidates sharing)
+                || Array.exists SdpAttributes.endOfCandidates shared)
 
     /// Whether the description offers `trickle`, at session level or in any section, RFC 8840 §4.1.1.
     let iceOptions (sdp: Sdp) : string[] =
