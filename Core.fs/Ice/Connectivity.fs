@@ -38,7 +38,7 @@ module internal Connectivity =
         match Checklist.find path g.List with
         | ValueSome pair -> ValueSome(struct (pair, g))
         | ValueNone ->
-            let known = Generation.remoteAt path.Remote g
+            let known = Trickle.remoteAt path.Remote g
 
             if known.IsNone && g.Remote.Candidates.Length >= Generation.MaxRemote then
                 ValueNone
@@ -188,7 +188,7 @@ module internal Connectivity =
             else
                 IceRole.Controlling
 
-        Step.one (GenerationOutput.Switched role) (Generation.setRole role g)
+        Step.one (GenerationOutput.Switched role) (Trickle.setRole role g)
 
     /// A Binding request that names us, RFC 8445 §7.3.
     let request options ciphers now (path: Path) (message: Message) (datagram: ReadOnlySpan<byte>) (g: Generation) =
@@ -282,7 +282,7 @@ module internal Connectivity =
                             { Host = origin.Candidate.Host
                               Port = origin.Candidate.Port } }
 
-            struct ({ pair with Local = candidate }, Generation.addLocal candidate g)
+            struct ({ pair with Local = candidate }, Trickle.addLocal candidate g)
 
     // Consent is fresh, RFC 7675 §5.1.
     let private refresh now (pair: Pair) (g: Generation) : Generation =
@@ -451,10 +451,17 @@ module internal Connectivity =
         | ValueNone -> Step.only g
 
     // RFC 7675 §5.1.
-    let private keepConsent (options: IceOptions) (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
+    let rec private keepConsent
+        (options: IceOptions)
+        (now: Instant)
+        (g: Generation)
+        : Step<Generation, GenerationOutput> =
         match g.Selection with
         | ValueNone -> Step.only g
-        | ValueSome selection when now >= Consent.expiresAt options selection -> Generation.lose options now selection g
+        | ValueSome selection when now >= Consent.expiresAt options selection ->
+            g
+            |> Generation.lose options now selection
+            |> Step.bind (keepConsent options now)
         | ValueSome selection ->
             let selection = Consent.at now options selection
 
@@ -464,12 +471,12 @@ module internal Connectivity =
 
             let successor =
                 if Consent.isWeak now selection then
-                    Generation.liveliest selection.AnsweredAt selection.Path g
+                    Generation.liveliest options now selection.AnsweredAt selection.Path g
                 else
                     ValueNone
 
             match successor, Checklist.find selection.Path g.List with
-            | ValueSome pair, _ -> Generation.select now pair g
+            | ValueSome pair, _ -> g |> Generation.select now pair |> Step.bind (keepConsent options now)
             | ValueNone, ValueSome pair when now >= selection.NextAt ->
                 { g with
                     Selection = ValueSome(Consent.asked now selection) }
@@ -483,13 +490,13 @@ module internal Connectivity =
         else
             (Step.only g, g.List.Pairs)
             ||> Array.fold (fun step pair ->
-                if now >= Generation.lapsesAt options pair then
+                if now >= Prospects.lapsesAt options pair then
                     Step.bind (Generation.fail pair) step
                 else
                     step)
 
     let private judge (gathered: bool) (now: Instant) (g: Generation) : Generation =
-        if now >= Generation.exhaustsAt gathered g then
+        if now >= Prospects.exhaustsAt gathered g then
             { g with
                 Progress =
                     { g.Progress with

@@ -82,16 +82,12 @@ type internal GenerationOutput =
     | Switched of IceRole
     | Refused of Drop
 
-/// What candidates, credentials and time make of a generation; `Connectivity` is what messages make of it.
+/// Sending checks, nominating, selecting, giving up: the verbs that `Trickle` and `Connectivity` are made of.
 [<RequireQualifiedAccess>]
 module internal Generation =
     /// Remote candidates, signalled and peer-reflexive together.
     [<Literal>]
     let MaxRemote = 100
-
-    /// Names being resolved.
-    [<Literal>]
-    let private MaxUnresolved = 32
 
     [<Literal>]
     let MaxEarly = 16
@@ -134,6 +130,9 @@ module internal Generation =
         Candidate.priority CandidateType.PeerReflexive local.Preference 1
 
     // RFC 8445 §14.3: RTO = MAX(500 ms, Ta * N * (waiting and in-progress pairs)), there being one checklist.
+    // The wait doubles up to four RTOs and not beyond: a check is repeated for the same 39.5 s as with RFC 8489's seven
+    // requests, but a path that opens late, or loses much, is found within two seconds and not within sixteen. All pairs
+    // together then repeat at most once every 4 Ta.
     let private timing (g: Generation) : Timing =
         let busy =
             g.List.Pairs
@@ -145,8 +144,12 @@ module internal Generation =
                 | PairState.Succeeded
                 | PairState.Failed -> 0L)
 
-        { Transaction.standard with
-            Rto = max Transaction.standard.Rto (Pace.ta * busy) }
+        let rto = max Transaction.standard.Rto (Pace.ta * busy)
+
+        { Rto = rto
+          Longest = 4L * rto
+          Requests = 21
+          LastWait = 4 }
 
     /// A new request over a pair; the pair remembers it. `repeated` requests become the pair's check.
     let private ask now nominating repeated (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
@@ -238,7 +241,7 @@ module internal Generation =
         |> Array.exists (fun other -> other.Priority > pair.Priority && Checklist.isWorthwhile g.List other)
 
     /// When we nominate: at once where no better pair is undecided, else when patience ends. `never` where it is not for us.
-    let private nominatesAt (g: Generation) : Instant =
+    let nominatesAt (g: Generation) : Instant =
         if mayNominate g then
             match bestWorking g with
             | ValueSome pair when hasHope pair g -> g.Progress.NominateAt
@@ -311,8 +314,8 @@ module internal Generation =
                 Entropy = entropy }
             |> Step.one (GenerationOutput.Chose pair.Path)
 
-    /// The working pair that showed signs of life last, after `since`; not the one of `except`.
-    let liveliest (since: Instant) (except: Path) (g: Generation) : Pair voption =
+    /// The working pair that showed signs of life last, after `since`; not the one of `except`, and none whose consent is over.
+    let liveliest (options: IceOptions) (now: Instant) (since: Instant) (except: Path) (g: Generation) : Pair voption =
         let lastSeen (pair: Pair) = max pair.AnsweredAt pair.HeardAt
 
         let mutable best = ValueNone
@@ -321,6 +324,7 @@ module internal Generation =
             if
                 Pair.hasSucceeded pair
                 && not (pair.Path.Equals except)
+                && now - pair.AnsweredAt < options.FailedAfter
                 && lastSeen pair > since
                 && (match best with
                     | ValueSome other -> lastSeen pair > lastSeen other
@@ -345,18 +349,23 @@ module internal Generation =
             Step.only (put failed g)
 
     /// The selected pair is gone: another that lives takes its place, or nothing does.
-    let replace options now (gone: Path) (g: Generation) : Step<Generation, GenerationOutput> =
+    let replace (options: IceOptions) (now: Instant) (gone: Path) (g: Generation) : Step<Generation, GenerationOutput> =
         let g =
             { g with
                 Selection = ValueNone
                 List = { g.List with Floor = 0UL } }
 
-        match liveliest (now - options.FailedAfter) gone g with
+        match liveliest options now Pair.longAgo gone g with
         | ValueSome pair -> select now pair g
         | ValueNone -> Step.only g
 
     /// Consent is gone, RFC 7675 §5.1: where no other pair lives, these credentials are done with.
-    let lose options now (selection: Selection) (g: Generation) : Step<Generation, GenerationOutput> =
+    let lose
+        (options: IceOptions)
+        (now: Instant)
+        (selection: Selection)
+        (g: Generation)
+        : Step<Generation, GenerationOutput> =
         let broken =
             match Checklist.find selection.Path g.List with
             | ValueSome pair -> fail pair g
@@ -373,278 +382,3 @@ module internal Generation =
                         Progress =
                             { g.Progress with
                                 Verdict = Verdict.Lost } })
-
-    /// There is something new to try.
-    let private news (now: Instant) (g: Generation) : Generation =
-        { g with
-            Progress =
-                { g.Progress with
-                    NewsAt = now
-                    Verdict =
-                        match g.Progress.Verdict with
-                        | Verdict.Exhausted -> Verdict.Open
-                        | other -> other } }
-
-    let setLocal (credentials: IceCredentials) (g: Generation) : Generation =
-        { g with
-            Local =
-                { g.Local with
-                    Secret = ValueSome(Binding.secret credentials) } }
-
-    let private pairUp (local: Base) (remote: Candidate) (g: Generation) : Generation =
-        match Checklist.pathOf local remote with
-        | ValueSome path when (Checklist.find path g.List).IsNone ->
-            match Checklist.add (isControlling g) path local.Candidate remote g.List with
-            | ValueSome list -> { g with List = list }
-            | ValueNone -> g
-        | _ -> g
-
-    /// A socket that checks may use: pairs with every remote candidate.
-    let addBase (now: Instant) (local: Base) (g: Generation) : Step<Generation, GenerationOutput> =
-        let g =
-            { g with
-                Local =
-                    { g.Local with
-                        Bases = Array.append g.Local.Bases [| local |] } }
-
-        (g, g.Remote.Candidates)
-        ||> Array.fold (fun g remote -> pairUp local remote g)
-        |> advance now
-
-    /// A candidate of ours, to be recognised in responses.
-    let addLocal (candidate: Candidate) (g: Generation) : Generation =
-        { g with
-            Local =
-                { g.Local with
-                    Candidates = Array.append g.Local.Candidates [| candidate |] } }
-
-    /// A socket is gone, with its pairs.
-    let removePort options now (port: PortId) (g: Generation) : Step<Generation, GenerationOutput> =
-        let broke =
-            [ for pair in g.List.Pairs do
-                  if pair.Path.Local = port && Pair.hasSucceeded pair then
-                      GenerationOutput.Broke pair.Path ]
-
-        let g =
-            { g with
-                List = Checklist.removePort port g.List
-                Local =
-                    { g.Local with
-                        Bases = g.Local.Bases |> Array.filter (fun b -> b.Port <> port) } }
-
-        match g.Selection with
-        | ValueSome selection when selection.Path.Local = port ->
-            struct (g, broke) |> Step.bind (replace options now selection.Path)
-        | _ -> struct (g, broke)
-        |> Step.bind (advance now)
-
-    let private withRemote (candidate: Candidate) (g: Generation) : Generation =
-        { g with
-            Remote =
-                { g.Remote with
-                    Candidates = Array.append g.Remote.Candidates [| candidate |] } }
-
-    /// The remote candidate at an endpoint.
-    let remoteAt (endpoint: Endpoint) (g: Generation) : Candidate voption =
-        match
-            g.Remote.Candidates
-            |> Array.tryFind (fun c ->
-                match c.Transport, Candidate.endpoint c with
-                | CandidateTransport.Udp, ValueSome e -> e.Equals endpoint
-                | _ -> false)
-        with
-        | Some candidate -> ValueSome candidate
-        | None -> ValueNone
-
-    // What a check told is corrected by what signalling tells: RFC 8838 §11.4 and RFC 8445 §7.3.1.3.
-    let private correct (endpoint: Endpoint) (known: Candidate) (candidate: Candidate) (g: Generation) : Generation =
-        { g with
-            Remote =
-                { g.Remote with
-                    Candidates =
-                        g.Remote.Candidates
-                        |> Array.map (fun c -> if obj.ReferenceEquals(c, known) then candidate else c) }
-            List = Checklist.learn (isControlling g) candidate endpoint g.List }
-
-    let private addResolved now (endpoint: Endpoint) (candidate: Candidate) (g: Generation) =
-        match remoteAt endpoint g with
-        | ValueSome known when known.Type.IsPeerReflexive -> Step.only (correct endpoint known candidate g)
-        // Known already: browsers tell a candidate both in the description and by itself.
-        | ValueSome _ -> Step.only g
-        | ValueNone when g.Remote.Candidates.Length >= MaxRemote -> Step.one (GenerationOutput.Refused Drop.TooMany) g
-        | ValueNone ->
-            (withRemote candidate g, g.Local.Bases)
-            ||> Array.fold (fun g local -> pairUp local candidate g)
-            |> news now
-            |> advance now
-
-    let private isLocalName (name: string) =
-        name.EndsWith(".local", StringComparison.OrdinalIgnoreCase)
-
-    let private sameName (name: string) (candidate: Candidate) =
-        match candidate.Host with
-        | CandidateHost.Name other -> String.Equals(name, other, StringComparison.OrdinalIgnoreCase)
-        | CandidateHost.Ip _ -> false
-
-    /// A remote candidate, RFC 8838 §11. TCP ones are kept and not paired; those of RTCP are not used, as everyone multiplexes.
-    let addRemote (now: Instant) (candidate: Candidate) (g: Generation) : Step<Generation, GenerationOutput> =
-        match candidate.Host, candidate.Transport with
-        | _ when candidate.Component <> 1 -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
-        | _, CandidateTransport.OtherTransport _ -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
-        | CandidateHost.Ip address, CandidateTransport.Udp ->
-            addResolved
-                now
-                { Address = address
-                  Port = candidate.Port }
-                candidate
-                g
-        | CandidateHost.Ip _, CandidateTransport.Tcp _ ->
-            if g.Remote.Candidates.Length < MaxRemote then
-                Step.only (withRemote candidate g)
-            else
-                Step.one (GenerationOutput.Refused Drop.TooMany) g
-        | CandidateHost.Name name, CandidateTransport.Udp when isLocalName name ->
-            if g.Remote.Unresolved.Length >= MaxUnresolved then
-                Step.one (GenerationOutput.Refused Drop.TooMany) g
-            else
-                let isAsked = g.Remote.Unresolved |> Array.exists (sameName name)
-
-                let g =
-                    { g with
-                        Remote =
-                            { g.Remote with
-                                Unresolved = Array.append g.Remote.Unresolved [| candidate |] } }
-
-                if isAsked then
-                    Step.only g
-                else
-                    Step.one (GenerationOutput.Resolve name) g
-        // RFC 8839 §5.1 has other names looked up in the DNS; a peer that can choose what we look up is a risk, and nobody does.
-        | CandidateHost.Name _, _ -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
-
-    /// The address of a `.local` name, or that nobody has it.
-    let resolved now (name: string) (address: Address voption) (g: Generation) : Step<Generation, GenerationOutput> =
-        let mine, others = g.Remote.Unresolved |> Array.partition (sameName name)
-
-        let g =
-            { g with
-                Remote = { g.Remote with Unresolved = others } }
-
-        match address with
-        | ValueSome address ->
-            (Step.only g, mine)
-            ||> Array.fold (fun step candidate ->
-                step
-                |> Step.bind (
-                    addRemote
-                        now
-                        { candidate with
-                            Host = CandidateHost.Ip address }
-                ))
-        | ValueNone -> Step.only g
-
-    let endOfCandidates (g: Generation) : Generation =
-        { g with
-            Remote = { g.Remote with Complete = true } }
-
-    /// The other role, RFC 8445 §7.2.5.1.
-    let setRole (role: IceRole) (g: Generation) : Generation =
-        if g.Agent.Role = role then
-            g
-        else
-            { g with
-                Agent = { g.Agent with Role = role }
-                List = Checklist.switchRole (role = IceRole.Controlling) g.List }
-
-    let private earliest (g: Generation) : Instant =
-        let mutable due = Instant.never
-
-        for pair in g.List.Pairs do
-            match pair.Check with
-            | ValueSome check -> due <- Instant.min due check.DueAt
-            | ValueNone -> ()
-
-        due
-
-    // When the pace lets the next check go, if there is one.
-    let private paced (g: Generation) : Instant =
-        if g.Remote.Secret.IsNone || g.Local.Secret.IsNone then
-            Instant.never
-        else
-            let struct (triggered, _) = Checklist.takeTriggered g.List
-
-            if triggered.IsSome then
-                Pace.next Pace.Triggered g.Pace
-            elif (Checklist.nextOrdinary g.List).IsSome then
-                Pace.next Pace.Ordinary g.Pace
-            else
-                Instant.never
-
-    /// When a working pair that nobody selected is forgotten: consent to send holds for 30 s, RFC 7675 §5.1.
-    let lapsesAt (options: IceOptions) (pair: Pair) : Instant =
-        if Pair.hasSucceeded pair then
-            pair.AnsweredAt + options.FailedAfter
-        else
-            Instant.never
-
-    /// Patiently awaiting connectivity, RFC 8863 §4: as long as all checks of one pair take.
-    let private pac: Duration = Duration.milliseconds 39_500L
-
-    /// A controlled agent that never heard the peer: its answer may travel by hand (copy and paste), and the peer's first
-    /// check will open all again.
-    let private answerTravels: Duration = Duration.seconds 120L
-
-    /// When all is taken for failed, as things stand. `gathered`: no more local candidates will come.
-    let exhaustsAt (gathered: bool) (g: Generation) : Instant =
-        let hope =
-            g.Selection.IsSome
-            || g.List.Pairs
-               |> Array.exists (fun pair -> Pair.hasSucceeded pair || Checklist.isWorthwhile g.List pair)
-
-        match g.Progress.Verdict with
-        | Verdict.Open when g.Remote.Secret.IsSome && not hope ->
-            let patience =
-                if not g.Progress.Heard && not (isControlling g) then
-                    answerTravels
-                elif gathered && g.Remote.Complete then
-                    pac
-                else
-                    2L * pac
-
-            g.Progress.NewsAt + patience
-        | _ -> Instant.never
-
-    /// When a tick is due.
-    let deadline (options: IceOptions) (gathered: bool) (g: Generation) : Instant =
-        match g.Progress.Verdict with
-        | Verdict.Lost -> Instant.never
-        | Verdict.Open
-        | Verdict.Exhausted ->
-            let consent =
-                match g.Selection with
-                | ValueSome selection -> Consent.deadline options selection
-                | ValueNone ->
-                    (Instant.never, g.List.Pairs)
-                    ||> Array.fold (fun due pair -> Instant.min due (lapsesAt options pair))
-
-            nominatesAt g
-            |> Instant.min (earliest g)
-            |> Instant.min (paced g)
-            |> Instant.min consent
-            |> Instant.min (exhaustsAt gathered g)
-
-    /// RTCIceTransportState of this generation alone.
-    let transportState (gathered: bool) (g: Generation) : IceTransportState =
-        let pending = g.List.Pairs |> Array.exists (Checklist.isWorthwhile g.List)
-
-        match g.Progress.Verdict, g.Selection with
-        | (Verdict.Exhausted | Verdict.Lost), _ -> IceTransportState.Failed
-        | Verdict.Open, ValueSome selection when Consent.isSilent selection -> IceTransportState.Disconnected
-        | Verdict.Open, ValueSome _ when gathered && g.Remote.Complete && not pending -> IceTransportState.Completed
-        | Verdict.Open, ValueSome _ -> IceTransportState.Connected
-        | Verdict.Open, ValueNone when (bestWorking g).IsSome -> IceTransportState.Connected
-        | Verdict.Open, ValueNone when Array.isEmpty g.Remote.Candidates -> IceTransportState.New
-        // It has worked, and nothing is left to try.
-        | Verdict.Open, ValueNone when g.Progress.NominateAt <> Instant.never && not pending ->
-            IceTransportState.Disconnected
-        | Verdict.Open, ValueNone -> IceTransportState.Checking

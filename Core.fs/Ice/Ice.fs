@@ -173,7 +173,7 @@ module Ice =
     let private withRole (role: IceRole) (state: State) : State =
         let set (session: Session) =
             { session with
-                Checks = Generation.setRole role session.Checks }
+                Checks = Trickle.setRole role session.Checks }
 
         { state with
             Current = set state.Current
@@ -262,12 +262,12 @@ module Ice =
                 match output with
                 | GatheringOutput.Send(path, message) -> Step.one (Transmit(path, message)) state
                 | GatheringOutput.Resolve url -> Step.one (ResolveServer url) state
-                | GatheringOutput.Opened local -> current now (Generation.addBase now local) state
+                | GatheringOutput.Opened local -> current now (Trickle.addBase now local) state
                 | GatheringOutput.Found(candidate, url) ->
                     let candidate = labelled state candidate
 
                     state
-                    |> current now (Generation.addLocal candidate >> Step.only)
+                    |> current now (Trickle.addLocal candidate >> Step.only)
                     |> Step.bind (Step.one (Gathered(candidate, url)))
                 | GatheringOutput.Failed(url, local, code, text) ->
                     Step.one (ServerError(url, local, code, text)) state
@@ -350,7 +350,7 @@ module Ice =
             Step.only state
         else
             (if known.IsSome then restart state else Step.only state)
-            |> Step.bind (current now (Generation.setLocal credentials >> Generation.advance now))
+            |> Step.bind (current now (Trickle.setLocal credentials >> Generation.advance now))
 
     let private setRole (role: IceRole) (state: State) : Step<State, Output> =
         if state.Current.Checks.Agent.Role = role then
@@ -385,8 +385,8 @@ module Ice =
             | ValueNone, _ -> true
 
         match former state with
-        | _ when isOf state.Current -> current now (Generation.addRemote now candidate) state
-        | ValueSome session when isOf session -> previous (Generation.addRemote now candidate) state
+        | _ when isOf state.Current -> current now (Trickle.addRemote now candidate) state
+        | ValueSome session when isOf session -> previous (Trickle.addRemote now candidate) state
         | _ -> Step.one (Ignored Drop.Stale) state
 
     // Datagrams.
@@ -480,7 +480,7 @@ module Ice =
     // of one that does not, `new`.
     let private transport (state: State) : IceTransportState =
         let ofSession (session: Session) =
-            Generation.transportState (isGathered session) session.Checks
+            Prospects.transportState (isGathered session) session.Checks
 
         let works s =
             s = IceTransportState.Connected || s = IceTransportState.Completed
@@ -514,14 +514,14 @@ module Ice =
         else
             let ours =
                 Instant.min
-                    (Generation.deadline options (isGathered state.Current) state.Current.Checks)
+                    (Prospects.deadline options (isGathered state.Current) state.Current.Checks)
                     (Gathering.deadline state.Current.Gathering)
 
             match state.Former with
             | ValueSome f ->
                 ours
                 |> Instant.min f.DropAt
-                |> Instant.min (Generation.deadline options true f.Session.Checks)
+                |> Instant.min (Prospects.deadline options true f.Session.Checks)
             | ValueNone -> ours
 
     // Tells what changed, and stores what is asked often.
@@ -579,8 +579,8 @@ module Ice =
         | PortClosed port ->
             state
             |> gathering now (Gathering.closed port >> Step.only)
-            |> Step.bind (current now (Generation.removePort state.Setup.Options now port))
-            |> Step.bind (previous (Generation.removePort state.Setup.Options now port))
+            |> Step.bind (current now (Trickle.removePort state.Setup.Options now port))
+            |> Step.bind (previous (Trickle.removePort state.Setup.Options now port))
         | PortsComplete -> gathering now (Gathering.portsComplete >> Step.only) state
         | ServerResolved(url, endpoints) -> gathering now (Gathering.resolved now url endpoints) state
         | ServerFailed(url, reason) -> gathering now (Gathering.unresolved url reason) state
@@ -589,11 +589,11 @@ module Ice =
         | RollbackLocal -> rollback state
         | SetRemote(credentials, lite) -> setRemote now credentials lite state
         | AddRemote(candidate, fragment) -> addRemote now candidate fragment state
-        | EndOfRemoteCandidates -> current now (Generation.endOfCandidates >> Step.only) state
+        | EndOfRemoteCandidates -> current now (Trickle.endOfCandidates >> Step.only) state
         | Resolved(name, address) ->
             state
-            |> current now (Generation.resolved now name address)
-            |> Step.bind (previous (Generation.resolved now name address))
+            |> current now (Trickle.resolved now name address)
+            |> Step.bind (previous (Trickle.resolved now name address))
         | Close -> close state
 
     [<CompiledName "Step">]

@@ -108,6 +108,7 @@ module Message =
     let private MaxAttributes = 64
 
     /// Whether a datagram is STUN by its header alone, RFC 8489 §5 and RFC 7983 §7: cheap enough for every packet.
+    [<CompiledName "IsStun">]
     let isStun (datagram: ReadOnlySpan<byte>) : bool =
         datagram.Length >= HeaderSize
         && datagram[0] < 4uy
@@ -171,6 +172,7 @@ module Message =
     /// Reads a datagram that is one STUN message. ValueNone: not STUN, attributes that overrun or cannot be what they
     /// claim, more than 64 of them, or a FINGERPRINT that does not fit. Integrity is not looked at: see `verify`.
     /// What follows MESSAGE-INTEGRITY is passed over, RFC 8489 §14.5.
+    [<CompiledName "Read">]
     let read (datagram: ReadOnlySpan<byte>) : Message voption =
         if not (isStun datagram) then
             ValueNone
@@ -251,6 +253,7 @@ module Message =
     /// The first half of USERNAME, up to the colon: the receiver's username fragment in an ICE check, RFC 8445 §7.1.3
     /// (RFC 8445 §7.2.2). ValueNone where there is none. Reads no further than it must: for a demultiplexer of a
     /// port that many connections share.
+    [<CompiledName "UsernameFragment">]
     let usernameFragment (datagram: ReadOnlySpan<byte>) : string voption =
         if not (isStun datagram) then
             ValueNone
@@ -365,6 +368,7 @@ module Outgoing =
         | HmacSha256 _ -> 36
 
     /// Octets on the wire; a multiple of 4.
+    [<CompiledName "Size">]
     let size (outgoing: Outgoing) : int =
         let mutable total = Message.HeaderSize
 
@@ -385,6 +389,7 @@ module Outgoing =
         at + 4 + digest
 
     /// Encodes and protects into lent memory of at least `size`; answers the octets written.
+    [<CompiledName "Write">]
     let write (ciphers: ICiphers) (into: Span<byte>) (outgoing: Outgoing) : int =
         let message = outgoing.Message
         let mutable writer = Writer into

@@ -6,8 +6,10 @@ open Hybrid.WebRtc.Core
 [<Struct; NoComparison>]
 type Timing =
     {
-        /// The first wait for an answer; each further one is twice as long.
+        /// The first wait for an answer; each further one is twice as long,
         Rto: Duration
+        /// up to this.
+        Longest: Duration
         /// Rc: how often the request is sent in all.
         Requests: int
         /// Rm: the last wait, in RTOs.
@@ -36,6 +38,7 @@ module Transaction =
     /// RTO 500 ms, Rc 7, Rm 16, RFC 8489 §6.2.1: given up after 39.5 s.
     let standard: Timing =
         { Rto = Duration.milliseconds 500L
+          Longest = Duration.seconds 60L
           Requests = 7
           LastWait = 16 }
 
@@ -44,7 +47,7 @@ module Transaction =
         if sent >= timing.Requests then
             timing.Rto * int64 timing.LastWait
         else
-            timing.Rto * (1L <<< (sent - 1))
+            min timing.Longest (timing.Rto * (1L <<< min 16 (sent - 1)))
 
     /// Sent for the first time now.
     let start (timing: Timing) (id: TransactionId) (now: Instant) : Transaction =

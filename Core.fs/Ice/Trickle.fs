@@ -1,0 +1,193 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+
+/// What credentials, sockets and candidates make of a generation, in whatever order they come: trickle, RFC 8838.
+[<RequireQualifiedAccess>]
+module internal Trickle =
+    /// Names being resolved.
+    [<Literal>]
+    let private MaxUnresolved = 32
+
+    /// There is something new to try.
+    let private news (now: Instant) (g: Generation) : Generation =
+        { g with
+            Progress =
+                { g.Progress with
+                    NewsAt = now
+                    Verdict =
+                        match g.Progress.Verdict with
+                        | Verdict.Exhausted -> Verdict.Open
+                        | other -> other } }
+
+    let setLocal (credentials: IceCredentials) (g: Generation) : Generation =
+        { g with
+            Local =
+                { g.Local with
+                    Secret = ValueSome(Binding.secret credentials) } }
+
+    let private pairUp (local: Base) (remote: Candidate) (g: Generation) : Generation =
+        match Checklist.pathOf local remote with
+        | ValueSome path when (Checklist.find path g.List).IsNone ->
+            match Checklist.add (Generation.isControlling g) path local.Candidate remote g.List with
+            | ValueSome list -> { g with List = list }
+            | ValueNone -> g
+        | _ -> g
+
+    /// A socket that checks may use: pairs with every remote candidate.
+    let addBase (now: Instant) (local: Base) (g: Generation) : Step<Generation, GenerationOutput> =
+        let g =
+            { g with
+                Local =
+                    { g.Local with
+                        Bases = Array.append g.Local.Bases [| local |] } }
+
+        (g, g.Remote.Candidates)
+        ||> Array.fold (fun g remote -> pairUp local remote g)
+        |> Generation.advance now
+
+    /// A candidate of ours, to be recognised in responses.
+    let addLocal (candidate: Candidate) (g: Generation) : Generation =
+        { g with
+            Local =
+                { g.Local with
+                    Candidates = Array.append g.Local.Candidates [| candidate |] } }
+
+    /// A socket is gone, with its pairs.
+    let removePort options now (port: PortId) (g: Generation) : Step<Generation, GenerationOutput> =
+        let broke =
+            [ for pair in g.List.Pairs do
+                  if pair.Path.Local = port && Pair.hasSucceeded pair then
+                      GenerationOutput.Broke pair.Path ]
+
+        let g =
+            { g with
+                List = Checklist.removePort port g.List
+                Local =
+                    { g.Local with
+                        Bases = g.Local.Bases |> Array.filter (fun b -> b.Port <> port) } }
+
+        match g.Selection with
+        | ValueSome selection when selection.Path.Local = port ->
+            struct (g, broke) |> Step.bind (Generation.replace options now selection.Path)
+        | _ -> struct (g, broke)
+        |> Step.bind (Generation.advance now)
+
+    let private withRemote (candidate: Candidate) (g: Generation) : Generation =
+        { g with
+            Remote =
+                { g.Remote with
+                    Candidates = Array.append g.Remote.Candidates [| candidate |] } }
+
+    /// The remote candidate at an endpoint.
+    let remoteAt (endpoint: Endpoint) (g: Generation) : Candidate voption =
+        match
+            g.Remote.Candidates
+            |> Array.tryFind (fun c ->
+                match c.Transport, Candidate.endpoint c with
+                | CandidateTransport.Udp, ValueSome e -> e.Equals endpoint
+                | _ -> false)
+        with
+        | Some candidate -> ValueSome candidate
+        | None -> ValueNone
+
+    // What a check told is corrected by what signalling tells: RFC 8838 §11.4 and RFC 8445 §7.3.1.3.
+    let private correct (endpoint: Endpoint) (known: Candidate) (candidate: Candidate) (g: Generation) : Generation =
+        { g with
+            Remote =
+                { g.Remote with
+                    Candidates =
+                        g.Remote.Candidates
+                        |> Array.map (fun c -> if obj.ReferenceEquals(c, known) then candidate else c) }
+            List = Checklist.learn (Generation.isControlling g) candidate endpoint g.List }
+
+    let private addResolved now (endpoint: Endpoint) (candidate: Candidate) (g: Generation) =
+        match remoteAt endpoint g with
+        | ValueSome known when known.Type.IsPeerReflexive -> Step.only (correct endpoint known candidate g)
+        // Known already: browsers tell a candidate both in the description and by itself.
+        | ValueSome _ -> Step.only g
+        | ValueNone when g.Remote.Candidates.Length >= Generation.MaxRemote ->
+            Step.one (GenerationOutput.Refused Drop.TooMany) g
+        | ValueNone ->
+            (withRemote candidate g, g.Local.Bases)
+            ||> Array.fold (fun g local -> pairUp local candidate g)
+            |> news now
+            |> Generation.advance now
+
+    let private isLocalName (name: string) =
+        name.EndsWith(".local", StringComparison.OrdinalIgnoreCase)
+
+    let private sameName (name: string) (candidate: Candidate) =
+        match candidate.Host with
+        | CandidateHost.Name other -> String.Equals(name, other, StringComparison.OrdinalIgnoreCase)
+        | CandidateHost.Ip _ -> false
+
+    /// A remote candidate, RFC 8838 §11. TCP ones are kept and not paired; those of RTCP are not used, as everyone multiplexes.
+    let addRemote (now: Instant) (candidate: Candidate) (g: Generation) : Step<Generation, GenerationOutput> =
+        match candidate.Host, candidate.Transport with
+        | _ when candidate.Component <> 1 -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
+        | _, CandidateTransport.OtherTransport _ -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
+        | CandidateHost.Ip address, CandidateTransport.Udp ->
+            addResolved
+                now
+                { Address = address
+                  Port = candidate.Port }
+                candidate
+                g
+        | CandidateHost.Ip _, CandidateTransport.Tcp _ ->
+            if g.Remote.Candidates.Length < Generation.MaxRemote then
+                Step.only (withRemote candidate g)
+            else
+                Step.one (GenerationOutput.Refused Drop.TooMany) g
+        | CandidateHost.Name name, CandidateTransport.Udp when isLocalName name ->
+            if g.Remote.Unresolved.Length >= MaxUnresolved then
+                Step.one (GenerationOutput.Refused Drop.TooMany) g
+            else
+                let isAsked = g.Remote.Unresolved |> Array.exists (sameName name)
+
+                let g =
+                    { g with
+                        Remote =
+                            { g.Remote with
+                                Unresolved = Array.append g.Remote.Unresolved [| candidate |] } }
+
+                if isAsked then
+                    Step.only g
+                else
+                    Step.one (GenerationOutput.Resolve name) g
+        // RFC 8839 §5.1 has other names looked up in the DNS; a peer that can choose what we look up is a risk, and nobody does.
+        | CandidateHost.Name _, _ -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
+
+    /// The address of a `.local` name, or that nobody has it.
+    let resolved now (name: string) (address: Address voption) (g: Generation) : Step<Generation, GenerationOutput> =
+        let mine, others = g.Remote.Unresolved |> Array.partition (sameName name)
+
+        let g =
+            { g with
+                Remote = { g.Remote with Unresolved = others } }
+
+        match address with
+        | ValueSome address ->
+            (Step.only g, mine)
+            ||> Array.fold (fun step candidate ->
+                step
+                |> Step.bind (
+                    addRemote
+                        now
+                        { candidate with
+                            Host = CandidateHost.Ip address }
+                ))
+        | ValueNone -> Step.only g
+
+    let endOfCandidates (g: Generation) : Generation =
+        { g with
+            Remote = { g.Remote with Complete = true } }
+
+    /// The other role, RFC 8445 §7.2.5.1.
+    let setRole (role: IceRole) (g: Generation) : Generation =
+        if g.Agent.Role = role then
+            g
+        else
+            { g with
+                Agent = { g.Agent with Role = role }
+                List = Checklist.switchRole (role = IceRole.Controlling) g.List }
