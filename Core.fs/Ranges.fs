@@ -31,6 +31,10 @@ module RangeSet =
     /// The runs, ascending, lent.
     let runs (set: RangeSet) : ReadOnlySpan<Range> = ReadOnlySpan set.Runs
 
+    /// The first run; ValueNone of the empty set.
+    let lowest (set: RangeSet) : Range voption =
+        if isEmpty set then ValueNone else ValueSome set.Runs[0]
+
     /// The greatest number; ValueNone of the empty set.
     let highest (set: RangeSet) : int64 voption =
         if isEmpty set then

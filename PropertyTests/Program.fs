@@ -25,6 +25,7 @@ let main args =
       JsepFixtureTests.tests
       JsepLaws.tests
       Sctp.ChunkTests.tests
+      Sctp.SctpTests.tests
       CiphersTests.tests
       DtlsTests.tests
       Stack.LoopTests.tests

@@ -1,0 +1,425 @@
+namespace Hybrid.WebRtc.Core.Association
+
+open System
+open Microsoft.FSharp.Core.CompilerServices
+open Hybrid.WebRtc.Core
+
+/// The path's heartbeat, RFC 9260 §8.3.
+[<Struct; NoComparison; NoEquality>]
+type internal Beat =
+    {
+        /// When the next is due.
+        At: Instant
+        /// Whether the last one was not answered.
+        Unanswered: bool
+    }
+
+/// An association between two ends that know each other.
+[<NoComparison; NoEquality>]
+type internal Association =
+    { Link: Link
+      Sending: Sending
+      Receiving: Receiving
+      Reset: Reset
+      Beat: Beat }
+
+/// What goes on while an association is up: data, acknowledgements, resets, heartbeats.
+[<RequireQualifiedAccess>]
+module internal Association =
+    /// Two ends agree on the lesser of what one offers and the other takes, RFC 9260 §5.1.1.
+    let create
+        (now: Instant)
+        (config: SctpConfig)
+        (ownTag: uint32)
+        (ownTsn: Tsn)
+        (tieTag: uint64)
+        (peer: Introduction)
+        : Association =
+        let link =
+            { Config = config
+              OwnTag = ownTag
+              Peer = peer
+              TieTag = tieTag
+              OutboundStreams = int (min config.Limits.Streams peer.InboundStreams)
+              InboundStreams = int (min config.Limits.Streams peer.OutboundStreams) }
+
+        { Link = link
+          Sending = Sending.create now ownTsn link
+          Receiving = Receiving.create config.MaxMessageSize config.ReceiveWindow peer.InitialTsn
+          Reset = Reset.create ownTsn peer.InitialTsn
+          Beat =
+            { At = now + config.Times.HeartbeatInterval
+              Unanswered = false } }
+
+    /// When a tick is next due.
+    let deadline (a: Association) : Instant =
+        Sending.deadline a.Sending
+        |> Instant.min a.Receiving.Acknowledging.At
+        |> Instant.min (Reset.deadline a.Reset)
+        |> Instant.min a.Beat.At
+
+    /// Whether all that was given to us to send has been acknowledged.
+    let isDrained (streams: Streams) (a: Association) : bool =
+        streams.Buffered = 0L && Outstanding.isEmpty a.Sending.Outstanding
+
+    let flushSoon (now: Instant) (a: Association) : Association =
+        let sending = Sending.flushSoon now a.Sending
+
+        if Object.ReferenceEquals(sending, a.Sending) then
+            a
+        else
+            { a with Sending = sending }
+
+    /// Asks for a SACK once what is in hand has been taken in.
+    let acknowledgeSoon (now: Instant) (a: Association) : Association =
+        let acknowledging = a.Receiving.Acknowledging
+
+        { a with
+            Receiving =
+                { a.Receiving with
+                    Acknowledging =
+                        { acknowledging with
+                            At = Instant.min acknowledging.At now } } }
+
+    /// A packet of control chunks only, at once.
+    let reply (control: Chunk list) (outputs: byref<ListCollector<SctpOutput>>) (a: Association) : unit =
+        outputs.Add(Link.packet control (Array.Empty()) a.Link)
+
+    /// Makes a request for streams that wait for their reset and are drained, RFC 6525 §5.1.2.
+    let private requestReset (now: Instant) (streams: Streams) (a: Association) : Association =
+        if a.Reset.Wanted.IsEmpty || a.Reset.Request.IsSome then
+            a
+        else
+            let cumulative = Outstanding.cumulative a.Sending.Outstanding
+            let lastAssigned = Tsn.wrap (a.Sending.Outstanding.Chunks.Next - 1L)
+            let limit = (a.Link.Segment - 20) / 2
+
+            let drained stream =
+                Streams.isDrained cumulative stream streams
+
+            { a with
+                Reset = Reset.request now a.Sending.Trip.Timeout lastAssigned limit drained a.Reset }
+
+    /// The streams are to be reset, each once it is drained. A peer without RE-CONFIG cannot do it.
+    let reset
+        (now: Instant)
+        (wanted: uint16[])
+        (outputs: byref<ListCollector<SctpOutput>>)
+        (streams: Streams)
+        (a: Association)
+        : struct (Streams * Association) =
+        if a.Link.Peer.Reconfig then
+            let a =
+                { a with
+                    Reset = Reset.want wanted a.Reset }
+
+            struct (streams, requestReset now streams a)
+        else
+            outputs.Add(SctpOutput.OutgoingReset(wanted, false))
+            let mutable streams = streams
+
+            for stream in wanted do
+                streams <- Streams.reopen false stream streams
+
+            struct (streams, a)
+
+    let private failure (a: Association) =
+        { a with
+            Sending =
+                { a.Sending with
+                    Repair =
+                        { a.Sending.Repair with
+                            Errors = a.Sending.Repair.Errors + 1 } } }
+
+    /// HEARTBEAT, RFC 9260 §8.3, where nothing was sent for the interval: its information is the time and a number that
+    /// only the peer has seen.
+    let private heartbeat (now: Instant) (a: Association) : struct (Chunk list * Association) =
+        let interval = a.Link.Config.Times.HeartbeatInterval
+        let sentAt = a.Sending.Timers.LastSentAt
+
+        if now - sentAt < interval then
+            struct ([],
+                    { a with
+                        Beat =
+                            { At = sentAt + interval + a.Sending.Trip.Timeout
+                              Unanswered = false } })
+        else
+            let bytes = Array.zeroCreate 20
+            let mutable writer = Writer(Span bytes)
+            writer.UInt16 Parameter.HeartbeatInfo
+            writer.UInt16 20us
+            writer.UInt64(uint64 now)
+            writer.UInt64 a.Link.TieTag
+            let a = if a.Beat.Unanswered then failure a else a
+
+            struct ([ Heartbeat(ReadOnlyMemory bytes) ],
+                    { a with
+                        Beat =
+                            { At = now + interval + a.Sending.Trip.Timeout
+                              Unanswered = true } })
+
+    /// HEARTBEAT ACK, RFC 9260 §8.3: the peer is there, and this far away. None where it is not an echo of ours.
+    let heartbeatAck (now: Instant) (information: ReadOnlyMemory<byte>) (a: Association) : Association voption =
+        let mutable reader = Reader(information.Span)
+        reader.Skip 4
+        let sentAt = int64 (reader.UInt64()) * 1L<us>
+        let tie = reader.UInt64()
+
+        if reader.Ok && tie = a.Link.TieTag && sentAt <= now then
+            ValueSome
+                { a with
+                    Beat = { a.Beat with Unanswered = false }
+                    Sending =
+                        { a.Sending with
+                            Trip = RoundTrip.measured a.Link.Config.Times (now - sentAt) a.Sending.Trip
+                            Repair = { a.Sending.Repair with Errors = 0 } } }
+        else
+            ValueNone
+
+    /// Sends what is due. ValueNone: the peer has not answered for too long, RFC 9260 §8.1.
+    let tick
+        (now: Instant)
+        (outputs: byref<ListCollector<SctpOutput>>)
+        (streams: Streams)
+        (a: Association)
+        : struct (Streams * Association) voption =
+        let config = a.Link.Config
+        let mutable a = a
+        let mutable streams = streams
+        let mutable limit = config.Limits.MaxBurst
+
+        if a.Sending.Timers.T3 <= now then
+            let struct (streams', sending) =
+                Sending.timedOut now a.Link &outputs streams a.Sending
+
+            streams <- streams'
+            a <- { a with Sending = sending }
+            // One packet, whatever the window, §7.2.3.
+            limit <- 1
+
+        if Reset.isUnanswered now a.Reset then
+            a <- failure a
+
+        let mutable control = []
+
+        if a.Beat.At <= now then
+            let struct (beat, beaten) = heartbeat now a
+            control <- beat
+            a <- beaten
+
+        a <- requestReset now streams a
+
+        match Reset.send now config.Times.RtoMax a.Reset with
+        | struct (ValueSome request, reset) ->
+            control <- request :: control
+            a <- { a with Reset = reset }
+        | struct (ValueNone, _) -> ()
+
+        // A SACK goes along with whatever is sent, §6.1.
+        if a.Receiving.Acknowledging.At <> Instant.never then
+            let struct (sack, receiving) = Receiving.sack config a.Receiving
+            control <- Sack sack :: control
+            a <- { a with Receiving = receiving }
+
+        if a.Sending.Repair.Errors > config.Limits.MaxRetransmissions then
+            ValueNone
+        else
+            let struct (streams, sending) =
+                Sending.flush now a.Link limit control &outputs streams a.Sending
+
+            ValueSome(struct (streams, { a with Sending = sending }))
+
+    /// SACK, RFC 9260 §6.2.1.
+    let sacked
+        (now: Instant)
+        (sack: Sack)
+        (outputs: byref<ListCollector<SctpOutput>>)
+        (streams: Streams)
+        (a: Association)
+        : struct (Streams * Association) =
+        let cumulative = Outstanding.cumulative a.Sending.Outstanding
+
+        if Tsn.unwrap cumulative sack.CumulativeTsnAck < cumulative then
+            // Overtaken by a later one, rule D i.
+            outputs.Add(SctpOutput.Ignored Drop.Stale)
+            struct (streams, a)
+        else
+            match Sending.sacked now a.Link sack &outputs streams a.Sending with
+            | ValueSome(struct (streams, sending)) ->
+                struct (streams, requestReset now streams { a with Sending = sending })
+            | ValueNone ->
+                outputs.Add(SctpOutput.Ignored Drop.Malformed)
+                struct (streams, a)
+
+    /// A cumulative acknowledgement without gap ack blocks, as SHUTDOWN carries it, RFC 9260 §3.3.8.
+    let acknowledgedTo
+        (now: Instant)
+        (tsn: Tsn)
+        (outputs: byref<ListCollector<SctpOutput>>)
+        (streams: Streams)
+        (a: Association)
+        : struct (Streams * Association) =
+        let room = a.Sending.Window + int64 a.Sending.Outstanding.FlightSize
+
+        let sack =
+            { CumulativeTsnAck = tsn
+              AdvertisedReceiverWindow = uint32 (max 0L room)
+              GapAckBlocks = Array.Empty()
+              DuplicateTsns = Array.Empty() }
+
+        sacked now sack &outputs streams a
+
+    /// Lets a reset of the peer happen that waited for data which has now come, RFC 6525 §5.2.2 E2.
+    let private releaseReset (outputs: byref<ListCollector<SctpOutput>>) (a: Association) : Association =
+        if a.Reset.Deferred.IsNone then
+            a
+        else
+            match Reset.released a.Receiving.Cumulative a.Reset with
+            | struct (ValueSome deferred, reset) ->
+                let a =
+                    { a with
+                        Reset = reset
+                        Receiving =
+                            { a.Receiving with
+                                Reassembly = Reassembly.reset deferred.Streams a.Receiving.Reassembly } }
+
+                outputs.Add(SctpOutput.IncomingReset deferred.Streams)
+                reply [ Reconfig [ Reconfiguration.toTlv (Response(deferred.Number, Result.Performed)) ] ] &outputs a
+                a
+            | struct (ValueNone, _) -> a
+
+    /// A packet with DATA or FORWARD TSN has been taken in.
+    let arrived
+        (now: Instant)
+        (urgent: bool)
+        (outputs: byref<ListCollector<SctpOutput>>)
+        (a: Association)
+        : Association =
+        releaseReset
+            &outputs
+            { a with
+                Receiving = Receiving.acknowledge a.Link.Config now urgent a.Receiving }
+
+    /// FORWARD TSN, RFC 3758 §3.6; to be followed by `arrived`.
+    let forwarded
+        (newCumulative: Tsn)
+        (skipped: Skip[])
+        (outputs: byref<ListCollector<SctpOutput>>)
+        (a: Association)
+        : Association =
+        let struct (receiving, isNews) =
+            Receiving.skip newCumulative skipped &outputs a.Receiving
+
+        if not isNews then
+            outputs.Add(SctpOutput.Ignored Drop.Stale)
+
+        { a with Receiving = receiving }
+
+    /// The peer's RE-CONFIG, RFC 6525 §5.2.1.
+    let reconfigured
+        (now: Instant)
+        (parameters: Tlv list)
+        (outputs: byref<ListCollector<SctpOutput>>)
+        (streams: Streams)
+        (a: Association)
+        : struct (Streams * Association) =
+        let mutable streams = streams
+        let mutable a = a
+        let mutable responses = []
+        // One or two parameters, RFC 6525 §3.1.
+        let mutable rest = List.truncate 2 parameters
+
+        while not rest.IsEmpty do
+            match Reconfiguration.ofTlv rest.Head with
+            | ValueSome(Response(number, result)) ->
+                match Reset.answered now number result a.Reset with
+                | struct (ValueSome outcome, reset) ->
+                    for stream in outcome.Streams do
+                        streams <- Streams.reopen outcome.Performed stream streams
+
+                    outputs.Add(SctpOutput.OutgoingReset(outcome.Streams, outcome.Performed))
+                    a <- { a with Reset = reset } |> requestReset now streams |> flushSoon now
+                | struct (ValueNone, reset) -> a <- { a with Reset = reset }
+            | ValueSome(OutgoingSsnReset(number, _, lastAssigned, affected)) ->
+                let struct (result, performed, reset) =
+                    Reset.requested a.Receiving.Cumulative number lastAssigned affected a.Reset
+
+                a <- { a with Reset = reset }
+
+                match performed with
+                | ValueSome affected ->
+                    a <-
+                        { a with
+                            Receiving =
+                                { a.Receiving with
+                                    Reassembly = Reassembly.reset affected a.Receiving.Reassembly } }
+
+                    outputs.Add(SctpOutput.IncomingReset affected)
+                | ValueNone -> ()
+
+                responses <- Reconfiguration.toTlv (Response(number, result)) :: responses
+            | ValueSome(Other(_, number)) ->
+                let struct (result, reset) = Reset.denied number a.Reset
+                a <- { a with Reset = reset }
+                responses <- Reconfiguration.toTlv (Response(number, result)) :: responses
+            | ValueNone -> outputs.Add(SctpOutput.Ignored Drop.Malformed)
+
+            rest <- rest.Tail
+
+        if responses.IsEmpty then
+            struct (streams, a)
+        else
+            reply [ Reconfig(List.rev responses) ] &outputs a
+            // A SACK along with it hastens what a deferred reset waits for, RFC 6525 §5.2.1.
+            struct (streams, acknowledgeSoon now a)
+
+    /// The DATA chunks from `first` on, up to the next control chunk. `urgent` turns true where a SACK is due at once;
+    /// `violation` holds the cause where the peer is to be told that this is the end.
+    let data
+        (first: ReadOnlyMemory<byte>)
+        (rest: byref<ReadOnlyMemory<byte>>)
+        (urgent: byref<bool>)
+        (violation: byref<Tlv voption>)
+        (outputs: byref<ListCollector<SctpOutput>>)
+        (a: Association)
+        : Association =
+        let config = a.Link.Config
+        let mutable receiving = a.Receiving
+        let mutable whole = ValueSome first
+        let mutable invalidStream = false
+
+        while whole.IsSome do
+            match Data.read whole.Value with
+            | ValueNone -> outputs.Add(SctpOutput.Ignored Drop.Malformed)
+            | ValueSome chunk when chunk.Payload.IsEmpty -> violation <- ValueSome(Cause.noUserData chunk.Tsn)
+            | ValueSome chunk when int chunk.Stream >= a.Link.InboundStreams ->
+                receiving <- Receiving.discard config chunk receiving
+
+                // Said once a packet, §6.5.
+                if not invalidStream then
+                    invalidStream <- true
+                    reply [ Error [ Cause.invalidStream chunk.Stream ] ] &outputs a
+            | ValueSome chunk when Reset.holds chunk.Tsn chunk.Stream a.Reset ->
+                outputs.Add(SctpOutput.Ignored Drop.Unexpected)
+            | ValueSome chunk ->
+                let struct (next, arrival) = Receiving.data config chunk &outputs receiving
+
+                receiving <- next
+
+                match arrival with
+                | Arrival.Accepted -> urgent <- urgent || Flag.has Flag.Immediate chunk.Flags
+                | Arrival.Duplicate ->
+                    urgent <- true
+                    outputs.Add(SctpOutput.Ignored Drop.Replayed)
+                | Arrival.Refused ->
+                    urgent <- true
+                    outputs.Add(SctpOutput.Ignored Drop.TooMany)
+                | _ -> violation <- ValueSome(Cause.protocolViolation "A message is too large, or in too many pieces.")
+
+            whole <-
+                if violation.IsNone && rest.Length >= Chunk.HeaderSize && rest.Span[0] = Kind.Data then
+                    SctpPacket.nextChunk &rest
+                else
+                    ValueNone
+
+        { a with Receiving = receiving }

@@ -1,0 +1,161 @@
+namespace Hybrid.WebRtc.Core.Association
+
+open System
+open Microsoft.FSharp.Core.CompilerServices
+open Hybrid.WebRtc.Core
+
+/// Who we are before we know the peer.
+[<NoComparison; NoEquality>]
+type internal Own =
+    {
+        Config: SctpConfig
+        /// Of cookies, RFC 9260 §5.1.3.
+        CookieKey: byte[]
+        Tag: uint32
+        InitialTsn: Tsn
+        /// For the tags of restarts.
+        Entropy: Entropy
+    }
+
+/// INIT, INIT ACK and what they carry, RFC 9260 §5.
+[<RequireQualifiedAccess>]
+module internal Handshake =
+    /// Parameters of a peer that are reported as unknown to us.
+    [<Literal>]
+    let private MaxReported = 4
+
+    /// A tag is any number but 0, RFC 9260 §5.3.1.
+    let private drawTag (entropy: Entropy) : struct (uint32 * Entropy) =
+        let struct (drawn, entropy) = Entropy.uint32 entropy
+        struct ((if drawn = 0u then 1u else drawn), entropy)
+
+    let create (entropy: Entropy) (config: SctpConfig) : Own =
+        let struct (key, _) = Entropy.bytes 32 (Entropy.split "cookie" entropy)
+        let struct (tag, entropy) = drawTag entropy
+        let struct (tsn, entropy) = Entropy.uint32 entropy
+
+        { Config =
+            { config with
+                // No message may be larger than the window that it has to fit in.
+                ReceiveWindow = max config.ReceiveWindow (2 * config.MaxMessageSize) }
+          CookieKey = key
+          Tag = tag
+          InitialTsn = Tsn tsn
+          Entropy = entropy }
+
+    /// Another tag and TSN, RFC 9260 §5.2.2.
+    let renewed (own: Own) : struct (uint32 * Tsn * Own) =
+        let struct (tag, entropy) = drawTag own.Entropy
+        let struct (tsn, entropy) = Entropy.uint32 entropy
+        struct (tag, Tsn tsn, { own with Entropy = entropy })
+
+    /// A packet to someone who is not (yet) the peer of an association.
+    let packet (config: SctpConfig) (tag: uint32) (control: Chunk list) : SctpOutput =
+        SctpOutput.Transmit
+            { SourcePort = config.LocalPort
+              DestinationPort = config.RemotePort
+              VerificationTag = tag
+              Control = control
+              Data = Array.Empty() }
+
+    /// What we can do, RFC 3758 §3.1, RFC 6525 §5.1.1. Chromium says the same.
+    let private abilities: Tlv list =
+        [ Tlv.ofBytes Parameter.ForwardTsnSupported (Array.Empty())
+          Tlv.ofBytes Parameter.SupportedExtensions [| Kind.Reconfig; Kind.ForwardTsn |] ]
+
+    let private introduce (config: SctpConfig) (tag: uint32) (tsn: Tsn) (parameters: Tlv list) : Init =
+        { InitiateTag = tag
+          AdvertisedReceiverWindow = uint32 config.ReceiveWindow
+          OutboundStreams = config.Limits.Streams
+          InboundStreams = config.Limits.Streams
+          InitialTsn = tsn
+          Parameters = parameters @ abilities }
+
+    /// The packet that opens an association: its verification tag is 0, RFC 9260 §8.5.1.
+    let init (own: Own) : SctpOutput =
+        packet own.Config 0u [ Init(introduce own.Config own.Tag own.InitialTsn []) ]
+
+    /// Whether an INIT or INIT ACK may be answered, RFC 9260 §3.3.2.
+    let isValid (init: Init) : bool =
+        init.InitiateTag <> 0u
+        && init.AdvertisedReceiverWindow >= 1500u
+        && init.OutboundStreams > 0us
+        && init.InboundStreams > 0us
+
+    /// What a valid INIT or INIT ACK says of its sender; `parameters` are those that are to be processed.
+    let introduction (init: Init) (parameters: Tlv list) : Introduction =
+        let extensions =
+            match Parameter.find Parameter.SupportedExtensions parameters with
+            | ValueSome listed -> listed.ToArray()
+            | ValueNone -> Array.Empty()
+
+        { Tag = init.InitiateTag
+          InitialTsn = init.InitialTsn
+          Window = init.AdvertisedReceiverWindow
+          OutboundStreams = init.OutboundStreams
+          InboundStreams = init.InboundStreams
+          ForwardTsn =
+            (Parameter.find Parameter.ForwardTsnSupported parameters).IsSome
+            || Array.contains Kind.ForwardTsn extensions
+          Reconfig = Array.contains Kind.Reconfig extensions }
+
+    /// Answers an INIT, RFC 9260 §5.1, §5.2.1, §5.2.2: all that there is to remember goes into the cookie.
+    let initAck
+        (now: Instant)
+        (own: Own)
+        (tag: uint32)
+        (tsn: Tsn)
+        (tieTag: uint64)
+        (init: Init)
+        (outputs: byref<ListCollector<SctpOutput>>)
+        : unit =
+        if isValid init then
+            let struct (parameters, unknown) = Parameter.sift MaxReported init.Parameters
+
+            let cookie =
+                { OwnTag = tag
+                  OwnInitialTsn = tsn
+                  Peer = introduction init parameters
+                  TieTag = tieTag
+                  CreatedAt = now }
+
+            let state =
+                Tlv.ofBytes Parameter.StateCookie (Cookie.write own.Config.Ciphers own.CookieKey cookie)
+
+            let reported = unknown |> List.map (Parameter.enclose Parameter.Unrecognized)
+
+            let answer = InitAck(introduce own.Config tag tsn (state :: reported))
+
+            // What does not fit is not reported.
+            let answer =
+                if Chunk.size answer <= own.Config.Mtu - SctpPacket.HeaderSize then
+                    answer
+                else
+                    InitAck(introduce own.Config tag tsn [ state ])
+
+            outputs.Add(packet own.Config init.InitiateTag [ answer ])
+        else
+            outputs.Add(SctpOutput.Ignored Drop.Malformed)
+
+            if init.InitiateTag <> 0u then
+                let cause = Tlv.ofBytes Cause.InvalidMandatoryParameter (Array.Empty())
+                outputs.Add(packet own.Config init.InitiateTag [ Abort(false, [ cause ]) ])
+
+    /// What an INIT ACK brings, RFC 9260 §5.1.4: the peer, our cookie in memory of our own, and what to report of it.
+    let acknowledged (init: Init) : struct (Introduction * byte[] * Chunk list) voption =
+        let struct (parameters, unknown) = Parameter.sift MaxReported init.Parameters
+
+        match Parameter.find Parameter.StateCookie parameters with
+        | ValueSome cookie when isValid init ->
+            let report =
+                if unknown.IsEmpty then
+                    []
+                else
+                    [ Error(unknown |> List.map (Parameter.enclose Cause.UnrecognizedParameters)) ]
+
+            ValueSome(struct (introduction init parameters, cookie.ToArray(), report))
+        | _ -> ValueNone
+
+    /// The 64 bits that tie a restart to an association, RFC 9260 §5.2.2: never zero, and known to the two ends alone.
+    let tieTag (ownTag: uint32) (peerTag: uint32) : uint64 =
+        (uint64 ownTag <<< 32) ||| uint64 peerTag
