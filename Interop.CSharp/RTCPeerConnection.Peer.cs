@@ -127,8 +127,24 @@ public sealed partial class RTCPeerConnection
 
     internal void Unhold(int octets) => Interlocked.Add(ref _held, -octets);
 
-    private static Func<Core.Input, bool> Connect(RTCPeerConnection connection, IPeerSink sink) =>
-        throw new NotSupportedException("The shell has not landed yet.");
+    private static Func<Core.Input, bool> Connect(RTCPeerConnection connection, IPeerSink sink)
+    {
+        var certificate = connection._certificate;
+        var config = new Core.PeerConfig(
+            SystemCiphers.Shared,
+            new Core.Identity(certificate.Inner.Der, certificate.Inner.Key),
+            connection._configuration.ToCore(certificate),
+            connection._options.ToCore()
+        );
+        try
+        {
+            return PeerHost.Start(config, connection._options.ToStack(), sink).Post;
+        }
+        catch (MistakeException e)
+        {
+            throw e.Mistake.ToW3C();
+        }
+    }
 
     private static RTCSessionDescription Description(Core.Answer answer) => ((Core.Answer.Created)answer).Item.ToW3C();
 

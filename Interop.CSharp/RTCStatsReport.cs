@@ -10,7 +10,7 @@ namespace Hybrid.WebRtc;
 /// Statistics by id, <see href="https://www.w3.org/TR/webrtc/#rtcstatsreport-object">RTCStatsReport</see>; ask
 /// <c>OfType&lt;RTCTransportStats&gt;()</c> for one kind.
 /// </summary>
-public sealed class RTCStatsReport : IReadOnlyDictionary<string, RTCStats>, IReadOnlyCollection<RTCStats>
+public sealed class RTCStatsReport : IReadOnlyDictionary<string, RTCStats>
 {
     private readonly Dictionary<string, RTCStats> _stats = [];
 
@@ -39,11 +39,8 @@ public sealed class RTCStatsReport : IReadOnlyDictionary<string, RTCStats>, IRea
     public IEnumerable<T> OfType<T>()
         where T : RTCStats => _stats.Values.OfType<T>();
 
-    /// <summary>The statistics.</summary>
-    public IEnumerator<RTCStats> GetEnumerator() => _stats.Values.GetEnumerator();
-
-    IEnumerator<KeyValuePair<string, RTCStats>> IEnumerable<KeyValuePair<string, RTCStats>>.GetEnumerator() =>
-        _stats.GetEnumerator();
+    /// <summary>Ids and statistics.</summary>
+    public IEnumerator<KeyValuePair<string, RTCStats>> GetEnumerator() => _stats.GetEnumerator();
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 

@@ -1,14 +1,23 @@
 using System.Net;
 using System.Reactive.Concurrency;
+using System.Runtime.CompilerServices;
+using Hybrid.WebRtc.Stack;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Hybrid.WebRtc;
 
 /// <summary>What a connection needs to know and W3C does not say, in one place. Every default is a good one.</summary>
 public sealed record WebRtcOptions
 {
+    /// <summary>Connections that share a clock share its loops.</summary>
+    private static readonly ConditionalWeakTable<TimeProvider, LoopGroup> LoopsByTime = [];
+
     /// <summary>The UDP ports to bind, one a connection and interface address. Default: any that is free.</summary>
     public WebRtcPortRange? Ports { get; init; }
+
+    /// <summary>One UDP port for many connections, in place of <see cref="Ports"/>: a firewall needs one hole. Default: a port a connection.</summary>
+    public WebRtcSharedPort? SharedPort { get; init; }
 
     /// <summary>Which interfaces are used, by name, such as <c>eth0</c>. Default: all that are up.</summary>
     public Func<string, bool>? InterfaceFilter { get; init; }
@@ -68,10 +77,10 @@ public sealed record WebRtcOptions
     public ILoggerFactory? LoggerFactory { get; init; }
 
     /// <summary>
-    /// A file that everything which reaches the connection is recorded in, so that it can be replayed without a network.
-    /// Overwritten. It holds the connection's secrets. Default: no journal.
+    /// A folder in which everything that reaches a connection is recorded, one file a connection, so that it can be replayed
+    /// without a network. The files hold the connections' secrets. Default: no journal.
     /// </summary>
-    public string? JournalPath { get; init; }
+    public string? JournalFolder { get; init; }
 
     /// <summary>
     /// A file that the DTLS secrets are appended to in NSS key log format, so that Wireshark can read a capture. For debugging
@@ -81,6 +90,22 @@ public sealed record WebRtcOptions
 
     /// <summary>Where time comes from. Default: the system's clock.</summary>
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
+
+    /// <summary>The shell's part of it.</summary>
+    internal StackOptions ToStack() =>
+        new()
+        {
+            Ports = Ports is { } range ? new PortRange(range.First, range.Last) : default,
+            SharedPort = SharedPort?.Inner,
+            InterfaceFilter = InterfaceFilter,
+            AddressFilter = AddressFilter,
+            IncludeLoopback = IncludeLoopback,
+            Loops = ReferenceEquals(TimeProvider, TimeProvider.System)
+                ? LoopGroup.Shared
+                : LoopsByTime.GetValue(TimeProvider, static time => new LoopGroup(1, time)),
+            LoggerFactory = LoggerFactory ?? NullLoggerFactory.Instance,
+            Journal = JournalFolder is { } folder ? JournalWriter.InFolder(folder) : null,
+        };
 
     /// <exception cref="ArgumentException">A value is out of its range.</exception>
     internal void Check()
@@ -120,6 +145,30 @@ public readonly record struct WebRtcPortRange
 
     /// <summary>The highest port.</summary>
     public ushort Last { get; }
+}
+
+/// <summary>
+/// One UDP port number, on every usable address, for many connections: a server behind a firewall opens one hole. Datagrams are
+/// told apart by ICE's user name fragments, then by address.
+/// </summary>
+public sealed class WebRtcSharedPort : IDisposable
+{
+    private WebRtcSharedPort(SharedPort inner) => Inner = inner;
+
+    internal SharedPort Inner { get; }
+
+    /// <summary>The number.</summary>
+    public int Port => Inner.Port;
+
+    /// <summary>Binds the number.</summary>
+    /// <param name="port">The number; 0: any that is free.</param>
+    /// <param name="options">Filters, loopback and logger; null: the defaults.</param>
+    /// <exception cref="System.Net.Sockets.SocketException">The number is taken, or there is no address to bind it to.</exception>
+    public static WebRtcSharedPort Open(ushort port, WebRtcOptions? options = null) =>
+        new(Stack.SharedPort.Open(port, (options ?? new()).ToStack()));
+
+    /// <summary>Closes the port. Close the connections that use it before.</summary>
+    public void Dispose() => Inner.Dispose();
 }
 
 /// <summary>Who does the cryptography.</summary>

@@ -32,6 +32,9 @@ let main args =
       Stack.PortTests.tests
       Stack.JournalTests.tests
       Stack.NamesTests.tests
-      Stack.HostTests.tests ]
+      Stack.HostTests.tests
+      Interop.ValuesTests.tests
+      Interop.ContextTests.tests
+      Interop.ScriptTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args
