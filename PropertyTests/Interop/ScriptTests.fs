@@ -368,6 +368,7 @@ let private order =
                   use _ =
                       pc.OnSignalingStateChange.Subscribe(fun state ->
                           seen.Enqueue $"{state} {pc.SignalingState} {isNull pc.LocalDescription}"
+
                           if state <> RTCSignalingState.Stable then
                               hold.Wait(TimeSpan.FromSeconds 20.0) |> ignore)
 
