@@ -1,5 +1,8 @@
 namespace Hybrid.WebRtc.Core
 
+/// Numbers a caller's request; its `Reply` carries the number back.
+type CommandId = int64
+
 /// Numbers a data channel of one peer, whether or not it has a stream yet. Given by the core, never used twice.
 type ChannelHandle = int
 
@@ -150,4 +153,20 @@ type ChannelInfo =
         Handle: ChannelHandle
         /// `Id` is ValueNone until the DTLS role is known, RFC 8832 §6.
         Init: ChannelInit
+    }
+
+/// A data channel's figures, W3C webrtc-stats RTCDataChannelStats.
+[<NoComparison>]
+type ChannelStats =
+    {
+        Handle: ChannelHandle
+        Label: string
+        Protocol: string
+        Id: int voption
+        /// connecting, open, closing or closed.
+        State: string
+        MessagesSent: int64
+        BytesSent: int64
+        MessagesReceived: int64
+        BytesReceived: int64
     }

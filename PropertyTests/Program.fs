@@ -11,7 +11,10 @@ let main args =
       House.Hygiene.docs
       House.Package.tests
       RealPeers.PeersTests.tests
+      RealPeers.ChromiumTests.tests
+      RealPeers.AiortcTests.tests
       PreludeTests.tests
+      SlotsTests.tests
       SerialTests.tests
       RangesTests.tests
       LogTests.tests
@@ -35,6 +38,10 @@ let main args =
       Stack.HostTests.tests
       Interop.ValuesTests.tests
       Interop.ContextTests.tests
-      Interop.ScriptTests.tests ]
+      Interop.ScriptTests.tests
+      DcepTests.tests
+      ChannelsTests.tests
+      ConfigurationTests.tests
+      PeerTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args

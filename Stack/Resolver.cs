@@ -33,13 +33,13 @@ internal sealed class Resolver(ResolverOptions? options = null)
     /// <exception cref="ResolverException">The URL is not one, or its host does not resolve; the message says which.</exception>
     public async Task<Endpoint[]> ResolveServer(string url, CancellationToken cancellation)
     {
-        if (ServerUrl.Parse(url) is not { } server)
+        if (ServerUrlModule.Parse(url) is not { IsSome: true, Value: var server })
             throw new ResolverException("not a STUN or TURN server's URL");
 
         var addresses = await AddressesOf(server.Host, cancellation).ConfigureAwait(false);
         var endpoints = addresses
             .Where(a => a.AddressFamily is AddressFamily.InterNetwork or AddressFamily.InterNetworkV6)
-            .Select(a => new Endpoint(a.ToCore(), (ushort)server.Port))
+            .Select(a => new Endpoint(a.ToCore(), server.Port))
             .Distinct()
             .ToArray();
 

@@ -3,15 +3,6 @@ namespace Hybrid.WebRtc.Core
 open System
 open System.Text
 
-/// How hard a channel tries, RFC 8831 §6.1.
-[<Struct; NoComparison>]
-type ChannelReliability =
-    | Reliable
-    /// Retransmissions, from 0.
-    | Retransmits of count: uint32
-    /// Milliseconds, from 0.
-    | Lifetime of milliseconds: uint32
-
 /// DATA_CHANNEL_OPEN, RFC 8832 §5.1.
 ///
 ///      0               8              16                              31
@@ -24,7 +15,7 @@ type ChannelReliability =
 type DcepOpen =
     {
         Ordered: bool
-        Reliability: ChannelReliability
+        Reliability: Reliability
         Priority: uint16
         /// At most 65,535 octets of UTF-8.
         Label: string
@@ -101,8 +92,8 @@ module Dcep =
             let struct (kind, parameter) =
                 match o.Reliability with
                 | Reliable -> struct (0x00uy, 0u)
-                | Retransmits count -> struct (0x01uy, count)
-                | Lifetime milliseconds -> struct (0x02uy, milliseconds)
+                | MaxRetransmits count -> struct (0x01uy, uint32 count)
+                | MaxLifetime length -> struct (0x02uy, uint32 (Duration.toMilliseconds length))
 
             let label = Encoding.UTF8.GetBytes o.Label
             let protocol = Encoding.UTF8.GetBytes o.Protocol
@@ -134,8 +125,8 @@ module Dcep =
             let reliability =
                 match kind &&& ~~~Unordered with
                 | 0x00uy -> ValueSome Reliable
-                | 0x01uy -> ValueSome(Retransmits parameter)
-                | 0x02uy -> ValueSome(Lifetime parameter)
+                | 0x01uy -> ValueSome(MaxRetransmits(int (min parameter 0x7fffffffu)))
+                | 0x02uy -> ValueSome(MaxLifetime(Duration.milliseconds (int64 parameter)))
                 | _ -> ValueNone
 
             match reliability with

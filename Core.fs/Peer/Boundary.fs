@@ -2,9 +2,6 @@ namespace Hybrid.WebRtc.Core
 
 open System
 
-/// Numbers a caller's request; its `Reply` carries the number back.
-type CommandId = int64
-
 /// What W3C leaves to the implementation; each default is a field's own.
 [<NoComparison>]
 type PeerOptions =
@@ -123,22 +120,6 @@ type CandidatePairStats =
         /// Of the last answered check.
         CurrentRoundTripTime: Duration voption
         TotalRoundTripTime: Duration
-    }
-
-/// A data channel's figures, W3C webrtc-stats RTCDataChannelStats.
-[<NoComparison>]
-type ChannelStats =
-    {
-        Handle: ChannelHandle
-        Label: string
-        Protocol: string
-        Id: int voption
-        /// connecting, open, closing or closed.
-        State: string
-        MessagesSent: int64
-        BytesSent: int64
-        MessagesReceived: int64
-        BytesReceived: int64
     }
 
 /// The association's figures: RTCSctpTransportStats and what helps to debug a slow channel.

@@ -3,23 +3,29 @@ namespace Hybrid.WebRtc.Core
 open System
 
 /// A packet as the core describes it: `Size` octets, encoded and sealed by `Write` straight into the shell's buffer.
-[<NoComparison; NoEquality>]
+[<RequireQualifiedAccess; NoComparison; NoEquality>]
 type Packet =
-    /// Bytes as they are.
-    | Raw of byte[]
+    internal
+    | Stun of ICiphers * Stun.Outgoing
+    /// Handshake messages and alerts.
+    | Handshake of DtlsDatagram
+    /// An SCTP packet in a record of its own, RFC 8261 §3.
+    | Data of DtlsSeal * SctpPacket
 
     /// Octets that `Write` fills: the UDP payload.
     member packet.Size: int =
         match packet with
-        | Raw bytes -> bytes.Length
+        | Stun(_, message) -> Stun.Outgoing.size message
+        | Handshake datagram -> datagram.Size
+        | Data(seal, sctp) -> SctpPacket.size sctp + seal.Overhead
 
     /// Encodes and seals into lent memory of at least `Size` octets; answers the octets written. Call it once: a record's
     /// sequence number is spent by it.
     member packet.Write(into: Span<byte>) : int =
         match packet with
-        | Raw bytes ->
-            ReadOnlySpan(bytes).CopyTo into
-            bytes.Length
+        | Stun(ciphers, message) -> Stun.Outgoing.write ciphers into message
+        | Handshake datagram -> datagram.Write into
+        | Data(seal, sctp) -> seal.Write(into, SctpPacket.write (into.Slice seal.PlaintextOffset) sctp)
 
 /// What a peer asks of the outside, in order.
 [<NoComparison; NoEquality>]

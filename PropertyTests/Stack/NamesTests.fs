@@ -148,38 +148,6 @@ let private messages =
                     String.replicate 130 "a." + "local" ] do
                   Expect.isFalse (DnsMessage.IsLocalName bad) bad) ]
 
-let private urls =
-    testList
-        "server URLs"
-        [ testCase "host and port, the scheme's port by default" (fun () ->
-              for url, host, port in
-                  [ "stun:example.org", "example.org", 3478
-                    "stun:example.org:19302", "example.org", 19302
-                    "STUNS:example.org", "example.org", 5349
-                    "turn:192.0.2.1:80?transport=tcp", "192.0.2.1", 80
-                    "turns:[2001:db8::1]", "2001:db8::1", 5349
-                    "turn:[2001:db8::1]:443", "2001:db8::1", 443 ] do
-                  match ServerUrl.Parse url |> Option.ofNullable with
-                  | Some parsed -> Expect.equal (parsed.Host, parsed.Port) (host, port) url
-                  | None -> failtest url)
-
-          testCase "what is no server's URL is refused" (fun () ->
-              for url in
-                  [ ""
-                    "stun:"
-                    "stun"
-                    "http:example.org"
-                    "stun:example.org:"
-                    "stun:example.org:0"
-                    "stun:example.org:65536"
-                    "stun:example.org:1x"
-                    "stun:[2001:db8::1"
-                    "stun:[192.0.2.1]"
-                    "stun:[2001:db8::1]x"
-                    "stun://example.org"
-                    "stun:exam ple.org" ] do
-                  Expect.isFalse (ServerUrl.Parse url).HasValue url) ]
-
 /// A resolver over a table in place of the DNS.
 let private resolver (lookup: string -> CancellationToken -> Task<IPAddress[]>) =
     Resolver(
@@ -343,4 +311,4 @@ let private link =
 
               Expect.throwsT<TaskCanceledException> (fun () -> query.GetAwaiter().GetResult() |> ignore) "cancelled") ]
 
-let tests = testList "Names" [ messages; urls; servers; link ]
+let tests = testList "Names" [ messages; servers; link ]

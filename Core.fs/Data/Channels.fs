@@ -1,0 +1,664 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+
+/// Data channels over one association, RFC 8831 and RFC 8832, with the states of W3C WebRTC 1.0 §6.2.
+///
+///     Connecting ──association up──▶ Open ──close, or the peer's reset──▶ Closing ──both ways reset──▶ Closed
+///          └───────────────────────────┴────────────────association lost────────────────────────────────┘
+[<RequireQualifiedAccess>]
+module Channels =
+    /// Which of the two stream resets a closing channel still waits for, RFC 8831 §6.7.
+    [<Struct; NoComparison>]
+    type Awaiting =
+        | BothResets
+        | OurReset
+        | PeersReset
+
+    /// A closed channel is no longer held: its stream may serve another.
+    [<Struct; NoComparison>]
+    type Phase =
+        | Connecting
+        /// `Acknowledged` false: the OPEN is under way, so everything goes ordered, RFC 8832 §6.
+        | Open of Acknowledged: bool
+        | Closing of Awaiting: Awaiting
+
+    /// Octets given to the association that are not the user's (OPEN, ACK, the octet of an empty message): where in the
+    /// channel's queue they stand, and how many.
+    [<Struct; NoComparison>]
+    type Overhead = { Until: int64; Octets: int }
+
+    /// What went over a channel.
+    [<NoComparison>]
+    type Traffic =
+        {
+            MessagesSent: int64
+            BytesSent: int64
+            MessagesReceived: int64
+            BytesReceived: int64
+            /// Octets given to the association, and of these, octets that have left its queue.
+            Queued: int64
+            Left: int64
+            /// Ascending; rarely more than one.
+            Overheads: Overhead list
+        }
+
+    /// Pieces of a message in the deprecated PPIDs 52 and 54, newest first.
+    [<NoComparison>]
+    type Partial =
+        { Pieces: ReadOnlyMemory<byte> list
+          Size: int }
+
+    [<NoComparison>]
+    type Channel =
+        {
+            Info: ChannelInfo
+            Phase: Phase
+            Traffic: Traffic
+            Partial: Partial
+            /// Octets of label and protocol where the peer opened the channel, else 0.
+            PeersText: int
+        }
+
+    /// Which stream ids we choose, RFC 8832 §6: the DTLS client even ones, the server odd ones.
+    [<Struct; NoComparison>]
+    type Parity =
+        | Even
+        | Odd
+
+    [<NoComparison; NoEquality>]
+    type Association =
+        | Down
+        /// Ids are below `Streams`.
+        | Up of Parity: Parity * Streams: int
+        | Lost
+
+    [<NoComparison; NoEquality>]
+    type State =
+        {
+            Association: Association
+            /// The largest message that the pieces of 52 and 54 may add up to.
+            MaxMessageSize: int
+            Channels: Slots<Channel>
+            /// Which channel a stream serves.
+            Streams: Slots<ChannelHandle>
+            NextHandle: ChannelHandle
+            /// Octets of labels and protocols that the peer has us keep.
+            PeersText: int
+            Opened: int
+            Closed: int
+        }
+
+    [<NoComparison; NoEquality>]
+    type Input =
+        /// Answered by `Created` or `Refused`.
+        | Create of Command: CommandId * Init: ChannelInit
+        | Send of Handle: ChannelHandle * Text: bool * Payload: ReadOnlyMemory<byte>
+        | Close of Handle: ChannelHandle
+        | Established of Parity: Parity * Streams: int
+        /// A message of the association; `Payload` is ours.
+        | Received of Stream: uint16 * Ppid: uint32 * Payload: ReadOnlyMemory<byte>
+        /// Octets of a stream have left the association's queue for the first time, or were given up.
+        | Transmitted of Stream: uint16 * Octets: int
+        /// None: all of them, RFC 6525 §4.1.
+        | IncomingReset of Streams: uint16[]
+        | OutgoingReset of Streams: uint16[]
+        /// The association is over; with a fault, channels tell of it.
+        | AssociationLost of Fault: Fault voption
+
+    [<NoComparison; NoEquality>]
+    type Output =
+        | Created of Command: CommandId * Info: ChannelInfo
+        | Refused of Command: CommandId * Mistake: Mistake
+        | Queue of Message: OutgoingMessage
+        | Reset of Streams: uint16[]
+        /// Received octets that nobody is going to consume: the window opens again.
+        | Discarded of Octets: int
+        | Announced of ChannelInfo
+        | Opened of Handle: ChannelHandle * Id: int
+        | ClosingBegan of Handle: ChannelHandle
+        | Closed of Handle: ChannelHandle * Fault: Fault voption
+        | BufferedAmountFell of Handle: ChannelHandle * Octets: int
+        | Deliver of Handle: ChannelHandle * Text: bool * Payload: ReadOnlyMemory<byte>
+        | Ignored of Drop
+
+    /// The largest stream id, W3C WebRTC 1.0 §6.2: 65,535 is not one (RFC 8832 §5.1 leaves it out).
+    [<Literal>]
+    let MaxId = 65_534
+
+    /// The longest label or protocol, octets of UTF-8, W3C WebRTC 1.0 §6.1.
+    [<Literal>]
+    let private MaxText = 65_535
+
+    /// What labels and protocols of channels that the peer opens may add up to. Ours.
+    [<Literal>]
+    let private MaxPeersText = 4_194_304
+
+    let private noPieces = { Pieces = []; Size = 0 }
+
+    let private noTraffic =
+        { MessagesSent = 0L
+          BytesSent = 0L
+          MessagesReceived = 0L
+          BytesReceived = 0L
+          Queued = 0L
+          Left = 0L
+          Overheads = [] }
+
+    /// No channels, and no association yet.
+    let create (maxMessageSize: int) : State =
+        { Association = Down
+          MaxMessageSize = maxMessageSize
+          Channels = Slots.empty
+          Streams = Slots.empty
+          NextHandle = 1
+          PeersText = 0
+          Opened = 0
+          Closed = 0 }
+
+    /// Nothing here waits for time to pass.
+    let deadline (_: State) : Instant = Instant.never
+
+    let private keep (channel: Channel) (state: State) =
+        { state with
+            Channels = Slots.set channel.Info.Handle channel state.Channels }
+
+    let private onStream (stream: uint16) (state: State) : Channel voption =
+        match Slots.tryFind (int stream) state.Streams with
+        | ValueSome handle -> Slots.tryFind handle state.Channels
+        | ValueNone -> ValueNone
+
+    let private textSize (init: ChannelInit) =
+        Text.Encoding.UTF8.GetByteCount init.Label
+        + Text.Encoding.UTF8.GetByteCount init.Protocol
+
+    // --- Giving messages to the association
+
+    let private reliability (init: ChannelInit) : Reliability =
+        match init.MaxRetransmits, init.MaxPacketLifeTime with
+        | ValueSome count, _ -> MaxRetransmits count
+        | _, ValueSome milliseconds -> MaxLifetime(Duration.milliseconds (int64 milliseconds))
+        | _ -> Reliable
+
+    /// Queues `payload`; `overhead` of its octets are not the user's.
+    let private queue (id: int) ppid control overhead (payload: ReadOnlyMemory<byte>) (channel: Channel) =
+        let traffic = channel.Traffic
+        let queued = traffic.Queued + int64 payload.Length
+
+        let ordered =
+            match channel.Phase with
+            | Open acknowledged -> channel.Info.Init.Ordered || not acknowledged
+            | Connecting
+            | Closing _ -> true
+
+        let message: OutgoingMessage =
+            { Stream = uint16 id
+              Ppid = ppid
+              // DCEP is reliable and ordered whatever its channel is, RFC 8832 §6.
+              Ordered = ordered || control
+              Reliability =
+                if control then
+                    Reliable
+                else
+                    reliability channel.Info.Init
+              Priority = uint16 channel.Info.Init.Priority
+              Payload = payload }
+
+        let overheads =
+            if overhead = 0 then
+                traffic.Overheads
+            else
+                traffic.Overheads @ [ { Until = queued; Octets = overhead } ]
+
+        struct ({ channel with
+                    Traffic =
+                        { traffic with
+                            Queued = queued
+                            Overheads = overheads } },
+                message)
+
+    let private control (id: int) (message: Dcep) (channel: Channel) =
+        let bytes = Dcep.write message
+        queue id Ppid.Dcep true bytes.Length (ReadOnlyMemory bytes) channel
+
+    // --- Creating, W3C WebRTC 1.0 §6.1 createDataChannel
+
+    let private mistake name message = ValueSome(Mistake.create name message)
+
+    let private refusal (init: ChannelInit) (state: State) : Mistake voption =
+        let tooLong (text: string) =
+            Text.Encoding.UTF8.GetByteCount text > MaxText
+
+        let within (value: int voption) =
+            match value with
+            | ValueSome n -> n >= 0 && n <= 65_535
+            | ValueNone -> true
+
+        let taken (id: int) = (Slots.tryFind id state.Streams).IsSome
+
+        let beyond id =
+            match state.Association with
+            | Up(_, streams) -> id >= streams
+            | Down
+            | Lost -> false
+
+        match init.Id with
+        | _ when tooLong init.Label -> mistake ErrorName.TypeError "The label is longer than 65,535 octets of UTF-8."
+        | _ when tooLong init.Protocol ->
+            mistake ErrorName.TypeError "The protocol is longer than 65,535 octets of UTF-8."
+        | _ when init.MaxPacketLifeTime.IsSome && init.MaxRetransmits.IsSome ->
+            mistake
+                ErrorName.TypeError
+                "maxPacketLifeTime and maxRetransmits are both set; a channel takes one of them at most."
+        | _ when not (within init.MaxPacketLifeTime && within init.MaxRetransmits) ->
+            mistake ErrorName.TypeError "maxPacketLifeTime and maxRetransmits are from 0 to 65,535."
+        | ValueNone when init.Negotiated ->
+            mistake
+                ErrorName.TypeError
+                "negotiated is true and id is absent; both sides of a negotiated channel give its id."
+        | ValueSome id when init.Negotiated && (id < 0 || id > MaxId) ->
+            mistake ErrorName.TypeError "id is from 0 to 65,534."
+        | ValueSome id when init.Negotiated && taken id ->
+            mistake ErrorName.OperationError ("The id " + string id + " is in use by another channel.")
+        | ValueSome id when init.Negotiated && beyond id ->
+            mistake
+                ErrorName.OperationError
+                ("The id "
+                 + string id
+                 + " is beyond the streams that were negotiated with the peer.")
+        | _ -> ValueNone
+
+    /// The lowest free id of our parity, RFC 8832 §6.
+    let private freeId parity streams (state: State) : int voption =
+        let rec search id =
+            if id >= streams || id > MaxId then
+                ValueNone
+            elif (Slots.tryFind id state.Streams).IsSome then
+                search (id + 2)
+            else
+                ValueSome id
+
+        search (if parity = Even then 0 else 1)
+
+    let private closedWith fault (channel: Channel) (state: State) : Step<State, Output> =
+        let streams =
+            match channel.Info.Init.Id with
+            | ValueSome id when Slots.tryFind id state.Streams = ValueSome channel.Info.Handle ->
+                Slots.remove id state.Streams
+            | _ -> state.Streams
+
+
+        Step.one
+            (Closed(channel.Info.Handle, fault))
+            { state with
+                Channels = Slots.remove channel.Info.Handle state.Channels
+                Streams = streams
+                PeersText = state.PeersText - channel.PeersText
+                Closed =
+                    match channel.Phase with
+                    | Connecting -> state.Closed
+                    | Open _
+                    | Closing _ -> state.Closed + 1 }
+
+    /// The association is up: the channel gets its stream, its OPEN goes out, and it is open (RFC 8832 §6 lets data
+    /// follow the OPEN at once).
+    let private openOn parity streams (channel: Channel) (state: State) : Step<State, Output> =
+        let init = channel.Info.Init
+
+        match
+            (if init.Negotiated then
+                 init.Id
+             else
+                 freeId parity streams state)
+        with
+        | ValueSome id when id < streams ->
+            let opened =
+                { channel with
+                    Info =
+                        { channel.Info with
+                            Init = { init with Id = ValueSome id } }
+                    Phase = Open init.Negotiated }
+
+            let state =
+                { state with
+                    Streams = Slots.set id channel.Info.Handle state.Streams
+                    Opened = state.Opened + 1 }
+
+            if init.Negotiated then
+                Step.one (Opened(channel.Info.Handle, id)) (keep opened state)
+            else
+                let message =
+                    Dcep.Open
+                        { Ordered = init.Ordered
+                          Reliability = reliability init
+                          Priority = uint16 init.Priority
+                          Label = init.Label
+                          Protocol = init.Protocol }
+
+                let struct (opened, queued) = control id message opened
+                struct (keep opened state, [ Queue queued; Opened(channel.Info.Handle, id) ])
+        | _ ->
+            let fault =
+                Fault.create Layer.Data ErrorDetail.DataChannelFailure "No stream is left for the channel."
+
+            closedWith (ValueSome fault) channel state
+
+    let private add command (init: ChannelInit) (state: State) : Step<State, Output> =
+        // W3C: without `negotiated`, an id that was given is not used.
+        let init =
+            if init.Negotiated then
+                init
+            else
+                { init with Id = ValueNone }
+
+        let info =
+            { Handle = state.NextHandle
+              Init = init }
+
+        let channel =
+            { Info = info
+              Phase = Connecting
+              Traffic = noTraffic
+              Partial = noPieces
+              PeersText = 0 }
+
+        let state =
+            keep
+                channel
+                { state with
+                    NextHandle = state.NextHandle + 1
+                    Streams =
+                        match init.Id with
+                        | ValueSome id -> Slots.set id info.Handle state.Streams
+                        | ValueNone -> state.Streams }
+
+        match state.Association with
+        | Up(parity, streams) ->
+            let struct (state, outputs) = openOn parity streams channel state
+            struct (state, Created(command, info) :: outputs)
+        | Down
+        | Lost -> Step.one (Created(command, info)) state
+
+    // --- Sending, W3C WebRTC 1.0 §6.2 send()
+
+    /// The octet that stands for an empty message, RFC 8831 §6.6.
+    let private emptyMessage = ReadOnlyMemory [| 0uy |]
+
+    let private send text (payload: ReadOnlyMemory<byte>) (channel: Channel) (state: State) : Step<State, Output> =
+        match channel.Phase, channel.Info.Init.Id with
+        | Open _, ValueSome id ->
+            let struct (queued, message) =
+                match payload.IsEmpty, text with
+                | true, true -> queue id Ppid.StringEmpty false 1 emptyMessage channel
+                | true, false -> queue id Ppid.BinaryEmpty false 1 emptyMessage channel
+                | false, true -> queue id Ppid.String false 0 payload channel
+                | false, false -> queue id Ppid.Binary false 0 payload channel
+
+            let traffic = queued.Traffic
+
+            Step.one
+                (Queue message)
+                (keep
+                    { queued with
+                        Traffic =
+                            { traffic with
+                                MessagesSent = traffic.MessagesSent + 1L
+                                BytesSent = traffic.BytesSent + int64 payload.Length } }
+                    state)
+        | _ -> Step.one (Ignored Drop.Unexpected) state
+
+    let private transmitted octets (channel: Channel) (state: State) : Step<State, Output> =
+        let traffic = channel.Traffic
+        let left = traffic.Left + int64 octets
+        // Overheads that lie wholly within what has left are not the user's.
+        let gone, rest = traffic.Overheads |> List.partition (fun o -> o.Until <= left)
+        let users = octets - List.sumBy (fun o -> o.Octets) gone
+
+        let state =
+            keep
+                { channel with
+                    Traffic =
+                        { traffic with
+                            Left = left
+                            Overheads = rest } }
+                state
+
+        if users > 0 then
+            Step.one (BufferedAmountFell(channel.Info.Handle, users)) state
+        else
+            Step.only state
+
+    // --- Receiving
+
+    /// The nearest of W3C's four to a DCEP priority.
+    let private priority (number: uint16) : Priority =
+        if number <= 128us then Priority.VeryLow
+        elif number <= 256us then Priority.Low
+        elif number <= 512us then Priority.Medium
+        else Priority.High
+
+    /// DATA_CHANNEL_OPEN, RFC 8832 §6: the channel is open with it, and acknowledged.
+    let private answerOpen (stream: uint16) (o: DcepOpen) (state: State) : Step<State, Output> =
+        let capped (value: int64) = ValueSome(int (min value 65_535L))
+
+        let struct (retransmits, lifetime) =
+            match o.Reliability with
+            | Reliable -> struct (ValueNone, ValueNone)
+            | MaxRetransmits count -> struct (capped (int64 count), ValueNone)
+            | MaxLifetime length -> struct (ValueNone, capped (Duration.toMilliseconds length))
+
+        let init =
+            { Label = o.Label
+              Protocol = o.Protocol
+              Ordered = o.Ordered
+              MaxRetransmits = retransmits
+              MaxPacketLifeTime = lifetime
+              Negotiated = false
+              Id = ValueSome(int stream)
+              Priority = priority o.Priority }
+
+        let text = textSize init
+
+        if state.PeersText + text > MaxPeersText then
+            struct (state, [ Reset [| stream |]; Ignored Drop.TooMany ])
+        else
+            let info =
+                { Handle = state.NextHandle
+                  Init = init }
+
+            let channel =
+                { Info = info
+                  Phase = Open true
+                  Traffic = noTraffic
+                  Partial = noPieces
+                  PeersText = text }
+
+            let struct (channel, ack) = control (int stream) Dcep.Ack channel
+
+            struct (keep
+                        channel
+                        { state with
+                            NextHandle = state.NextHandle + 1
+                            Streams = Slots.set (int stream) info.Handle state.Streams
+                            PeersText = state.PeersText + text
+                            Opened = state.Opened + 1 },
+                    [ Queue ack; Announced info ])
+
+    let private joined (partial: Partial) (last: ReadOnlyMemory<byte>) : ReadOnlyMemory<byte> =
+        if partial.Size = 0 then
+            last
+        else
+            let whole: byte[] = Array.zeroCreate (partial.Size + last.Length)
+            last.CopyTo(Memory(whole, partial.Size, last.Length))
+            let mutable at = partial.Size
+
+            for piece in partial.Pieces do
+                at <- at - piece.Length
+                piece.CopyTo(Memory(whole, at, piece.Length))
+
+            ReadOnlyMemory whole
+
+    let private deliver text (payload: ReadOnlyMemory<byte>) (channel: Channel) (state: State) : Step<State, Output> =
+        let whole = joined channel.Partial payload
+        let traffic = channel.Traffic
+
+        let channel =
+            { channel with
+                // A message shows that the peer has our OPEN, RFC 8832 §6.
+                Phase =
+                    match channel.Phase with
+                    | Open _ -> Open true
+                    | other -> other
+                Partial = noPieces
+                Traffic =
+                    { traffic with
+                        MessagesReceived = traffic.MessagesReceived + 1L
+                        BytesReceived = traffic.BytesReceived + int64 whole.Length } }
+
+        Step.one (Deliver(channel.Info.Handle, text, whole)) (keep channel state)
+
+    let private received stream ppid (payload: ReadOnlyMemory<byte>) (state: State) : Step<State, Output> =
+        let refused drop =
+            struct (state, [ Discarded payload.Length; Ignored drop ])
+
+        match ppid, onStream stream state with
+        | Ppid.Dcep, found ->
+            match Dcep.read payload.Span, found with
+            | ValueSome(Dcep.Open o), ValueNone ->
+                let struct (state, outputs) = answerOpen stream o state
+                struct (state, Discarded payload.Length :: outputs)
+            | ValueSome Dcep.Ack, ValueSome({ Phase = Open false } as channel) ->
+                Step.one (Discarded payload.Length) (keep { channel with Phase = Open true } state)
+            | ValueNone, _ -> refused Drop.Malformed
+            | ValueSome _, _ -> refused Drop.Unexpected
+        // An empty message's octet is padding; it never comes back as consumed.
+        | Ppid.StringEmpty, ValueSome channel ->
+            deliver true ReadOnlyMemory.Empty channel state
+            |> fun (struct (state, outputs)) -> struct (state, Discarded payload.Length :: outputs)
+        | Ppid.BinaryEmpty, ValueSome channel ->
+            deliver false ReadOnlyMemory.Empty channel state
+            |> fun (struct (state, outputs)) -> struct (state, Discarded payload.Length :: outputs)
+        | Ppid.String, ValueSome channel -> deliver true payload channel state
+        | Ppid.Binary, ValueSome channel -> deliver false payload channel state
+        | (Ppid.StringPartial | Ppid.BinaryPartial), ValueSome channel ->
+            let size = channel.Partial.Size + payload.Length
+
+            if size > state.MaxMessageSize then
+                refused Drop.TooMany
+            else
+                Step.only (
+                    keep
+                        { channel with
+                            Partial =
+                                { Pieces = payload :: channel.Partial.Pieces
+                                  Size = size } }
+                        state
+                )
+        | (Ppid.String | Ppid.Binary | Ppid.StringEmpty | Ppid.BinaryEmpty | Ppid.StringPartial | Ppid.BinaryPartial),
+          ValueNone -> refused Drop.Unexpected
+        | _ -> refused Drop.Unsupported
+
+    // --- Closing, W3C WebRTC 1.0 §6.2.4 and RFC 8831 §6.7
+
+    let private close (channel: Channel) (state: State) : Step<State, Output> =
+        match channel.Phase, channel.Info.Init.Id with
+        | Connecting, _ -> closedWith ValueNone channel state
+        | Open _, ValueSome id ->
+            let closing =
+                { channel with
+                    Phase = Closing BothResets }
+
+            struct (keep closing state, [ ClosingBegan channel.Info.Handle; Reset [| uint16 id |] ])
+        | _ -> Step.only state
+
+    let private incomingReset (stream: uint16) (state: State) : Step<State, Output> =
+        match onStream stream state with
+        | ValueSome({ Phase = Open _ } as channel) ->
+            let closing =
+                { channel with
+                    Phase = Closing OurReset }
+
+            struct (keep closing state, [ ClosingBegan channel.Info.Handle; Reset [| stream |] ])
+        | ValueSome({ Phase = Closing BothResets } as channel) ->
+            Step.only (
+                keep
+                    { channel with
+                        Phase = Closing OurReset }
+                    state
+            )
+        | ValueSome({ Phase = Closing PeersReset } as channel) -> closedWith ValueNone channel state
+        | _ -> Step.one (Ignored Drop.Unexpected) state
+
+    let private outgoingReset (stream: uint16) (state: State) : Step<State, Output> =
+        match onStream stream state with
+        | ValueSome({ Phase = Closing BothResets } as channel) ->
+            Step.only (
+                keep
+                    { channel with
+                        Phase = Closing PeersReset }
+                    state
+            )
+        | ValueSome({ Phase = Closing OurReset } as channel) -> closedWith ValueNone channel state
+        | _ -> Step.only state
+
+    let private busyStreams (state: State) =
+        Slots.toList state.Channels
+        |> List.choose (fun channel ->
+            match channel.Phase, channel.Info.Init.Id with
+            | (Open _ | Closing _), ValueSome id -> Some(uint16 id)
+            | _ -> None)
+
+    /// The channels and what became of them.
+    let step (_: Instant) (input: Input) (state: State) : Step<State, Output> =
+        match state.Association, input with
+        | _, Create(command, init) ->
+            match refusal init state with
+            | ValueSome mistake -> Step.one (Refused(command, mistake)) state
+            | ValueNone -> add command init state
+        | Down, Established(parity, streams) ->
+            let waiting = Slots.toList state.Channels
+
+            { state with
+                Association = Up(parity, streams) }
+            |> Step.route (openOn parity streams) waiting
+        | Up _, Received(stream, ppid, payload) -> received stream ppid payload state
+        | Up _, Transmitted(stream, octets) ->
+            match onStream stream state with
+            | ValueSome channel -> transmitted octets channel state
+            | ValueNone -> Step.only state
+        | _, Send(handle, text, payload) ->
+            match Slots.tryFind handle state.Channels with
+            | ValueSome channel -> send text payload channel state
+            | ValueNone -> Step.one (Ignored Drop.Unexpected) state
+        | _, Close handle ->
+            match Slots.tryFind handle state.Channels with
+            | ValueSome channel -> close channel state
+            | ValueNone -> Step.only state
+        | Up _, IncomingReset [||] -> Step.route incomingReset (busyStreams state) state
+        | Up _, IncomingReset streams -> Step.route incomingReset (List.ofArray streams) state
+        | Up _, OutgoingReset streams -> Step.route outgoingReset (List.ofArray streams) state
+        | (Down | Up _), AssociationLost fault ->
+            let held = Slots.toList state.Channels
+            { state with Association = Lost } |> Step.route (closedWith fault) held
+        | (Down | Lost), (Received _ | Transmitted _ | IncomingReset _ | OutgoingReset _)
+        | (Up _ | Lost), Established _
+        | Lost, AssociationLost _ -> Step.one (Ignored Drop.Unexpected) state
+
+    /// The channels' figures, by handle.
+    let stats (state: State) : ChannelStats[] =
+        Slots.toList state.Channels
+        |> List.map (fun channel ->
+            { Handle = channel.Info.Handle
+              Label = channel.Info.Init.Label
+              Protocol = channel.Info.Init.Protocol
+              Id = channel.Info.Init.Id
+              State =
+                match channel.Phase with
+                | Connecting -> "connecting"
+                | Open _ -> "open"
+                | Closing _ -> "closing"
+              MessagesSent = channel.Traffic.MessagesSent
+              BytesSent = channel.Traffic.BytesSent
+              MessagesReceived = channel.Traffic.MessagesReceived
+              BytesReceived = channel.Traffic.BytesReceived })
+        |> Array.ofList

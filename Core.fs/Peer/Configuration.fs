@@ -1,0 +1,172 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+
+/// How a STUN or TURN server is reached, RFC 7064 §3.2, RFC 7065 §3.2.
+type ServerTransport =
+    | Udp = 0
+    | Tcp = 1
+    | Tls = 2
+    | Dtls = 3
+
+/// A `stun:`, `stuns:`, `turn:` or `turns:` URI, RFC 7064 §3.1 and RFC 7065 §3.1.
+[<NoComparison>]
+type ServerUrl =
+    {
+        IsTurn: bool
+        Transport: ServerTransport
+        /// A name or an address, IPv6 without its brackets.
+        Host: string
+        /// The URI's, or 3478; 5349 for the secure schemes.
+        Port: uint16
+    }
+
+/// URIs of STUN and TURN servers.
+[<RequireQualifiedAccess>]
+module ServerUrl =
+    let private split (text: string) =
+        match text.IndexOf ':' with
+        | -1 -> struct ("", "")
+        | at -> struct (text.Substring(0, at).ToLowerInvariant(), text.Substring(at + 1))
+
+    let private isHost (host: string) =
+        host <> ""
+        && host
+           |> Seq.forall (fun c -> Char.IsAsciiLetterOrDigit c || c = '.' || c = '-' || c = '_')
+
+    /// `host`, `host:port`, `[v6]`, `[v6]:port`.
+    let private authority (text: string) (fallback: uint16) : struct (string * uint16) voption =
+        let port (digits: string) =
+            let mutable value = 0us
+
+            if
+                UInt16.TryParse(digits, Globalization.NumberStyles.None, null, &value)
+                && value > 0us
+            then
+                ValueSome value
+            else
+                ValueNone
+
+        let withPort host (rest: string) =
+            if rest = "" then
+                ValueSome(struct (host, fallback))
+            elif rest[0] = ':' then
+                port (rest.Substring 1) |> ValueOption.map (fun p -> struct (host, p))
+            else
+                ValueNone
+
+        if text.StartsWith '[' then
+            match text.IndexOf ']' with
+            | -1 -> ValueNone
+            | close ->
+                let host = text.Substring(1, close - 1)
+
+                if (Address.parse host).IsSome && host.Contains ':' then
+                    withPort host (text.Substring(close + 1))
+                else
+                    ValueNone
+        else
+            match text.IndexOf ':' with
+            | -1 when isHost text -> ValueSome(struct (text, fallback))
+            | at when at > 0 && isHost (text.Substring(0, at)) -> withPort (text.Substring(0, at)) (text.Substring at)
+            | _ -> ValueNone
+
+    /// ValueNone where the text is not such a URI.
+    [<CompiledName "Parse">]
+    let parse (text: string) : ServerUrl voption =
+        let struct (scheme, rest) = split text
+
+        let struct (place, query) =
+            match rest.IndexOf '?' with
+            | -1 -> struct (rest, "")
+            | at -> struct (rest.Substring(0, at), rest.Substring(at + 1).ToLowerInvariant())
+
+        let secure = scheme = "stuns" || scheme = "turns"
+
+        let transport =
+            match scheme, query with
+            | ("stun" | "turn"), ""
+            | "turn", "transport=udp" -> ValueSome ServerTransport.Udp
+            | "turn", "transport=tcp" -> ValueSome ServerTransport.Tcp
+            | ("stuns" | "turns"), ""
+            | "turns", "transport=tcp" -> ValueSome ServerTransport.Tls
+            | "turns", "transport=udp" -> ValueSome ServerTransport.Dtls
+            | _ -> ValueNone
+
+        match transport, authority place (if secure then 5349us else 3478us) with
+        | ValueSome transport, ValueSome(struct (host, port)) ->
+            ValueSome
+                { IsTurn = scheme.StartsWith "turn"
+                  Transport = transport
+                  Host = host
+                  Port = port }
+        | _ -> ValueNone
+
+/// The rules of RTCConfiguration, W3C WebRTC 1.0 §4.4.1.6.
+[<RequireQualifiedAccess>]
+module Configurations =
+    /// The defaults of W3C WebRTC 1.0 §4.2.1.
+    [<CompiledName "Default">]
+    let defaults: Configuration =
+        { IceServers = [||]
+          IceTransportPolicy = IceTransportPolicy.All
+          BundlePolicy = BundlePolicy.Balanced
+          IceCandidatePoolSize = 0
+          Certificates = [||] }
+
+    let private serverMistake (server: IceServer) : Mistake voption =
+        let missing (text: string voption) = text.IsNone || text.Value = ""
+
+        if server.Urls.Length = 0 then
+            ValueSome(Mistake.create ErrorName.SyntaxError "An ICE server has no URL; give at least one in urls.")
+        else
+            (ValueNone, server.Urls)
+            ||> Array.fold (fun found url ->
+                match found, ServerUrl.parse url with
+                | ValueSome _, _ -> found
+                | ValueNone, ValueNone ->
+                    ValueSome(
+                        Mistake.create
+                            ErrorName.SyntaxError
+                            ("\""
+                             + url
+                             + "\" is not the URL of an ICE server; one looks like stun:example.org:3478 or turn:example.org?transport=udp.")
+                    )
+                | ValueNone, ValueSome parsed when
+                    parsed.IsTurn && (missing server.Username || missing server.Credential)
+                    ->
+                    ValueSome(
+                        Mistake.create
+                            ErrorName.InvalidAccessError
+                            ("The TURN server \"" + url + "\" needs a username and a credential.")
+                    )
+                | ValueNone, ValueSome _ -> ValueNone)
+
+    /// What is wrong with a configuration by itself.
+    let check (configuration: Configuration) : Mistake voption =
+        if
+            configuration.IceCandidatePoolSize < 0
+            || configuration.IceCandidatePoolSize > 255
+        then
+            ValueSome(Mistake.create ErrorName.TypeError "iceCandidatePoolSize is from 0 to 255.")
+        else
+            (ValueNone, configuration.IceServers)
+            ||> Array.fold (fun found server -> if found.IsSome then found else serverMistake server)
+
+    /// What is wrong with setting `next` in place of `present`; `described` once a local description was set.
+    let checkChange (described: bool) (present: Configuration) (next: Configuration) : Mistake voption =
+        let changed what =
+            ValueSome(
+                Mistake.create
+                    ErrorName.InvalidModificationError
+                    (what + " cannot be changed; make a new connection for another value.")
+            )
+
+        if present.BundlePolicy <> next.BundlePolicy then
+            changed "bundlePolicy"
+        elif present.Certificates <> next.Certificates then
+            changed "certificates"
+        elif described && present.IceCandidatePoolSize <> next.IceCandidatePoolSize then
+            changed "iceCandidatePoolSize, once a local description is set,"
+        else
+            check next

@@ -1,0 +1,348 @@
+namespace Hybrid.WebRtc.PropertyTests
+
+open System
+open Hybrid.WebRtc.Core
+
+/// One end of the simulated internet: a whole peer on a host with interfaces.
+type End =
+    {
+        Peer: Peer.State
+        /// Addresses of the host's interfaces.
+        Interfaces: Address list
+        /// Bound sockets, and where they are bound.
+        Ports: Map<PortId, Endpoint>
+        /// What the peer raised, newest first.
+        Events: Event list
+        /// Channel, text or not, payload: newest first.
+        Messages: struct (ChannelHandle * bool * byte[]) list
+        /// What the requests that tests made were answered.
+        Replies: Map<CommandId, Result<Answer, Mistake>>
+        /// Whether delivered messages are consumed at once; false: they fill the window.
+        Consumes: bool
+        Ignored: int
+        HasEnded: bool
+    }
+
+/// Two peers, `'a'` and `'b'`, with a network of weather between them, and signalling that is instantaneous and ordered.
+/// A machine too: the same seed tells the same story.
+type World =
+    { Now: Instant
+      Wire: Wire<struct (Endpoint * Endpoint)>
+      Ends: Map<char, End>
+      NextPort: int
+      NextCommand: CommandId
+      /// Candidates that came before the description they go with, newest first: to whom, and what.
+      Mail: (char * CandidateInit) list
+      /// Every input, newest first: a journal in memory.
+      Story: struct (Instant * char * Input) list
+      /// Steps taken, so that a world that spins is caught.
+      Steps: int }
+
+[<RequireQualifiedAccess>]
+module World =
+    let private ciphers = Hybrid.WebRtc.Stack.SystemCiphers.Shared
+
+    let private identity =
+        lazy
+            (let certificate = Hybrid.WebRtc.Stack.Certificate.Default
+             { Certificate = certificate.Der
+               Key = certificate.Key }: Identity)
+
+    let config: PeerConfig =
+        { Ciphers = ciphers
+          Identity = identity.Value
+          Configuration = Configurations.defaults
+          Options = Peer.defaultOptions }
+
+    let private peer (config: PeerConfig) (entropy: Entropy) =
+        let struct (seed, _) = Entropy.bytes Entropy.SeedSize entropy
+
+        match Peer.create (ReadOnlyMemory seed) config with
+        | Ok peer -> peer
+        | Error mistake -> failwith mistake.Message
+
+    let private host config entropy interfaces =
+        { Peer = peer config entropy
+          Interfaces = interfaces
+          Ports = Map.empty
+          Events = []
+          Messages = []
+          Replies = Map.empty
+          Consumes = true
+          Ignored = 0
+          HasEnded = false }
+
+    /// Two hosts, each with an IPv4 and an IPv6 interface, in the weather given.
+    let create (weather: Weather) (seed: int64) : World =
+        let entropy = Entropy.ofNumber seed
+        let address (text: string) = (Address.parse text).Value
+
+        { Now = 0L<us>
+          Wire = Wire.create weather (Entropy.split "wire" entropy)
+          Ends =
+            Map.ofList
+                [ 'a', host config (Entropy.split "a" entropy) [ address "192.0.2.1"; address "2001:db8::1" ]
+                  'b', host config (Entropy.split "b" entropy) [ address "198.51.100.1"; address "2001:db8:1::1" ] ]
+          NextPort = 1
+          NextCommand = 1L
+          Mail = []
+          Story = []
+          Steps = 0 }
+
+    /// The same world with one end changed.
+    let change (who: char) (change: End -> End) (world: World) : World =
+        { world with
+            Ends = Map.add who (change world.Ends[who]) world.Ends }
+
+    let rec private feed (who: char) (input: Input) (world: World) : World =
+        let e = world.Ends[who]
+
+        let told =
+            match input with
+            | Datagram(path, bytes) -> Datagram(path, Memory(bytes.ToArray()))
+            | other -> other
+
+        let struct (peer, outputs) = Peer.step world.Now input e.Peer
+
+        let world =
+            { world with
+                Steps = world.Steps + 1
+                Story = struct (world.Now, who, told) :: world.Story }
+            |> change who (fun e -> { e with Peer = peer })
+
+        let world = List.fold (perform who) world outputs
+
+        // What was lent is gone once its outputs are performed.
+        match input with
+        | Datagram(_, bytes) -> bytes.Span.Fill 0xEEuy
+        | _ -> ()
+
+        world
+
+    and private perform (who: char) (world: World) (output: Output) : World =
+        let e = world.Ends[who]
+
+        match output with
+        | Transmit(path, packet) ->
+            match Map.tryFind path.Local e.Ports with
+            | None -> world
+            | Some source ->
+                let bytes: byte[] = Array.zeroCreate packet.Size
+                let written = packet.Write(Span bytes)
+
+                if written <> bytes.Length then
+                    failwithf "a packet said %d octets and wrote %d" bytes.Length written
+
+                { world with
+                    Wire = Wire.send world.Now (struct (source, path.Remote)) bytes world.Wire }
+        | OpenPorts ->
+            let opened =
+                e.Interfaces
+                |> List.mapi (fun i address ->
+                    let number = world.NextPort + i
+
+                    number * 1<port>,
+                    { Address = address
+                      Port = uint16 (50_000 + number) },
+                    100 - i)
+
+            let world =
+                { world with
+                    NextPort = world.NextPort + opened.Length }
+                |> change who (fun e ->
+                    { e with
+                        Ports = (e.Ports, opened) ||> List.fold (fun ports (id, at, _) -> Map.add id at ports) })
+
+            (world, opened)
+            ||> List.fold (fun world (id, at, preference) -> feed who (PortOpened(id, at, preference)) world)
+            |> feed who PortsComplete
+        | ClosePort port -> change who (fun e -> { e with Ports = Map.remove port e.Ports }) world
+        | ResolveServer url -> feed who (ServerFailed(url, "no servers here")) world
+        | ResolveName name -> feed who (NameResolved(name, ValueNone)) world
+        | Reply(command, answer) ->
+            change
+                who
+                (fun e ->
+                    { e with
+                        Replies = Map.add command (Ok answer) e.Replies })
+                world
+        | Refuse(command, mistake) ->
+            change
+                who
+                (fun e ->
+                    { e with
+                        Replies = Map.add command (Error mistake) e.Replies })
+                world
+        | Raise event ->
+            let world = change who (fun e -> { e with Events = event :: e.Events }) world
+
+            match event with
+            | IceCandidate(ValueSome candidate) -> trickle who candidate world
+            | _ -> world
+        | Deliver(channel, text, payload) ->
+            let world =
+                change
+                    who
+                    (fun e ->
+                        { e with
+                            Messages = struct (channel, text, payload.ToArray()) :: e.Messages })
+                    world
+
+            if e.Consumes then
+                feed who (Consumed payload.Length) world
+            else
+                world
+        | Ignored _ -> change who (fun e -> { e with Ignored = e.Ignored + 1 }) world
+        | Ended -> change who (fun e -> { e with HasEnded = true; Ports = Map.empty }) world
+
+    /// Signalling carries a candidate to the other end, where it has a remote description to go with.
+    and private trickle (who: char) (candidate: LocalCandidate) (world: World) : World =
+        let other = if who = 'a' then 'b' else 'a'
+        let command = world.NextCommand
+
+        let world =
+            { world with
+                NextCommand = command + 1L }
+            |> feed other (AddIceCandidate(command, candidate.Candidate))
+
+        match world.Ends[other].Replies[command] with
+        | Error mistake when mistake.Name = ErrorName.InvalidStateError ->
+            { world with
+                Mail = (other, candidate.Candidate) :: world.Mail }
+        | _ -> world
+
+    /// Gives an end an input.
+    let tell (who: char) (input: Input) (world: World) : World = feed who input world
+
+    /// Makes a request and answers what it was answered, at once.
+    let ask (who: char) (request: CommandId -> Input) (world: World) : World * Result<Answer, Mistake> =
+        let command = world.NextCommand
+
+        let world =
+            { world with
+                NextCommand = command + 1L }
+            |> feed who (request command)
+
+        world, world.Ends[who].Replies[command]
+
+    /// The same, of a request that is meant to succeed.
+    let demand who request world : World * Answer =
+        match ask who request world with
+        | world, Ok answer -> world, answer
+        | _, Error mistake -> failwithf "%O: %s" mistake.Name mistake.Message
+
+    let private other who = if who = 'a' then 'b' else 'a'
+
+    let private describe who request world =
+        match demand who request world with
+        | world, Created description -> world, description
+        | _ -> failwith "no description"
+
+    /// Sets a remote description, and gives the candidates that waited for it.
+    let private setRemote who description world =
+        let world, _ = demand who (fun c -> SetRemoteDescription(c, description)) world
+        let waiting, others = world.Mail |> List.partition (fun (to', _) -> to' = who)
+
+        ({ world with Mail = others }, List.rev waiting)
+        ||> List.fold (fun world (_, candidate) -> demand who (fun c -> AddIceCandidate(c, candidate)) world |> fst)
+
+    /// Offer and answer, `offerer` first.
+    let negotiate (offerer: char) (world: World) : World =
+        let answerer = other offerer
+        let world, offer = describe offerer (fun c -> CreateOffer(c, false)) world
+        let world, _ = demand offerer (fun c -> SetLocalDescription(c, ValueSome offer)) world
+        let world = setRemote answerer offer world
+        let world, answer = describe answerer CreateAnswer world
+        let world, _ = demand answerer (fun c -> SetLocalDescription(c, ValueSome answer)) world
+        setRemote offerer answer world
+
+    /// A channel of defaults.
+    let channel label : ChannelInit =
+        { Label = label
+          Protocol = ""
+          Ordered = true
+          MaxPacketLifeTime = ValueNone
+          MaxRetransmits = ValueNone
+          Negotiated = false
+          Id = ValueNone
+          Priority = Priority.Low }
+
+    let create' who init world : World * ChannelHandle =
+        match demand who (fun c -> CreateDataChannel(c, init)) world with
+        | world, Channel info -> world, info.Handle
+        | _ -> failwith "no channel"
+
+    /// When something next happens.
+    let next (world: World) : Instant =
+        (Wire.next world.Wire, world.Ends)
+        ||> Map.fold (fun soonest _ e -> Instant.min soonest (Peer.deadline e.Peer))
+
+    /// What has arrived goes to whoever has the port, all of one instant first; then whoever is due ticks, once.
+    let private turn (world: World) : World =
+        let rec drain (world: World) =
+            match Wire.receive world.Now world.Wire with
+            | struct (ValueNone, wire) -> { world with Wire = wire }
+            | struct (ValueSome(struct (struct (source, destination), bytes)), wire) ->
+                let world = { world with Wire = wire }
+
+                let receiver =
+                    world.Ends
+                    |> Map.tryPick (fun who e ->
+                        e.Ports
+                        |> Map.tryPick (fun port at -> if at.Equals destination then Some(who, port) else None))
+
+                match receiver with
+                | Some(who, port) ->
+                    world
+                    |> feed who (Datagram({ Local = port; Remote = source }, Memory bytes))
+                    |> drain
+                | None -> drain world
+
+        let world = drain world
+
+        (world, [ 'a'; 'b' ])
+        ||> List.fold (fun world who ->
+            if Peer.deadline world.Ends[who].Peer <= world.Now then
+                feed who Tick world
+            else
+                world)
+
+    /// Lets time pass until `until` holds; false where it has not by the time `limit`, counted from now, is over.
+    let run (limit: Duration) (until: World -> bool) (world: World) : World * bool =
+        let last = Instant.add limit world.Now
+
+        let rec go (world: World) =
+            if until world then
+                world, true
+            else
+                let at = next world
+
+                if at > last then
+                    { world with Now = last }, until { world with Now = last }
+                else
+                    go (turn { world with Now = max world.Now at })
+
+        go world
+
+    /// Lets time pass.
+    let pass (length: Duration) (world: World) : World =
+        run length (fun _ -> false) world |> fst
+
+    /// Channels that an end was told are open, in that order.
+    let openChannels (who: char) (world: World) : ChannelHandle list =
+        List.rev world.Ends[who].Events
+        |> List.choose (function
+            | ChannelOpened(handle, _) -> Some handle
+            | ChannelAnnounced info -> Some info.Handle
+            | _ -> None)
+
+    /// Messages that an end was given, oldest first.
+    let messages (who: char) (world: World) = List.rev world.Ends[who].Messages
+
+    /// The connection state that an end was told last.
+    let connection (who: char) (world: World) : PeerConnectionState =
+        world.Ends[who].Events
+        |> List.tryPick (function
+            | ConnectionStateChanged state -> Some state
+            | _ -> None)
+        |> Option.defaultValue PeerConnectionState.New

@@ -1,0 +1,101 @@
+namespace Hybrid.WebRtc.PropertyTests.RealPeers
+
+open System
+open System.Text.Json
+open System.Threading.Channels
+open System.Threading.Tasks
+open Hybrid.WebRtc
+open Hybrid.WebRtc.PropertyTests
+
+/// A data channel of ours whose notifications can be awaited.
+type Line(channel: RTCDataChannel) =
+    let messages = Channel.CreateUnbounded<MessageEvent>()
+    let closed = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+
+    do
+        channel.OnMessage.Subscribe(fun m -> messages.Writer.TryWrite m |> ignore)
+        |> ignore
+
+        channel.OnClose.Subscribe(fun _ -> closed.TrySetResult() |> ignore) |> ignore
+
+    member _.Channel = channel
+
+    member _.Opened() : Task =
+        task {
+            do! channel.WaitForOpenAsync().WaitAsync(TimeSpan.FromSeconds 30.0)
+        }
+
+    /// The next message: text or not, and its octets.
+    member _.Next() : Task<struct (bool * byte[])> =
+        task {
+            let! m =
+                messages.Reader.ReadAsync().AsTask()
+                |> Outside.within 30.0 $"a message on \"{channel.Label}\""
+
+            return struct (m.IsText, m.Data.ToArray())
+        }
+
+    member _.Closed() : Task =
+        task { do! closed.Task.WaitAsync(TimeSpan.FromSeconds 30.0) }
+
+/// A peer of ours, spoken to in descriptions as JSON.
+type OurPeer(?options: WebRtcOptions) =
+    let pc =
+        new RTCPeerConnection(RTCConfiguration(), defaultArg options (WebRtcOptions()))
+
+    let incoming = Channel.CreateUnbounded<Line>()
+
+    do
+        pc.OnDataChannel.Subscribe(fun e -> incoming.Writer.TryWrite(Line e.Channel) |> ignore)
+        |> ignore
+
+    static let json (description: RTCSessionDescription | null) =
+        match description with
+        | null -> invalidOp "no description"
+        | description -> JsonDocument.Parse(description.ToJson()).RootElement.Clone()
+
+    member _.Pc = pc
+
+    member _.Create(label: string, ?init: RTCDataChannelInit) : Line =
+        Line(pc.CreateDataChannel(label, defaultArg init (RTCDataChannelInit())))
+
+    /// The channel of this label that the peer opened, or opens next; others before it are passed over.
+    member _.Incoming(label: string) : Task<Line> =
+        let rec next () : Task<Line> =
+            task {
+                let! line =
+                    incoming.Reader.ReadAsync().AsTask()
+                    |> Outside.within 30.0 $"the peer's channel \"{label}\""
+
+                if line.Channel.Label = label then return line else return! next ()
+            }
+
+        next ()
+
+    /// A whole offer or answer, candidates included.
+    member _.Describe() : Task<JsonElement> =
+        task {
+            do! pc.SetLocalDescriptionAsync()
+            do! pc.GatheringCompleteAsync().WaitAsync(TimeSpan.FromSeconds 30.0)
+            return json pc.LocalDescription
+        }
+
+    member _.Accept(description: JsonElement) : Task =
+        pc.SetRemoteDescriptionAsync(RTCSessionDescription.FromJson(description.GetRawText()))
+
+    /// Waits for a connection state.
+    member _.Reaches(state: RTCPeerConnectionState) : Task =
+        task {
+            let reached =
+                TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+
+            use _ =
+                pc.OnConnectionStateChange.Subscribe(fun now ->
+                    if now = state then
+                        reached.TrySetResult() |> ignore)
+
+            do! reached.Task.WaitAsync(TimeSpan.FromSeconds 60.0)
+        }
+
+    interface IAsyncDisposable with
+        member _.DisposeAsync() = pc.DisposeAsync()
