@@ -26,17 +26,19 @@ type End =
 /// Two peers, `'a'` and `'b'`, with a network of weather between them, and signalling that is instantaneous and ordered.
 /// A machine too: the same seed tells the same story.
 type World =
-    { Now: Instant
-      Wire: Wire<struct (Endpoint * Endpoint)>
-      Ends: Map<char, End>
-      NextPort: int
-      NextCommand: CommandId
-      /// Candidates that came before the description they go with, newest first: to whom, and what.
-      Mail: (char * CandidateInit) list
-      /// Every input, newest first: a journal in memory.
-      Story: struct (Instant * char * Input) list
-      /// Steps taken, so that a world that spins is caught.
-      Steps: int }
+    {
+        Now: Instant
+        Wire: Wire<struct (Endpoint * Endpoint)>
+        Ends: Map<char, End>
+        NextPort: int
+        NextCommand: CommandId
+        /// Candidates that came before the description they go with, newest first: to whom, and what.
+        Mail: (char * CandidateInit) list
+        /// Every input, newest first: a journal in memory.
+        Story: struct (Instant * char * Input) list
+        /// Steps taken, so that a world that spins is caught.
+        Steps: int
+    }
 
 [<RequireQualifiedAccess>]
 module World =
@@ -45,8 +47,10 @@ module World =
     let private identity =
         lazy
             (let certificate = Hybrid.WebRtc.Stack.Certificate.Default
+
              { Certificate = certificate.Der
-               Key = certificate.Key }: Identity)
+               Key = certificate.Key }
+             : Identity)
 
     let config: PeerConfig =
         { Ciphers = ciphers
@@ -156,7 +160,13 @@ module World =
             (world, opened)
             ||> List.fold (fun world (id, at, preference) -> feed who (PortOpened(id, at, preference)) world)
             |> feed who PortsComplete
-        | ClosePort port -> change who (fun e -> { e with Ports = Map.remove port e.Ports }) world
+        | ClosePort port ->
+            change
+                who
+                (fun e ->
+                    { e with
+                        Ports = Map.remove port e.Ports })
+                world
         | ResolveServer url -> feed who (ServerFailed(url, "no servers here")) world
         | ResolveName name -> feed who (NameResolved(name, ValueNone)) world
         | Reply(command, answer) ->
@@ -193,7 +203,14 @@ module World =
             else
                 world
         | Ignored _ -> change who (fun e -> { e with Ignored = e.Ignored + 1 }) world
-        | Ended -> change who (fun e -> { e with HasEnded = true; Ports = Map.empty }) world
+        | Ended ->
+            change
+                who
+                (fun e ->
+                    { e with
+                        HasEnded = true
+                        Ports = Map.empty })
+                world
 
     /// Signalling carries a candidate to the other end, where it has a remote description to go with.
     and private trickle (who: char) (candidate: LocalCandidate) (world: World) : World =
@@ -250,10 +267,16 @@ module World =
     let negotiate (offerer: char) (world: World) : World =
         let answerer = other offerer
         let world, offer = describe offerer (fun c -> CreateOffer(c, false)) world
-        let world, _ = demand offerer (fun c -> SetLocalDescription(c, ValueSome offer)) world
+
+        let world, _ =
+            demand offerer (fun c -> SetLocalDescription(c, ValueSome offer)) world
+
         let world = setRemote answerer offer world
         let world, answer = describe answerer CreateAnswer world
-        let world, _ = demand answerer (fun c -> SetLocalDescription(c, ValueSome answer)) world
+
+        let world, _ =
+            demand answerer (fun c -> SetLocalDescription(c, ValueSome answer)) world
+
         setRemote offerer answer world
 
     /// A channel of defaults.

@@ -196,11 +196,7 @@ module Channels =
               Ppid = ppid
               // DCEP is reliable and ordered whatever its channel is, RFC 8832 §6.
               Ordered = ordered || control
-              Reliability =
-                if control then
-                    Reliable
-                else
-                    reliability channel.Info.Init
+              Reliability = if control then Reliable else reliability channel.Info.Init
               Priority = uint16 channel.Info.Init.Priority
               Payload = payload }
 

@@ -207,7 +207,12 @@ module Peer =
     and private obey now (order: JsepOrder) (s: Session) : Step<Session, Output> =
         match order with
         | JsepOrder.SetIceRole controlling ->
-            let role = if controlling then IceRole.Controlling else IceRole.Controlled
+            let role =
+                if controlling then
+                    IceRole.Controlling
+                else
+                    IceRole.Controlled
+
             ice now (Ice.SetRole role) s
         | JsepOrder.SetIceLocal c ->
             ice
@@ -234,10 +239,17 @@ module Peer =
         | JsepOrder.EndOfRemoteCandidates _ -> ice now Ice.EndOfRemoteCandidates s
         | JsepOrder.StartDtls(role, fingerprints) ->
             let handshake =
-                { Role = if role = JsepDtlsRole.Client then DtlsRole.Client else DtlsRole.Server
+                { Role =
+                    if role = JsepDtlsRole.Client then
+                        DtlsRole.Client
+                    else
+                        DtlsRole.Server
                   Fingerprints =
                     fingerprints
-                    |> Array.map (fun f -> { HashName = f.Algorithm; Digest = f.Value }: DtlsFingerprint) }
+                    |> Array.map (fun f ->
+                        { HashName = f.Algorithm
+                          Digest = f.Value }
+                        : DtlsFingerprint) }
 
             let s =
                 match s.Shown.Dtls.State with
@@ -252,7 +264,9 @@ module Peer =
             |> startDtls now
         | JsepOrder.StartSctp(port, maxMessageSize) ->
             { s with
-                Route = { s.Route with SctpPort = ValueSome port } }
+                Route =
+                    { s.Route with
+                        SctpPort = ValueSome port } }
             |> tellSctp
                 { s.Shown.Sctp with
                     MaxMessageSize = maxMessageSize }
@@ -370,7 +384,11 @@ module Peer =
             |> tellDtls
                 { s.Shown.Dtls with
                     State = DtlsTransportState.Connecting
-                    Role = if handshake.Role = DtlsRole.Client then "client" else "server" }
+                    Role =
+                        if handshake.Role = DtlsRole.Client then
+                            "client"
+                        else
+                            "server" }
             |> Step.bind tellConnection
             |> Step.bind (dtls now (Dtls.Start(handshake.Role, handshake.Fingerprints)))
         | _ -> Step.only s
@@ -450,7 +468,10 @@ module Peer =
         | SctpOutput.Transmit packet -> seal now packet s
         | SctpOutput.Established(outbound, _) ->
             let parity =
-                if s.Shown.Dtls.Role = "client" then Channels.Even else Channels.Odd
+                if s.Shown.Dtls.Role = "client" then
+                    Channels.Even
+                else
+                    Channels.Odd
 
             s
             |> tellSctp
@@ -570,7 +591,9 @@ module Peer =
         let goodbye (s: Session) =
             match s.Sctp with
             // The association speaks when it is ticked.
-            | ValueSome _ -> sctp now (SctpInput.Abort "Close called") s |> Step.bind (sctp now SctpInput.Tick)
+            | ValueSome _ ->
+                sctp now (SctpInput.Abort "Close called") s
+                |> Step.bind (sctp now SctpInput.Tick)
             | ValueNone -> Step.only s
 
         let struct (_, outputs) =

@@ -10,6 +10,7 @@ let private anyOpen =
     gen {
         let! ordered = ArbMap.defaults |> ArbMap.generate<bool>
         let! number = ArbMap.defaults |> ArbMap.generate<uint32>
+
         let reliabilities =
             [ Reliable
               MaxRetransmits(int (number >>> 1))

@@ -29,12 +29,15 @@ let private opened weather seed init =
 
     world, handle, List.head (World.openChannels 'b' world)
 
-let private text (s: string) = ReadOnlyMemory(Encoding.UTF8.GetBytes s)
+let private text (s: string) =
+    ReadOnlyMemory(Encoding.UTF8.GetBytes s)
 
 /// Any seed, shrinking to smaller ones.
 let private seeds = ArbMap.defaults |> ArbMap.arbitrary<int64>
 
-let private sessions = { Laws.config with maxTest = max 10 (Laws.config.maxTest / 10) }
+let private sessions =
+    { Laws.config with
+        maxTest = max 10 (Laws.config.maxTest / 10) }
 
 let tests =
     testList
@@ -57,10 +60,14 @@ let tests =
               Expect.equal (World.messages 'b' world) [ struct (b, true, "ping"B) ] "at b"
               Expect.equal (World.messages 'a' world) [ struct (a, false, "pong"B) ] "at a")
 
-          testPropertyWithConfig sessions "any seed, 30% loss, jitter and duplication: ready within 60 s, every message once and in order"
+          testPropertyWithConfig
+              sessions
+              "any seed, 30% loss, jitter and duplication: ready within 60 s, every message once and in order"
           <| Prop.forAll seeds (fun seed ->
               let world, a, b = opened Weather.foul seed (World.channel "chat")
-              let sent = [ for i in 1..50 -> Encoding.UTF8.GetBytes(string i + String('x', 37 * i)) ]
+
+              let sent =
+                  [ for i in 1..50 -> Encoding.UTF8.GetBytes(string i + String('x', 37 * i)) ]
 
               let world =
                   (world, sent)
@@ -77,7 +84,10 @@ let tests =
           <| Prop.forAll seeds (fun seed ->
               let world, _, _ = opened Weather.foul seed (World.channel "chat")
               let again, _, _ = opened Weather.foul seed (World.channel "chat")
-              world.Now = again.Now && world.Steps = again.Steps && world.Story.Length = again.Story.Length)
+
+              world.Now = again.Now
+              && world.Steps = again.Steps
+              && world.Story.Length = again.Story.Length)
 
           testCase "a channel closes from either side, and its stream serves again" (fun () ->
               for closer in [ 'a'; 'b' ] do
@@ -113,13 +123,23 @@ let tests =
 
           testCase "when the network goes away: disconnected after about 5 s, failed after 30, RFC 7675" (fun () ->
               let world, _, _ = opened Weather.fair 5L (World.channel "x")
-              let dark = { world with Wire = Wire.under { Weather.fair with Loss = 1.0 } world.Wire }
+
+              let dark =
+                  { world with
+                      Wire = Wire.under { Weather.fair with Loss = 1.0 } world.Wire }
+
               let start = dark.Now
               let state state (w: World) = World.connection 'a' w = state
-              let dark, disconnected = World.run (Duration.seconds 20L) (state PeerConnectionState.Disconnected) dark
+
+              let dark, disconnected =
+                  World.run (Duration.seconds 20L) (state PeerConnectionState.Disconnected) dark
+
               Expect.isTrue disconnected "disconnected"
               Expect.isLessThan (dark.Now - start) (Duration.seconds 15L) "soon"
-              let dark, failed = World.run (Duration.seconds 60L) (state PeerConnectionState.Failed) dark
+
+              let dark, failed =
+                  World.run (Duration.seconds 60L) (state PeerConnectionState.Failed) dark
+
               Expect.isTrue failed "failed"
               Expect.isGreaterThan (dark.Now - start) (Duration.seconds 24L) "not before consent expires"
               Expect.isLessThan (dark.Now - start) (Duration.seconds 40L) "consent expires after 30 s")
@@ -130,7 +150,10 @@ let tests =
               let world = World.negotiate 'a' world
               let world = World.pass (Duration.seconds 10L) world
               let world = World.tell 'a' (Send(a, true, text "after")) world
-              let world, arrived = World.run (Duration.seconds 5L) (fun w -> World.messages 'b' w <> []) world
+
+              let world, arrived =
+                  World.run (Duration.seconds 5L) (fun w -> World.messages 'b' w <> []) world
+
               Expect.isTrue arrived "arrived"
               Expect.equal (World.messages 'b' world) [ struct (b, true, "after"B) ] "as it was sent"
               Expect.isTrue (connected world) "connected")
@@ -159,7 +182,11 @@ let tests =
                       bytes[0] <- byte first
 
                   let remote =
-                      if i % 2 = 0 then good else { Address = Address.v4 203uy 0uy 113uy 9uy; Port = 9us }
+                      if i % 2 = 0 then
+                          good
+                      else
+                          { Address = Address.v4 203uy 0uy 113uy 9uy
+                            Port = 9us }
 
                   attacked <- World.tell 'b' (Datagram({ Local = port; Remote = remote }, Memory bytes)) attacked
 

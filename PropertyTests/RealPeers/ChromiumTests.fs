@@ -27,7 +27,9 @@ let private prepare =
 let private answer =
     "async (offer) => { await pc.setRemoteDescription(offer); await pc.setLocalDescription(); return await gathered(pc); }"
 
-let private offer = "async () => { await pc.setLocalDescription(); return await gathered(pc); }"
+let private offer =
+    "async () => { await pc.setLocalDescription(); return await gathered(pc); }"
+
 let private accept = "(answer) => pc.setRemoteDescription(answer)"
 
 /// Who makes the offer.
@@ -130,7 +132,9 @@ let private modes offerer (ours: OurPeer) (page: Page) : Task =
               "high", RTCDataChannelInit(Priority = RTCPriorityType.High) ]
 
         let lines = [ for label, init in modes -> ours.Create(label, init) ]
-        let negotiated = ours.Create("agreed", RTCDataChannelInit(Negotiated = true, Id = Nullable 100us))
+
+        let negotiated =
+            ours.Create("agreed", RTCDataChannelInit(Negotiated = true, Id = Nullable 100us))
 
         let! _ =
             page.Call
@@ -230,7 +234,9 @@ let private secondNegotiation offerer (ours: OurPeer) (page: Page) : Task =
         do! negotiate offerer ours page
         do! echoes line
         // The browser adds media, which we turn down; the channel stays.
-        let! _ = page.Call """() => { pc.addTransceiver("audio"); pc.addTransceiver("video"); }"""
+        let! _ =
+            page.Call """() => { pc.addTransceiver("audio"); pc.addTransceiver("video"); }"""
+
         do! negotiate Browsers ours page
         do! echoes line
         do! negotiate Ours ours page
@@ -295,7 +301,9 @@ let private trickle (path: string) : Task =
         do! ours.Pc.GatheringCompleteAsync().WaitAsync(TimeSpan.FromSeconds 30.0)
 
         for candidate in ourCandidates do
-            let! _ = page.Call("(c) => pc.addIceCandidate(c)", JsonDocument.Parse(candidate).RootElement)
+            let! _ =
+                page.Call("(c) => pc.addIceCandidate(c)", JsonDocument.Parse(candidate).RootElement)
+
             ()
 
         let! found = page.Call "async () => { await gathered(pc); return found; }"

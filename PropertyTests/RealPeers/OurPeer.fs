@@ -10,7 +10,9 @@ open Hybrid.WebRtc.PropertyTests
 /// A data channel of ours whose notifications can be awaited.
 type Line(channel: RTCDataChannel) =
     let messages = Channel.CreateUnbounded<MessageEvent>()
-    let closed = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+
+    let closed =
+        TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
 
     do
         channel.OnMessage.Subscribe(fun m -> messages.Writer.TryWrite m |> ignore)
@@ -21,9 +23,7 @@ type Line(channel: RTCDataChannel) =
     member _.Channel = channel
 
     member _.Opened() : Task =
-        task {
-            do! channel.WaitForOpenAsync().WaitAsync(TimeSpan.FromSeconds 30.0)
-        }
+        task { do! channel.WaitForOpenAsync().WaitAsync(TimeSpan.FromSeconds 30.0) }
 
     /// The next message: text or not, and its octets.
     member _.Next() : Task<struct (bool * byte[])> =
@@ -67,7 +67,10 @@ type OurPeer(?options: WebRtcOptions) =
                     incoming.Reader.ReadAsync().AsTask()
                     |> Outside.within 30.0 $"the peer's channel \"{label}\""
 
-                if line.Channel.Label = label then return line else return! next ()
+                if line.Channel.Label = label then
+                    return line
+                else
+                    return! next ()
             }
 
         next ()
