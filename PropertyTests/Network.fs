@@ -15,6 +15,7 @@ type End =
         Events: Event list
         /// Channel, text or not, payload: newest first.
         Messages: struct (ChannelHandle * bool * byte[]) list
+        MessageCount: int
         /// What the requests that tests made were answered.
         Replies: Map<CommandId, Result<Answer, Mistake>>
         /// Whether delivered messages are consumed at once; false: they fill the window.
@@ -23,12 +24,26 @@ type End =
         HasEnded: bool
     }
 
-/// Two peers, `'a'` and `'b'`, with a network of weather between them, and signalling that is instantaneous and ordered.
-/// A machine too: the same seed tells the same story.
+/// Someone on the path who sees every datagram, changes none, and sends forgeries beside them: octets changed, ends cut
+/// off, and old datagrams again.
+type Forger =
+    {
+        /// Forgeries for each datagram, on average.
+        Rate: float
+        Entropy: Entropy
+        /// The newest that went by, at most 64.
+        Seen: byte[] list
+    }
+
+/// Two peers, `'a'` and `'b'`, with an Internet of weather, NATs and STUN servers between them, and signalling that is
+/// instantaneous and ordered. A machine too: the same seed tells the same story.
 type World =
     {
         Now: Instant
-        Wire: Wire<struct (Endpoint * Endpoint)>
+        Net: Internet
+        /// The STUN server that any name resolves to.
+        Server: Endpoint voption
+        Forger: Forger voption
         Ends: Map<char, End>
         NextPort: int
         NextCommand: CommandId
@@ -71,27 +86,80 @@ module World =
           Ports = Map.empty
           Events = []
           Messages = []
+          MessageCount = 0
           Replies = Map.empty
           Consumes = true
           Ignored = 0
           HasEnded = false }
 
-    /// Two hosts, each with an IPv4 and an IPv6 interface, in the weather given.
-    let create (weather: Weather) (seed: int64) : World =
-        let entropy = Entropy.ofNumber seed
-        let address (text: string) = (Address.parse text).Value
+    let private address (text: string) = (Address.parse text).Value
 
+    let private world config (net: Internet) (entropy: Entropy) a b : World =
         { Now = 0L<us>
-          Wire = Wire.create weather (Entropy.split "wire" entropy)
+          Net = net
+          Server = ValueNone
+          Forger = ValueNone
           Ends =
             Map.ofList
-                [ 'a', host config (Entropy.split "a" entropy) [ address "192.0.2.1"; address "2001:db8::1" ]
-                  'b', host config (Entropy.split "b" entropy) [ address "198.51.100.1"; address "2001:db8:1::1" ] ]
+                [ 'a', host config (Entropy.split "a" entropy) a
+                  'b', host config (Entropy.split "b" entropy) b ]
           NextPort = 1
           NextCommand = 1L
           Mail = []
           Story = []
           Steps = 0 }
+
+    /// Two hosts on the Internet, each with an IPv4 and an IPv6 interface, in the weather given.
+    let create (weather: Weather) (seed: int64) : World =
+        let entropy = Entropy.ofNumber seed
+
+        world
+            config
+            (Internet.create weather (Entropy.split "wire" entropy))
+            entropy
+            [ address "192.0.2.1"; address "2001:db8::1" ]
+            [ address "198.51.100.1"; address "2001:db8:1::1" ]
+
+    /// Two hosts at home, each behind a NAT of its own, and a STUN server that both ask.
+    let behindNats (a: NatKind) (b: NatKind) (weather: Weather) (seed: int64) : World =
+        let entropy = Entropy.ofNumber seed
+        let home, office = address "10.0.0.2", address "192.168.1.2"
+
+        let server =
+            { Address = address "203.0.113.3"
+              Port = 3478us }
+
+        let net =
+            Internet.create weather (Entropy.split "wire" entropy)
+            |> Internet.withNat 1 (Nat.create a false (address "192.0.2.1")) [ home ]
+            |> Internet.withNat 2 (Nat.create b false (address "198.51.100.1")) [ office ]
+            |> Internet.withServer server
+
+        let config =
+            { config with
+                Configuration =
+                    { config.Configuration with
+                        IceServers =
+                            [| { Urls = [| "stun:stun.example.org" |]
+                                 Username = ValueNone
+                                 Credential = ValueNone } |] } }
+
+        { world config net entropy [ home ] [ office ] with
+            Server = ValueSome server }
+
+    /// With a forger on the path.
+    let withForger (rate: float) (seed: int64) (world: World) : World =
+        { world with
+            Forger =
+                ValueSome
+                    { Rate = rate
+                      Entropy = Entropy.ofNumber seed
+                      Seen = [] } }
+
+    /// Under another weather from now on.
+    let under (weather: Weather) (world: World) : World =
+        { world with
+            Net = Internet.under weather world.Net }
 
     /// The same world with one end changed.
     let change (who: char) (change: End -> End) (world: World) : World =
@@ -138,7 +206,7 @@ module World =
                     failwithf "a packet said %d octets and wrote %d" bytes.Length written
 
                 { world with
-                    Wire = Wire.send world.Now (struct (source, path.Remote)) bytes world.Wire }
+                    Net = Internet.send world.Now { From = source; To = path.Remote } bytes world.Net }
         | OpenPorts ->
             let opened =
                 e.Interfaces
@@ -167,7 +235,10 @@ module World =
                     { e with
                         Ports = Map.remove port e.Ports })
                 world
-        | ResolveServer url -> feed who (ServerFailed(url, "no servers here")) world
+        | ResolveServer url ->
+            match world.Server with
+            | ValueSome server -> feed who (ServerResolved(url, [| server |])) world
+            | ValueNone -> feed who (ServerFailed(url, "no servers here")) world
         | ResolveName name -> feed who (NameResolved(name, ValueNone)) world
         | Reply(command, answer) ->
             change
@@ -195,7 +266,8 @@ module World =
                     who
                     (fun e ->
                         { e with
-                            Messages = struct (channel, text, payload.ToArray()) :: e.Messages })
+                            Messages = struct (channel, text, payload.ToArray()) :: e.Messages
+                            MessageCount = e.MessageCount + 1 })
                     world
 
             if e.Consumes then
@@ -263,21 +335,24 @@ module World =
         ({ world with Mail = others }, List.rev waiting)
         ||> List.fold (fun world (_, candidate) -> demand who (fun c -> AddIceCandidate(c, candidate)) world |> fst)
 
-    /// Offer and answer, `offerer` first.
-    let negotiate (offerer: char) (world: World) : World =
+    /// Offer and answer, `offerer` first, each changed on its way.
+    let negotiateWith (change: Description -> Description) (offerer: char) (world: World) : World =
         let answerer = other offerer
         let world, offer = describe offerer (fun c -> CreateOffer(c, false)) world
 
         let world, _ =
             demand offerer (fun c -> SetLocalDescription(c, ValueSome offer)) world
 
-        let world = setRemote answerer offer world
+        let world = setRemote answerer (change offer) world
         let world, answer = describe answerer CreateAnswer world
 
         let world, _ =
             demand answerer (fun c -> SetLocalDescription(c, ValueSome answer)) world
 
-        setRemote offerer answer world
+        setRemote offerer (change answer) world
+
+    /// Offer and answer, `offerer` first.
+    let negotiate (offerer: char) (world: World) : World = negotiateWith id offerer world
 
     /// A channel of defaults.
     let channel label : ChannelInit =
@@ -297,27 +372,70 @@ module World =
 
     /// When something next happens.
     let next (world: World) : Instant =
-        (Wire.next world.Wire, world.Ends)
+        (Internet.next world.Net, world.Ends)
         ||> Map.fold (fun soonest _ e -> Instant.min soonest (Peer.deadline e.Peer))
+
+    let private forgery (genuine: byte[]) (forger: Forger) : struct (byte[] * Forger) =
+        let struct (kind, entropy) = Entropy.below 3 forger.Entropy
+        let struct (at, entropy) = Entropy.below genuine.Length entropy
+        let struct (value, entropy) = Entropy.below 256 entropy
+        let struct (old, entropy) = Entropy.below forger.Seen.Length entropy
+        let copy = Array.copy genuine
+
+        let forged =
+            match kind with
+            | 0 ->
+                copy[at] <- copy[at] ^^^ byte (value ||| 1)
+                copy
+            | 1 -> copy[..at]
+            | _ -> forger.Seen[old]
+
+        struct (Array.copy forged, { forger with Entropy = entropy })
+
+    /// What the forger sends along with a datagram, by the same way.
+    let private forge who (path: Path) (genuine: byte[]) (world: World) : World =
+        match world.Forger with
+        | ValueNone -> world
+        | ValueSome forger ->
+            let forger =
+                { forger with
+                    Seen = List.truncate 64 (genuine :: forger.Seen) }
+
+            let struct (drawn, entropy) = Entropy.unit forger.Entropy
+            let forger = { forger with Entropy = entropy }
+
+            if drawn >= forger.Rate then
+                { world with Forger = ValueSome forger }
+            else
+                let struct (forged, forger) = forgery genuine forger
+
+                { world with Forger = ValueSome forger }
+                |> feed who (Datagram(path, Memory forged))
 
     /// What has arrived goes to whoever has the port, all of one instant first; then whoever is due ticks, once.
     let private turn (world: World) : World =
         let rec drain (world: World) =
-            match Wire.receive world.Now world.Wire with
-            | struct (ValueNone, wire) -> { world with Wire = wire }
-            | struct (ValueSome(struct (struct (source, destination), bytes)), wire) ->
-                let world = { world with Wire = wire }
+            let struct (arrived, net) = Internet.receive world.Now world.Net
+            let world = { world with Net = net }
 
+            match arrived with
+            | ValueNone -> world
+            // A NAT or a server swallowed it.
+            | ValueSome ValueNone -> drain world
+            | ValueSome(ValueSome(struct (flow, bytes))) ->
                 let receiver =
                     world.Ends
                     |> Map.tryPick (fun who e ->
                         e.Ports
-                        |> Map.tryPick (fun port at -> if at.Equals destination then Some(who, port) else None))
+                        |> Map.tryPick (fun port at -> if at.Equals flow.To then Some(who, port) else None))
 
                 match receiver with
                 | Some(who, port) ->
+                    let path = { Local = port; Remote = flow.From }
+
                     world
-                    |> feed who (Datagram({ Local = port; Remote = source }, Memory bytes))
+                    |> feed who (Datagram(path, Memory(Array.copy bytes)))
+                    |> forge who path bytes
                     |> drain
                 | None -> drain world
 

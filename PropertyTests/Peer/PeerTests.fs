@@ -11,9 +11,9 @@ let private connected (world: World) =
     World.connection 'a' world = PeerConnectionState.Connected
     && World.connection 'b' world = PeerConnectionState.Connected
 
-/// A world in which `a` offers and has a channel, and what it takes until both ends have it open.
-let private opened weather seed init =
-    let world, handle = World.create weather seed |> World.create' 'a' init
+/// `a` offers and has a channel, and time passes until both ends have it open.
+let private openedIn (world: World) seed init =
+    let world, handle = World.create' 'a' init world
     let world = World.negotiate 'a' world
 
     let world, ready =
@@ -28,6 +28,9 @@ let private opened weather seed init =
         failtestf "seed %d: not ready after 60 s: %A" seed told
 
     world, handle, List.head (World.openChannels 'b' world)
+
+let private opened weather seed init =
+    openedIn (World.create weather seed) seed init
 
 let private text (s: string) =
     ReadOnlyMemory(Encoding.UTF8.GetBytes s)
@@ -74,7 +77,7 @@ let tests =
                   ||> List.fold (fun w m -> World.tell 'a' (Send(a, false, ReadOnlyMemory m)) w)
 
               let world, arrived =
-                  World.run (Duration.seconds 120L) (fun w -> w.Ends['b'].Messages.Length >= sent.Length) world
+                  World.run (Duration.seconds 120L) (fun w -> w.Ends['b'].MessageCount >= sent.Length) world
 
               Expect.isTrue arrived $"seed {seed}: all arrived"
               let world = World.pass (Duration.seconds 10L) world
@@ -124,9 +127,7 @@ let tests =
           testCase "when the network goes away: disconnected after about 5 s, failed after 30, RFC 7675" (fun () ->
               let world, _, _ = opened Weather.fair 5L (World.channel "x")
 
-              let dark =
-                  { world with
-                      Wire = Wire.under { Weather.fair with Loss = 1.0 } world.Wire }
+              let dark = World.under { Weather.fair with Loss = 1.0 } world
 
               let start = dark.Now
               let state state (w: World) = World.connection 'a' w = state
@@ -197,4 +198,108 @@ let tests =
 
               arrived
               && World.messages 'b' attacked = [ struct (b, true, "still here"B) ]
-              && attacked.Ends['b'].Ignored > 0) ]
+              && attacked.Ends['b'].Ignored > 0)
+
+          testPropertyWithConfig
+              sessions
+              "behind any two NATs that let STUN work: ready within 60 s, in foul weather too"
+          <| Prop.forAll seeds (fun seed ->
+              // Symmetric NATs map each destination anew: only a NAT that does not filter by port lets those in.
+              let kinds =
+                  [ NatKind.FullCone, NatKind.PortRestrictedCone
+                    NatKind.RestrictedCone, NatKind.RestrictedCone
+                    NatKind.PortRestrictedCone, NatKind.PortRestrictedCone
+                    NatKind.Symmetric, NatKind.FullCone
+                    NatKind.RestrictedCone, NatKind.Symmetric ]
+
+              let a, b = kinds[int (uint64 seed % uint64 kinds.Length)]
+
+              let world, handle, _ =
+                  openedIn (World.behindNats a b Weather.foul seed) seed (World.channel "x")
+
+              let world = World.tell 'a' (Send(handle, true, text "through")) world
+
+              let _, arrived =
+                  World.run (Duration.seconds 60L) (fun w -> World.messages 'b' w <> []) world
+
+              arrived)
+
+          testPropertyWithConfig
+              sessions
+              "a forger on the path changes nothing: every message once, in order, and each forgery counted"
+          <| Prop.forAll seeds (fun seed ->
+              let world = World.create Weather.fair seed |> World.withForger 0.3 (seed + 1L)
+              let world, a, b = openedIn world seed (World.channel "x")
+
+              let sent =
+                  [ for i in 1..40 -> Encoding.UTF8.GetBytes(string i + String('y', 91 * i)) ]
+
+              let world =
+                  (world, sent)
+                  ||> List.fold (fun w m -> World.tell 'a' (Send(a, false, ReadOnlyMemory m)) w)
+
+              let world, arrived =
+                  World.run (Duration.seconds 60L) (fun w -> w.Ends['b'].MessageCount >= sent.Length) world
+
+              let world = World.pass (Duration.seconds 40L) world
+
+              arrived
+              && World.messages 'b' world = [ for m in sent -> struct (b, false, m) ]
+              && connected world
+              && world.Ends['b'].Ignored > 0)
+
+          testCase "a wrong fingerprint ends the connection with a fingerprint-failure, W3C §5.5" (fun () ->
+              let wrong (d: Description) =
+                  let at = d.Sdp.IndexOf "a=fingerprint:sha-256 " + 22
+                  let other = if d.Sdp[at] = '0' then "1" else "0"
+
+                  { d with
+                      Sdp = d.Sdp.Remove(at, 1).Insert(at, other) }
+
+              let world, _ =
+                  World.create Weather.fair 11L |> World.create' 'a' (World.channel "x")
+
+              let world = World.negotiateWith wrong 'a' world
+
+              let failure (w: World) =
+                  w.Ends['b'].Events
+                  |> List.tryPick (function
+                      | DtlsError fault -> Some fault.Detail
+                      | _ -> None)
+
+              let world, failed =
+                  World.run (Duration.seconds 20L) (fun w -> (failure w).IsSome) world
+
+              Expect.isTrue failed "b refuses"
+              Expect.equal (failure world) (Some ErrorDetail.FingerprintFailure) "for the fingerprint"
+              Expect.equal (World.connection 'b' world) PeerConnectionState.Failed "failed")
+
+          testCase "70,000 messages on one stream: serial numbers wrap, nothing is lost or turned around" (fun () ->
+              let world, a, _ =
+                  opened
+                      { Weather.fair with
+                          Delay = Duration.milliseconds 1L }
+                      12L
+                      (World.channel "x")
+
+              let count = 70_000
+              let message (i: int) = ReadOnlyMemory(BitConverter.GetBytes i)
+              let mutable world = world
+
+              for batch in 0 .. count / 500 - 1 do
+                  for i in batch * 500 .. batch * 500 + 499 do
+                      world <- World.tell 'a' (Send(a, false, message i)) world
+
+                  let next, arrived =
+                      World.run
+                          (Duration.seconds 60L)
+                          (fun w -> w.Ends['b'].MessageCount >= (batch + 1) * 500)
+                          { world with Story = [] }
+
+                  Expect.isTrue arrived $"batch {batch}"
+                  world <- next
+
+              World.messages 'b' world
+              |> List.iteri (fun i (struct (_, _, m)) ->
+                  if BitConverter.ToInt32(m, 0) <> i then
+                      failtestf "message %d is number %d" i (BitConverter.ToInt32(m, 0)))) ]
