@@ -25,6 +25,8 @@ let main args =
       ConnectionStatesTests.tests
       SignallingTableTests.tests
       JsepTests.tests
+      JsepCandidateTests.tests
+      JsepSectionTests.tests
       JsepFixtureTests.tests
       JsepLaws.tests
       Sctp.ChunkTests.tests

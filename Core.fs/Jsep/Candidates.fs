@@ -14,7 +14,11 @@ module internal Candidates =
 
     /// The value of a candidate line, the part behind `candidate:`.
     let value (line: string) : Result<string, Mistake> =
-        let line = if line.StartsWith "a=" then line.Substring 2 else line
+        let line =
+            if line.StartsWith("a=", StringComparison.Ordinal) then
+                line.Substring 2
+            else
+                line
 
         if not (line.StartsWith("candidate:", StringComparison.Ordinal)) then
             refuse ErrorName.OperationError "a candidate begins with `candidate:`, RFC 8839 §5.1"

@@ -155,11 +155,11 @@ module SdpAttributes =
     /// Groups of sections, RFC 5888 §5.
     let groups attributes : SdpGroup[] =
         values "group" attributes
-        |> Array.map (fun value ->
-            let parts = words value
-
-            { Semantics = Array.head parts
-              Mids = Array.tail parts })
+        |> Array.map words
+        |> Array.filter (fun parts -> parts.Length > 0)
+        |> Array.map (fun parts ->
+            { Semantics = parts[0]
+              Mids = parts[1..] })
 
     /// RFC 8839 §5.4.
     let iceUfrag attributes = tryValue "ice-ufrag" attributes

@@ -195,3 +195,84 @@ let replaced (part: string) (by: string) (text: string) =
         failtest ("not in the text: " + part)
 
     text.Replace(part, by, StringComparison.Ordinal)
+
+/// One that wants data, and its peer.
+let pair () = struct (withData (start 1L), start 2L)
+
+/// Both, once they have negotiated.
+let connected () =
+    let struct (a, b) = pair ()
+    negotiate false a b
+
+/// The attributes of the last section.
+let section (description: Description) : SdpAttribute[] =
+    let sdp = parsed description.Sdp
+    sdp.Media[sdp.Media.Length - 1].Level.Attributes
+
+/// The `o=` line's version.
+let version (description: Description) =
+    Int64.Parse (parsed description.Sdp).Origin.SessionVersion
+
+/// The orders of the last step.
+let orders (e: End) =
+    e.Outputs
+    |> List.choose (fun output ->
+        match output with
+        | Jsep.Order order -> Some order
+        | _ -> None)
+
+/// The names of the last step's outputs, in order.
+let told (e: End) =
+    e.Outputs
+    |> List.map (fun output ->
+        match output with
+        | Jsep.Reply(_, Ok _) -> "reply"
+        | Jsep.Reply(_, Error _) -> "refusal"
+        | Jsep.DescriptionsChanged _ -> "descriptions"
+        | Jsep.SignalingStateChanged state -> string state
+        | Jsep.NegotiationNeeded -> "needed"
+        | Jsep.Ignored _ -> "ignored"
+        | Jsep.Order order ->
+            match order with
+            | JsepOrder.SetIceRole controlling -> "role " + string controlling
+            | JsepOrder.SetIceLocal _ -> "local"
+            | JsepOrder.RollbackIceLocal former -> "rollback " + (if former.IsSome then "to former" else "to none")
+            | JsepOrder.SetIceRemote _ -> "remote"
+            | JsepOrder.Gather -> "gather"
+            | JsepOrder.AddRemoteCandidate _ -> "candidate"
+            | JsepOrder.EndOfRemoteCandidates _ -> "end"
+            | JsepOrder.StartDtls(role, _) -> "dtls " + string role
+            | JsepOrder.StartSctp(port, size) -> "sctp " + string port + " " + string size
+            | JsepOrder.Close -> "close")
+
+/// A host candidate.
+let host = "candidate:1 1 udp 2130706431 192.0.2.7 5555 typ host"
+
+/// A head with the mandatory transport attributes at session level.
+let head (setup: string) =
+    "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"
+    + "a=fingerprint:sha-256 "
+    + String.Join(":", Array.create 32 "AB")
+    + "\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n"
+    + (if setup = "" then "" else "a=setup:" + setup + "\r\n")
+
+/// A data section's first lines.
+let data =
+    "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n"
+
+let theirOffer sdp = describe SdpType.Offer sdp
+let theirAnswer sdp = describe SdpType.Answer sdp
+
+/// Our answer to an offer, and the end that gave it.
+let answered (sdp: string) : struct (Sdp * End) =
+    let struct (ours, b) = answer (setRemote (theirOffer sdp) (start 3L))
+    struct (parsed ours.Sdp, setLocal ours b)
+
+/// The error that an offer meets.
+let refusedOffer (sdp: string) =
+    errorOf (trySetRemote (theirOffer sdp) (start 3L))
+
+/// An end whose offer is set.
+let offered () =
+    let struct (ours, a) = offer false (withData (start 1L))
+    setLocal ours a
