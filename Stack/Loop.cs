@@ -97,6 +97,9 @@ internal sealed class Loop
     private readonly object _gate = new();
     private readonly Clock _clock;
     private readonly bool _threaded;
+
+    /// <summary>Ends a sleep by a clock that is not the system's.</summary>
+    private readonly ITimer? _alarm;
     private readonly DeadlineHeap _deadlines = new();
     private List<Seat> _touched = [];
     private List<Seat> _settling = [];
@@ -118,6 +121,9 @@ internal sealed class Loop
     {
         _clock = new Clock(time);
         _threaded = threaded;
+
+        if (!ReferenceEquals(time, TimeProvider.System))
+            _alarm = time.CreateTimer(_ => Wake(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>The loop whose thread this is, or null.</summary>
@@ -370,13 +376,40 @@ internal sealed class Loop
                 Monitor.Wait(_gate, IdleFor);
             else if (due == long.MaxValue)
                 Monitor.Wait(_gate);
-            else if (due > _clock.Now)
-                // Rounded up, or the last fraction of a millisecond would be spent spinning.
-                Monitor.Wait(_gate, (int)Math.Min((due - _clock.Now + 999) / 1_000, int.MaxValue));
+            else
+                WaitUntil(due);
 
             _asleep = false;
             _running = !idle || _waiting > 0 || _members > 0;
             return _running;
+        }
+    }
+
+    private void WaitUntil(long due)
+    {
+        // Rounded up, or the last fraction of a millisecond would be spent spinning.
+        var milliseconds = Math.Clamp((due - _clock.Now + 999) / 1_000, 0, int.MaxValue);
+
+        if (_alarm is null)
+        {
+            Monitor.Wait(_gate, (int)milliseconds);
+        }
+        else if (milliseconds > 0)
+        {
+            _alarm.Change(TimeSpan.FromMilliseconds(milliseconds), Timeout.InfiniteTimeSpan);
+            Monitor.Wait(_gate);
+        }
+    }
+
+    private void Wake()
+    {
+        lock (_gate)
+        {
+            if (_asleep)
+            {
+                _asleep = false;
+                Monitor.Pulse(_gate);
+            }
         }
     }
 

@@ -36,6 +36,9 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     private int _portIds;
     private volatile bool _over;
 
+    /// <summary>Whether a step's outputs are being performed: the loop's thread only.</summary>
+    private bool _stepping;
+
     private PeerHost(PeerConfig config, StackOptions options, IPeerSink sink)
     {
         _options = options;
@@ -121,14 +124,15 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     /// in place, ahead of what is queued.
     /// </summary>
     /// <exception cref="MistakeException">The command was refused, or the peer is over.</exception>
-    /// <exception cref="InvalidOperationException">Called on the thread of another loop, where waiting could deadlock.</exception>
+    /// <exception cref="InvalidOperationException">Called on the thread of another loop, where waiting could deadlock, or from
+    /// within a method of the sink, where the step before is not done.</exception>
     public Answer Ask(Func<long, Input> command)
     {
         if (Loop.Current is null)
             return AskAsync(command).GetAwaiter().GetResult();
 
-        if (!Loop.IsCurrent)
-            throw new InvalidOperationException("A loop's thread does not wait for another loop.");
+        if (!Loop.IsCurrent || _stepping)
+            throw new InvalidOperationException("A loop's thread waits neither for another loop nor within a step.");
 
         var id = NextCommandId();
         var asked = Expect(id);
@@ -171,11 +175,14 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     /// <inheritdoc/>
     void ILoopMember.Take(long now, Input input)
     {
+        _stepping = true;
         _journal?.Input(now, input);
         (_state, var outputs) = Peer.Step(now, input, _state);
 
         if (!outputs.IsEmpty)
             Peer.Perform(_shell, outputs);
+
+        _stepping = false;
 
         // A fragment comes with a command, a description's mostly; a packet brings none.
         if (_options.SharedPort is { } shared && !_over && IsRare(input))

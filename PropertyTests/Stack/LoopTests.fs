@@ -12,9 +12,31 @@ open Hybrid.WebRtc.PropertyTests
 type internal TestTime() =
     inherit TimeProvider()
     let mutable ticks = 0L
-    member _.Advance(microseconds: int64) = ticks <- ticks + 10L * microseconds
-    override _.GetTimestamp() = ticks
+
+    member _.Advance(microseconds: int64) =
+        Volatile.Write(&ticks, ticks + 10L * microseconds)
+
+    override _.GetTimestamp() = Volatile.Read &ticks
     override _.TimestampFrequency = 10_000_000L
+
+    /// Whether timers fire only when the test says so.
+    member val Manual = false with get, set
+    member val Armed = TimeSpan.Zero with get, set
+    member val Fire: unit -> unit = ignore with get, set
+
+    override time.CreateTimer(callback, state, dueTime, period) =
+        if time.Manual then
+            time.Fire <- fun () -> callback.Invoke state
+
+            { new ITimer with
+                member _.Change(dueTime, _) =
+                    time.Armed <- dueTime
+                    true
+
+                member _.Dispose() = ()
+                member _.DisposeAsync() = Tasks.ValueTask.CompletedTask }
+        else
+            base.CreateTimer(callback, state, dueTime, period)
 
 /// A member that writes down what it is given. `onInput` may throw, and answers the next deadline.
 type internal Member(name: string, story: List<string>, onInput: int64 -> Input -> int64) =
@@ -207,6 +229,31 @@ let tests =
               let seat = loop.Join(Member("a", List(), onInput))
               seat.Post(Consumed 1)
               Expect.isTrue (ticked.Wait(TimeSpan.FromSeconds 20.0)) "ticked by the loop's own thread"
+              loop.Post(Action seat.Leave))
+
+          testCase "a thread sleeps by the clock it was given" (fun () ->
+              // This clock stands still for the loop but for its one timer, which a test fires.
+              use ticked = new ManualResetEventSlim()
+              let time = TestTime(Manual = true)
+              let loop = Loop time
+
+              let onInput now input =
+                  match input with
+                  | Tick ->
+                      ticked.Set()
+                      Int64.MaxValue
+                  | _ -> now + 3_600_000_000L
+
+              let seat = loop.Join(Member("a", List(), onInput))
+              seat.Post(Consumed 1)
+
+              Expect.isTrue
+                  (SpinWait.SpinUntil((fun () -> time.Armed = TimeSpan.FromHours 1.0), 20_000))
+                  "an hour asked for"
+
+              time.Advance 3_600_000_000L
+              time.Fire()
+              Expect.isTrue (ticked.Wait(TimeSpan.FromSeconds 20.0)) "an hour later"
               loop.Post(Action seat.Leave))
 
           testCase "a group hands out its emptiest loop" (fun () ->

@@ -212,7 +212,12 @@ type private Responder(port: int, silent: int) =
     let loopback = BitConverter.ToInt32(IPAddress.Loopback.GetAddressBytes(), 0)
 
     do
-        socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true)
+        // As browsers share the port: by SO_REUSEADDR alone.
+        if OperatingSystem.IsLinux() then
+            socket.SetRawSocketOption(1, 2, ReadOnlySpan(BitConverter.GetBytes 1))
+        else
+            socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true)
+
         socket.Bind(IPEndPoint(IPAddress.Any, port))
 
         socket.SetSocketOption(

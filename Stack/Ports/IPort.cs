@@ -3,7 +3,7 @@ using Hybrid.WebRtc.Core;
 namespace Hybrid.WebRtc.Stack.Ports;
 
 /// <summary>
-/// A bound socket. All but <see cref="IDisposable.Dispose"/> is called on its loop's thread. What arrives is handed to the
+/// A bound socket. All but <see cref="IDisposable.Dispose"/>, which lets go of what is held back, is called on its loop's thread. What arrives is handed to the
 /// <see cref="IPortOwner"/> there too, a batch at a time: a port tells its loop that it has something
 /// (<see cref="Loop.Post(IDrain)"/>), and the loop drains it when its turn comes.
 /// </summary>
