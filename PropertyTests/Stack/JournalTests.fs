@@ -212,6 +212,66 @@ let tests =
               Expect.stringContains difference "input 1 (Tick) at 0.001000 s" "where and when"
               Expect.stringContains difference "1 outputs" "what")
 
+          testCase "an output is compared by kind, size and content" (fun () ->
+              let journal =
+                  handMade [ Deliver(3, true, ReadOnlyMemory [| 1uy; 2uy |]) ] true
+                  |> fun octets -> JournalReader(new MemoryStream(octets))
+
+              let rec find () =
+                  match journal.Next() with
+                  | struct (kind, content) when kind = Nullable JournalRecord.Output -> content
+                  | struct (kind, _) when kind.HasValue -> find ()
+                  | _ -> failtest "no output was recorded"
+
+              let record = find ()
+
+              let compare kind (payload: byte[]) =
+                  let octets =
+                      written (fun buffer ->
+                          buffer.Number 3L
+                          buffer.Flag true
+                          buffer.Octets(ReadOnlySpan payload))
+
+                  JournalReplay.Compare(record, kind, ReadOnlySpan octets)
+
+              Expect.isNull (compare OutputKind.Deliver [| 1uy; 2uy |]) "the same"
+              Expect.stringContains (string (compare OutputKind.Deliver [| 1uy; 3uy |])) "other content" "content"
+              Expect.stringContains (string (compare OutputKind.Deliver [| 1uy |])) "recorded were" "size"
+              Expect.stringContains (string (compare OutputKind.Raise [| 1uy; 2uy |])) "was recorded" "kind")
+
+          testCase "with any digest changed, a replay differs" (fun () ->
+              let whole = record 1L script
+              let reader = JournalReader(new MemoryStream(whole))
+              let mutable at = JournalWriter.Magic.Length
+              let digests = List<int>()
+
+              let rec walk () =
+                  match reader.Next() with
+                  | struct (kind, content) when kind.HasValue ->
+                      let size = content.Length
+                      // Its kind, its length in 7 bits an octet, its content, which ends with the digest.
+                      at <-
+                          at
+                          + 1
+                          + (if size < 0x80 then 1
+                             elif size < 0x4000 then 2
+                             else 3)
+                          + size
+
+                      if kind.Value = JournalRecord.Output then
+                          digests.Add(at - 1)
+
+                      walk ()
+                  | _ -> ()
+
+              walk ()
+              Expect.equal at whole.Length "walked to the end"
+
+              for digest in digests do
+                  let changed = Array.copy whole
+                  changed[digest] <- changed[digest] ^^^ 1uy
+                  Expect.isNotNull (replay changed).Difference "found")
+
           testCase "a journal cut short anywhere replays as far as it goes" (fun () ->
               let whole = record 1L script
 

@@ -54,6 +54,15 @@ internal sealed class JournalReplay : OutputWitness
             return;
         }
 
+        if (Compare(record, kind, octets) is { } difference)
+            Differs(difference);
+        else
+            _outputs++;
+    }
+
+    /// <summary>How an output differs from the recorded one, for a person to read; null: not at all.</summary>
+    internal static string? Compare(byte[] record, OutputKind kind, ReadOnlySpan<byte> octets)
+    {
         var expected = new JournalCursor(record);
         var expectedKind = (OutputKind)expected.Byte();
         var expectedSize = expected.Unsigned();
@@ -61,13 +70,14 @@ internal sealed class JournalReplay : OutputWitness
         JournalWriter.Digest(octets, digest);
 
         if (kind != expectedKind)
-            Differs($"{kind} of {octets.Length} octets, where {expectedKind} of {expectedSize} was recorded");
-        else if ((ulong)octets.Length != expectedSize)
-            Differs($"{kind} has {octets.Length} octets, recorded were {expectedSize}");
-        else if (!digest.SequenceEqual(expected.Take(JournalWriter.DigestSize)))
-            Differs($"{kind} of {octets.Length} octets has other content than the recorded one");
-        else
-            _outputs++;
+            return $"{kind} of {octets.Length} octets, where {expectedKind} of {expectedSize} was recorded";
+
+        if ((ulong)octets.Length != expectedSize)
+            return $"{kind} has {octets.Length} octets, recorded were {expectedSize}";
+
+        return digest.SequenceEqual(expected.Take(JournalWriter.DigestSize))
+            ? null
+            : $"{kind} of {octets.Length} octets has other content than the recorded one";
     }
 
     private ReplayResult Run(ICiphers ciphers, Action<long, Input>? stepped)
