@@ -33,6 +33,8 @@ let main args =
       Sctp.SctpTests.tests
       CiphersTests.tests
       DtlsTests.tests
+      DtlsMessagesTests.tests
+      OpenSslTests.tests
       Stack.LoopTests.tests
       Stack.PortTests.tests
       Stack.JournalTests.tests

@@ -246,9 +246,13 @@ module internal Reassembly =
     [<Literal>]
     let Ahead = 8
 
-    /// Fragments that a message may come in.
+    /// Holes that a message may have: a bound on work.
     [<Literal>]
-    let MaxParts = 128
+    let MaxGaps = 64
+
+    /// Fragments that are kept apart before they are joined.
+    [<Literal>]
+    let private MaxParts = 64
 
     /// Reads the next fragment of a handshake record; `r` tells whether it was all there.
     let readFragment (r: byref<Reader>) : Fragment =
@@ -281,7 +285,26 @@ module internal Reassembly =
     let private covers start finish ranges =
         ranges |> List.exists (fun (struct (s, f)) -> s <= start && finish <= f)
 
-    /// Takes a fragment in; its bytes are copied. What is kept of a message is at most twice its length.
+    /// The parts in their places, zeros in the holes.
+    let private join (part: Partial) : byte[] =
+        let body = Array.zeroCreate part.Length
+
+        // Oldest first: the oldest may be a joined one, with holes.
+        for struct (start, bytes) in List.rev part.Parts do
+            bytes.CopyTo(body, start)
+
+        body
+
+    /// Keeps what is held of a message below twice its length, however its parts overlap.
+    let private compact (part: Partial) : Partial =
+        if part.Parts.Length > MaxParts || part.Octets > 2 * part.Length then
+            { part with
+                Parts = [ struct (0, join part) ]
+                Octets = part.Length }
+        else
+            part
+
+    /// Takes a fragment in; its bytes are copied.
     let add (fragment: Fragment) (reassembly: Reassembly) : Result<Reassembly, Drop> =
         let start = fragment.Offset
         let finish = fragment.Offset + fragment.Bytes.Length
@@ -296,35 +319,27 @@ module internal Reassembly =
                   Parts = []
                   Octets = 0 }
 
+        let have = insert start finish part.Have
+
         if fragment.Sequence < reassembly.Next || covers start finish part.Have then
             Error Drop.Replayed
         elif fragment.Sequence >= reassembly.Next + Ahead then
             Error Drop.TooMany
         elif part.Type <> fragment.Type || part.Length <> fragment.Length then
             Error Drop.Malformed
-        elif
-            part.Parts.Length >= MaxParts
-            || part.Octets + fragment.Bytes.Length > 2 * part.Length
-        then
+        elif have.Length > MaxGaps then
             Error Drop.TooMany
         else
             let part =
-                { part with
-                    Have = insert start finish part.Have
-                    Parts = struct (start, fragment.Bytes.ToArray()) :: part.Parts
-                    Octets = part.Octets + fragment.Bytes.Length }
+                compact
+                    { part with
+                        Have = have
+                        Parts = struct (start, fragment.Bytes.ToArray()) :: part.Parts
+                        Octets = part.Octets + fragment.Bytes.Length }
 
             Ok
                 { reassembly with
                     Partial = Map.add fragment.Sequence part reassembly.Partial }
-
-    let private join (part: Partial) : byte[] =
-        let body = Array.zeroCreate part.Length
-
-        for struct (start, bytes) in part.Parts do
-            bytes.CopyTo(body, start)
-
-        body
 
     /// The message that is due, once it is whole.
     let take (reassembly: Reassembly) : struct (Message * Reassembly) voption =
