@@ -43,6 +43,7 @@ let main args =
       Interop.ValuesTests.tests
       Interop.ContextTests.tests
       Interop.ScriptTests.tests
+      Interop.LoopbackTests.tests
       DcepTests.tests
       ChannelsTests.tests
       ConfigurationTests.tests

@@ -1,0 +1,235 @@
+/// Two RTCPeerConnections in this process, over real UDP on the loopback interface.
+module Hybrid.WebRtc.PropertyTests.Interop.LoopbackTests
+
+open System
+open System.Collections.Concurrent
+open System.IO
+open System.Net
+open System.Threading.Tasks
+open Expecto
+open Hybrid.WebRtc
+open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
+
+let private options =
+    WebRtcOptions(IncludeLoopback = true, AddressFilter = Func<IPAddress, bool>(IPAddress.IsLoopback))
+
+let private peer () = new RTCPeerConnection(null, options)
+
+/// Offer, answer, and candidates one by one, as over a signalling server.
+let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
+    task {
+        do! caller.SetLocalDescriptionAsync()
+        do! callee.SetRemoteDescriptionAsync(nonNull caller.LocalDescription)
+        do! callee.SetLocalDescriptionAsync()
+        do! caller.SetRemoteDescriptionAsync(nonNull callee.LocalDescription)
+
+        // Candidates that came before are held for these, the first subscribers.
+        let forward (from: RTCPeerConnection) (toward: RTCPeerConnection) =
+            from.OnIceCandidate.Subscribe(fun e ->
+                match e.Candidate with
+                | null -> ()
+                | candidate -> toward.AddIceCandidateAsync(candidate.ToInit()) |> ignore)
+            |> ignore
+
+        forward caller callee
+        forward callee caller
+    }
+
+/// A connected pair with a channel each.
+let private pair () =
+    task {
+        let caller, callee = peer (), peer ()
+        let channel = caller.CreateDataChannel "chat"
+
+        let announced =
+            TaskCompletionSource<RTCDataChannel>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+        callee.OnDataChannel.Subscribe(fun e -> announced.TrySetResult e.Channel |> ignore)
+        |> ignore
+
+        do! within (connect caller callee)
+        do! within (channel.WaitForOpenAsync())
+        do! within announced.Task
+        return struct (caller, callee, channel, announced.Task.Result)
+    }
+
+/// The next `count` messages of a channel.
+let private receive (count: int) (channel: RTCDataChannel) : Task<MessageEvent[]> =
+    let source =
+        TaskCompletionSource<MessageEvent[]>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+    let received = ConcurrentQueue<MessageEvent>()
+
+    channel.OnMessage.Subscribe(fun m ->
+        received.Enqueue m
+
+        if received.Count = count then
+            source.TrySetResult(received.ToArray()) |> ignore)
+    |> ignore
+
+    source.Task
+
+/// Waits until a condition holds; false after 20 s.
+let private eventually (condition: unit -> bool) : Task<bool> =
+    task {
+        let deadline = DateTime.UtcNow.AddSeconds 20.0
+
+        while not (condition ()) && DateTime.UtcNow < deadline do
+            do! Task.Delay 20
+
+        return condition ()
+    }
+
+let private files () =
+    if OperatingSystem.IsLinux() then
+        Directory.GetFileSystemEntries("/proc/self/fd").Length
+    else
+        0
+
+let private sockets () =
+    if OperatingSystem.IsLinux() then
+        Directory.GetFiles("/proc/self/fd")
+        |> Array.filter (fun path ->
+            match File.ResolveLinkTarget(path, false) with
+            | null -> false
+            | target -> target.Name.StartsWith "socket:")
+        |> Array.length
+    else
+        0
+
+/// Opens a pair, sends a message across, closes it; answers weak references to all that there was.
+let private openAndClose () : Task<WeakReference[]> =
+    task {
+        let! struct (caller, callee, ours, theirs) = pair ()
+        let came = receive 1 theirs
+        ours.Send "hello"
+        do! within came
+        do! within (caller.CloseAsync())
+        do! within (callee.CloseAsync())
+
+        return
+            [| WeakReference caller
+               WeakReference callee
+               WeakReference ours
+               WeakReference theirs |]
+    }
+
+let tests =
+    testSequenced
+    <| testList
+        "Interop over loopback"
+        [ testCaseTask "messages of every kind arrive whole and in order, both ways" (fun () ->
+              task {
+                  let! struct (caller, callee, ours, theirs) = pair ()
+                  let large = Array.init 262_144 (fun i -> byte (i * 7 + i / 256))
+                  Expect.equal caller.ConnectionState RTCPeerConnectionState.Connected "connected"
+
+                  for from, toward in [ ours, theirs; theirs, ours ] do
+                      let came = receive 5 toward
+                      from.Send "grüße"
+                      from.Send ""
+                      from.Send [| 1uy; 2uy |]
+                      from.Send(Array.empty<byte>)
+                      from.Send large
+                      do! within came
+
+                      match came.Result with
+                      | [| text; emptyText; octets; noOctets; many |] ->
+                          Expect.equal text.Text "grüße" "text"
+                          Expect.equal emptyText.Text "" "empty text"
+                          Expect.equal (octets.Data.ToArray()) [| 1uy; 2uy |] "octets"
+                          Expect.isFalse noOctets.IsText "no octets"
+                          Expect.equal noOctets.Data.Length 0 "none"
+                          Expect.isTrue (many.Data.Span.SequenceEqual large) "256 KiB"
+                      | other -> failtest $"{other.Length} messages"
+
+                  let! report = caller.GetStatsAsync()
+                  let transport = report.OfType<RTCTransportStats>() |> Seq.exactlyOne
+                  Expect.equal transport.DtlsState RTCDtlsTransportState.Connected "dtls"
+                  Expect.isTrue (report.ContainsKey(nonNull transport.SelectedCandidatePairId)) "the pair"
+                  do! within (caller.CloseAsync())
+                  do! within (callee.CloseAsync())
+              })
+
+          testCaseTask "a channel closed on one side closes on both" (fun () ->
+              task {
+                  let! struct (caller, callee, ours, theirs) = pair ()
+                  ours.Send "last"
+                  let came = receive 1 theirs
+                  do! within (ours.CloseAsync())
+                  do! within came
+                  let! closed = eventually (fun () -> theirs.ReadyState = RTCDataChannelState.Closed)
+                  Expect.isTrue closed "theirs"
+                  Expect.equal came.Result[0].Text "last" "what was sent before arrives"
+                  do! within (caller.CloseAsync())
+                  do! within (callee.CloseAsync())
+              })
+
+          testCaseTask "SendAsync and streams move megabytes with little buffered" (fun () ->
+              task {
+                  let! struct (caller, callee, ours, theirs) = pair ()
+                  let size = 8 * 1024 * 1024
+                  let data = Array.init size (fun i -> byte (i * 31 + i / 65_536))
+                  let back = Array.zeroCreate<byte> size
+
+                  // Theirs echoes what comes.
+                  let far = theirs.AsStream()
+                  let near = ours.AsStream()
+                  let echo = far.CopyToAsync far
+                  let reading = near.ReadExactlyAsync(Memory back).AsTask()
+                  do! near.WriteAsync(ReadOnlyMemory data)
+                  do! reading.WaitAsync(TimeSpan.FromSeconds 60.0)
+                  Expect.isTrue (data.AsSpan().SequenceEqual back) "as it was sent"
+                  near.Dispose()
+                  do! within echo
+                  do! within (caller.CloseAsync())
+                  do! within (callee.CloseAsync())
+              })
+
+          testCaseTask "disposing inside a notification of a live connection is no deadlock" (fun () ->
+              task {
+                  let! struct (caller, callee, ours, theirs) = pair ()
+
+                  let closed =
+                      TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+                  theirs.OnMessage.Subscribe(fun _ ->
+                      closed.SetResult(callee.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds 20.0)))
+                  |> ignore
+
+                  ours.Send "die"
+                  do! within closed.Task
+                  Expect.isTrue closed.Task.Result "closed"
+                  let! told = eventually (fun () -> ours.ReadyState = RTCDataChannelState.Closed)
+                  Expect.isTrue told "the other side hears of it"
+                  do! within (caller.CloseAsync())
+              })
+
+          testCaseTask "200 connections opened and closed leave nothing behind" (fun () ->
+              task {
+                  // The first few make what the process keeps: loops, pools, the certificate, code.
+                  for _ in 1..3 do
+                      let! _ = openAndClose ()
+                      ()
+
+                  let socketsBefore, filesBefore = sockets (), files ()
+                  let threadsBefore = Diagnostics.Process.GetCurrentProcess().Threads.Count
+                  let all = ResizeArray<WeakReference>()
+
+                  for _ in 1..25 do
+                      let! four = Task.WhenAll [| for _ in 1..4 -> openAndClose () |]
+                      all.AddRange(Array.concat four)
+
+                  let! collected =
+                      eventually (fun () ->
+                          GC.Collect()
+                          GC.WaitForPendingFinalizers()
+                          all |> Seq.forall (fun w -> not w.IsAlive))
+
+                  let alive = all |> Seq.filter _.IsAlive |> Seq.length
+                  Expect.isTrue collected $"{alive} of {all.Count} objects are still referred to"
+                  Expect.isLessThanOrEqual (sockets ()) socketsBefore "sockets"
+                  Expect.isLessThanOrEqual (files ()) (filesBefore + 8) "file descriptors"
+                  let threads = Diagnostics.Process.GetCurrentProcess().Threads.Count
+                  Expect.isLessThan threads (threadsBefore + 32) "threads"
+              }) ]
