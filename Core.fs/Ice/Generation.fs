@@ -341,7 +341,8 @@ module internal Generation =
                 State = PairState.Failed
                 Check = ValueNone
                 Outstanding = [||]
-                Nomination = Nomination.None }
+                Nomination = Nomination.None
+                HeardAt = Pair.longAgo }
 
         if Pair.hasSucceeded pair then
             Step.one (GenerationOutput.Broke pair.Path) (put failed g)

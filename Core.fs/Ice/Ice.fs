@@ -5,15 +5,10 @@ open Hybrid.WebRtc.Core.Stun
 
 [<RequireQualifiedAccess>]
 module Ice =
-    /// A generation and the gathering of its candidates.
-    [<NoComparison; NoEquality>]
-    type private Session =
-        { Checks: Generation
-          Gathering: Gathering }
-
     /// The generation that an ICE restart left behind: it serves until the new one has selected, and then a while.
     [<NoComparison; NoEquality>]
-    type private Former = { Session: Session; DropAt: Instant }
+    type private Former =
+        { Session: IceSession; DropAt: Instant }
 
     /// What the outside was told last, and what is asked for each packet.
     [<NoComparison; NoEquality>]
@@ -35,7 +30,7 @@ module Ice =
     type State =
         private
             { Setup: Setup
-              Current: Session
+              Current: IceSession
               Former: Former voption
               Shown: Shown
               Closed: bool
@@ -82,10 +77,6 @@ module Ice =
     /// the peer may need some more until it has selected, too.
     let private grace: Duration = Duration.seconds 10L
 
-    let private session (agent: Agent) (salt: uint32) (entropy: Entropy) : Session =
-        { Checks = Generation.create agent (Entropy.split "checks" entropy)
-          Gathering = Gathering.create salt (Entropy.split "gathering" entropy) }
-
     [<CompiledName "Create">]
     let create (options: IceOptions) (entropy: Entropy) (ciphers: ICiphers) : State =
         let struct (tieBreaker, entropy) = Entropy.uint64 entropy
@@ -101,7 +92,7 @@ module Ice =
               Servers = [||]
               Policy = IceTransportPolicy.All
               Salt = salt }
-          Current = session agent salt entropy
+          Current = IceSession.create agent salt entropy
           Former = ValueNone
           Shown =
             { Transport = IceTransportState.New
@@ -147,45 +138,37 @@ module Ice =
     [<CompiledName "RemoteCandidates">]
     let remoteCandidates (state: State) : Candidate[] = state.Current.Checks.Remote.Candidates
 
-    let private chosen (session: Session) : Pair voption =
-        match session.Checks.Selection with
-        | ValueSome selection -> Checklist.find selection.Path session.Checks.List
-        | ValueNone -> ValueNone
-
-    let private former (state: State) : Session voption =
+    let private former (state: State) : IceSession voption =
         state.Former |> ValueOption.map _.Session
 
     [<CompiledName "SelectedPair">]
     let selectedPair (state: State) : IcePair voption =
-        chosen state.Current
-        |> ValueOption.orElseWith (fun () -> former state |> ValueOption.bind chosen)
+        IceSession.selected state.Current
+        |> ValueOption.orElseWith (fun () -> former state |> ValueOption.bind IceSession.selected)
         |> ValueOption.map Pair.show
 
     [<CompiledName "Pairs">]
     let pairs (state: State) : IcePair[] =
         state.Current.Checks.List.Pairs |> Array.map Pair.show
 
-    let private isGathered (session: Session) =
-        Gathering.state session.Gathering = IceGatheringState.Complete
-
     // One function a part: steps it, and says what its outputs mean to the whole.
 
     let private withRole (role: IceRole) (state: State) : State =
-        let set (session: Session) =
-            { session with
-                Checks = Trickle.setRole role session.Checks }
-
         { state with
-            Current = set state.Current
-            Former = state.Former |> ValueOption.map (fun f -> { f with Session = set f.Session }) }
+            Current = IceSession.setRole role state.Current
+            Former =
+                state.Former
+                |> ValueOption.map (fun f ->
+                    { f with
+                        Session = IceSession.setRole role f.Session }) }
 
-    let private announce (path: Path) (session: Session) : Output list =
+    let private announce (path: Path) (session: IceSession) : Output list =
         match Checklist.find path session.Checks.List with
         | ValueSome pair -> [ Selected(pair.Local, pair.Remote, path) ]
         | ValueNone -> []
 
     // What both generations mean alike.
-    let private common (output: GenerationOutput) (session: State -> Session) (state: State) : Step<State, Output> =
+    let private common (output: GenerationOutput) (session: State -> IceSession) (state: State) : Step<State, Output> =
         match output with
         | GenerationOutput.Send(path, message) -> Step.one (Transmit(path, message)) state
         | GenerationOutput.Resolve name -> Step.one (Resolve name) state
@@ -276,24 +259,21 @@ module Ice =
 
     // Generations.
 
-    let private ports (session: Session) : PortId[] =
-        session.Gathering.Bases |> Array.map _.Port
-
     // Closes what only a generation that is gone had open.
-    let private closing (gone: Session) (state: State) : Step<State, Output> =
+    let private closing (gone: IceSession) (state: State) : Step<State, Output> =
         let inUse =
             match former state with
-            | ValueSome session -> Array.append (ports state.Current) (ports session)
-            | ValueNone -> ports state.Current
+            | ValueSome session -> Array.append (IceSession.ports state.Current) (IceSession.ports session)
+            | ValueNone -> IceSession.ports state.Current
 
         struct (state,
-                [ for port in Array.except inUse (ports gone) do
+                [ for port in Array.except inUse (IceSession.ports gone) do
                       ClosePort port ])
 
-    let private fresh (state: State) : struct (Session * State) =
+    let private fresh (state: State) : struct (IceSession * State) =
         let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize state.Entropy
 
-        struct (session state.Current.Checks.Agent state.Setup.Salt (Entropy.ofSeed (ReadOnlySpan seed)),
+        struct (IceSession.create state.Current.Checks.Agent state.Setup.Salt (Entropy.ofSeed (ReadOnlySpan seed)),
                 { state with Entropy = entropy })
 
     /// ICE restart, RFC 8445 §9: a new generation. The one that serves data is kept; one that never came to serve is dropped.
@@ -327,11 +307,10 @@ module Ice =
 
         match state.Former with
         | ValueSome f when f.DropAt = Instant.never ->
-            closing
-                gone
-                { state with
-                    Current = f.Session
-                    Former = ValueNone }
+            { state with
+                Current = f.Session
+                Former = ValueNone }
+            |> closing gone
         | _ when gone.Checks.Local.Secret.IsSome && gone.Checks.Remote.Secret.IsSome ->
             Step.one (Ignored Drop.Unexpected) state
         | _ ->
@@ -378,23 +357,12 @@ module Ice =
             fragment
             |> ValueOption.orElseWith (fun () -> Candidate.usernameFragment candidate)
 
-        let isOf (session: Session) =
-            match fragment, session.Checks.Remote.Secret with
-            | ValueSome fragment, ValueSome secret -> secret.Credentials.UsernameFragment = fragment
-            | ValueSome _, ValueNone -> false
-            | ValueNone, _ -> true
-
         match former state with
-        | _ when isOf state.Current -> current now (Trickle.addRemote now candidate) state
-        | ValueSome session when isOf session -> previous (Trickle.addRemote now candidate) state
+        | _ when IceSession.expects fragment state.Current -> current now (Trickle.addRemote now candidate) state
+        | ValueSome session when IceSession.expects fragment session -> previous (Trickle.addRemote now candidate) state
         | _ -> Step.one (Ignored Drop.Stale) state
 
     // Datagrams.
-
-    let private answersTo (fragment: string) (session: Session) =
-        match session.Checks.Local.Secret with
-        | ValueSome secret -> secret.Credentials.UsernameFragment = fragment
-        | ValueNone -> false
 
     let private request now (path: Path) (message: Message) (datagram: ReadOnlyMemory<byte>) (state: State) =
         let setup = state.Setup
@@ -405,8 +373,8 @@ module Ice =
         let fragment = Message.usernameFragment datagram.Span |> ValueOption.defaultValue ""
 
         match former state with
-        | _ when answersTo fragment state.Current -> current now serve state
-        | ValueSome session when answersTo fragment session -> previous serve state
+        | _ when IceSession.answersTo fragment state.Current -> current now serve state
+        | ValueSome session when IceSession.answersTo fragment session -> previous serve state
         | _ ->
             // RFC 8489 §9.1.3: no user name, or one that is not ours.
             match Binding.refuse message (if fragment = "" then 400 else 401) datagram.Length with
@@ -428,10 +396,8 @@ module Ice =
         | _ -> Step.one (Ignored Drop.Unexpected) state
 
     let private isOurs (path: Path) (state: State) =
-        let has (session: Session) =
-            session.Gathering.Bases |> Array.exists (fun b -> b.Port = path.Local)
-
-        has state.Current || (former state |> ValueOption.exists has)
+        IceSession.hasPort path.Local state.Current
+        || former state |> ValueOption.exists (IceSession.hasPort path.Local)
 
     let private received now (path: Path) (datagram: ReadOnlyMemory<byte>) (state: State) : Step<State, Output> =
         if not (isOurs path state) then
@@ -461,14 +427,17 @@ module Ice =
         state
         |> retire now
         |> Step.bind (gathering now (Gathering.tick now))
-        |> Step.bind (fun state -> current now (Connectivity.tick options (isGathered state.Current) now) state)
+        |> Step.bind (fun state ->
+            current now (Connectivity.tick options (IceSession.isGathered state.Current) now) state)
         |> Step.bind (previous (Connectivity.tick options true now))
 
     let private close (state: State) : Step<State, Output> =
         let all =
             match former state with
-            | ValueSome session -> Array.append (ports state.Current) (ports session) |> Array.distinct
-            | ValueNone -> ports state.Current
+            | ValueSome session ->
+                Array.append (IceSession.ports state.Current) (IceSession.ports session)
+                |> Array.distinct
+            | ValueNone -> IceSession.ports state.Current
 
         struct ({ state with
                     Closed = true
@@ -479,32 +448,23 @@ module Ice =
     // W3C WebRTC 1.0 §5.6.5: a restart of a transport that works shows `connected` until the new generation decides;
     // of one that does not, `new`.
     let private transport (state: State) : IceTransportState =
-        let ofSession (session: Session) =
-            Prospects.transportState (isGathered session) session.Checks
-
-        let works s =
-            s = IceTransportState.Connected || s = IceTransportState.Completed
-
-        let now = ofSession state.Current
-
         match former state with
         | _ when state.Closed -> IceTransportState.Closed
         | ValueSome session when
-            works (ofSession session)
+            IceSession.works session
             && state.Current.Checks.Selection.IsNone
-            && not (works now)
+            && not (IceSession.works state.Current)
             ->
             IceTransportState.Connected
-        | _ -> now
+        | _ -> IceSession.transportState state.Current
 
     let private validPaths (state: State) : Path[] =
-        let ofSession (session: Session) =
-            session.Checks.List.Pairs |> Array.filter Pair.hasSucceeded |> Array.map _.Path
+        let ours = IceSession.validPaths state.Current
 
         match former state with
         | _ when state.Closed -> [||]
-        | ValueSome session -> Array.append (ofSession state.Current) (ofSession session) |> Array.distinct
-        | ValueNone -> ofSession state.Current
+        | ValueSome session -> Array.append ours (IceSession.validPaths session) |> Array.distinct
+        | ValueNone -> ours
 
     let private due (state: State) : Instant =
         let options = state.Setup.Options
@@ -512,10 +472,7 @@ module Ice =
         if state.Closed then
             Instant.never
         else
-            let ours =
-                Instant.min
-                    (Prospects.deadline options (isGathered state.Current) state.Current.Checks)
-                    (Gathering.deadline state.Current.Gathering)
+            let ours = IceSession.deadline options state.Current
 
             match state.Former with
             | ValueSome f ->
@@ -539,17 +496,6 @@ module Ice =
             [ for path in told.Valid do
                   if not (isValid path state) then
                       Invalidated path
-              // The former generation's pair is the selected one again.
-              match chosen before.Current, chosen state.Current with
-              | ValueSome was, ValueSome is when
-                  not (obj.ReferenceEquals(before.Current.Gathering, state.Current.Gathering))
-                  && before.Former.IsSome
-                  && state.Former.IsNone
-                  && not (was.Path.Equals is.Path)
-                  && not state.Closed
-                  ->
-                  yield! announce is.Path state.Current
-              | _ -> ()
               if told.Gathering <> shown.Gathering && not state.Closed then
                   GatheringChanged shown.Gathering
               if told.Transport <> shown.Transport then

@@ -73,8 +73,9 @@ module Ice =
         | RoleChanged of IceRole
         /// Data is to be sent here from now on.
         | Selected of Local: Candidate * Remote: Candidate * Path: Path
-        /// Packets from this path are the peer's, and data may already be sent on it, RFC 8445 §12.
+        /// A check of ours was answered here: data may be sent on this path even before one is selected, RFC 8445 §12.1.
         | Validated of Path: Path
+        /// No data may be sent here, and none is taken from here, any more.
         | Invalidated of Path: Path
         /// An input had no effect.
         | Ignored of Drop
@@ -90,7 +91,8 @@ module Ice =
     [<CompiledName "Step">]
     val step: now: Instant -> input: Input -> state: State -> Step<State, Output>
 
-    /// Whether packets from this path may be taken for the peer's: cheap enough for every packet.
+    /// Whether packets from this path may be taken for the peer's: our check was answered there, or the peer's authentic
+    /// check came from there. Cheap enough for every packet.
     [<CompiledName "IsValid">]
     val isValid: path: Path -> state: State -> bool
 

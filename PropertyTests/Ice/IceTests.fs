@@ -315,12 +315,17 @@ let tests =
 
                   isNew A "aaaa2" && isNew B "bbbb2"
 
+              // What either sends on its pair comes out at an open socket of the other's, which takes it for its peer's.
               let served (world: World) =
-                  match remotePath A world, remotePath B world with
-                  | ValueSome a, ValueSome b ->
-                      Ice.isValid a (World.get A world).Agent
-                      && Ice.isValid b (World.get B world).Agent
-                  | _ -> false
+                  let reaches from into =
+                      match World.selected from world with
+                      | ValueSome pair ->
+                          match Map.tryFind (int pair.Path.Local) (World.get from world).Ports with
+                          | Some source -> World.isHeard into { From = source; To = pair.Path.Remote } world
+                          | None -> false
+                      | ValueNone -> false
+
+                  reaches A B && reaches B A
 
               let restarted = World.negotiate "2" world
 

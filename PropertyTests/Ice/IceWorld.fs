@@ -330,3 +330,18 @@ module World =
         | _ -> false
 
     let areUp (world: World) = isUp A world && isUp B world
+
+    /// Whether a datagram sent now would come out at a socket of `side`, and be taken for its peer's.
+    let isHeard (side: Side) (flow: Flow) (world: World) : bool =
+        let host = get side world
+
+        match Internet.trace world.Now flow world.Net with
+        | ValueSome arrived ->
+            host.Ports
+            |> Map.exists (fun number endpoint ->
+                endpoint.Equals arrived.To
+                && Ice.isValid
+                    { Local = number * 1<port>
+                      Remote = arrived.From }
+                    host.Agent)
+        | ValueNone -> false
