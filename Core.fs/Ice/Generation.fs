@@ -52,7 +52,7 @@ type internal Progress =
         NewsAt: Instant
         /// Whether the peer's checks have reached us.
         Heard: bool
-        /// When we nominate even though better pairs are undecided; `never` until a pair works.
+        /// When we nominate even though better pairs have not been checked yet; `never` until a pair works.
         NominateAt: Instant
         Verdict: Verdict
     }
@@ -235,31 +235,6 @@ module internal Generation =
         && g.Selection.IsNone
         && not (g.List.Pairs |> Array.exists Pair.isNominating)
 
-    /// Whether a pair better than this one may still come to work.
-    let private hasHope (pair: Pair) (g: Generation) =
-        g.List.Pairs
-        |> Array.exists (fun other -> other.Priority > pair.Priority && Checklist.isWorthwhile g.List other)
-
-    /// When we nominate: at once where no better pair is undecided, else when patience ends. `never` where it is not for us.
-    let nominatesAt (g: Generation) : Instant =
-        if mayNominate g then
-            match bestWorking g with
-            | ValueSome pair when hasHope pair g -> g.Progress.NominateAt
-            | ValueSome _ -> Pair.longAgo
-            | ValueNone -> Instant.never
-        else
-            Instant.never
-
-    // Regular nomination, RFC 8445 §8.1.1: the check again, with USE-CANDIDATE.
-    let private nominate (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
-        match bestWorking g with
-        | ValueSome pair when now >= nominatesAt g -> check now true pair g
-        | _ -> Step.only g
-
-    /// Whatever may be done at once.
-    let advance (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
-        g |> nominate now |> Step.bind (pump now)
-
     // A pair that would have been as quick as the one that works has answered by then: twice its round trip.
     // A relayed pair waits longer, for a direct path may need a second try to open the NATs on both sides.
     let private patience (pair: Pair) : Duration =
@@ -280,6 +255,38 @@ module internal Generation =
                 Duration.milliseconds 20L
 
         max least (min roundTrip (Duration.milliseconds 500L))
+
+    /// Until when a better pair, still undecided, holds up the nomination of one that works. A check on its way has as
+    /// long as the working pair's patience since it was sent first; one that has not left yet, as long since a pair worked.
+    let private hopesUntil (working: Pair) (better: Pair) (g: Generation) : Instant =
+        match better.Check with
+        | ValueSome check -> Instant.min g.Progress.NominateAt (check.FirstAt + patience working)
+        | ValueNone -> g.Progress.NominateAt
+
+    /// When we nominate: once no better pair holds it up. `never` where it is not for us.
+    let nominatesAt (g: Generation) : Instant =
+        if mayNominate g then
+            match bestWorking g with
+            | ValueSome working ->
+                (Pair.longAgo, g.List.Pairs)
+                ||> Array.fold (fun until pair ->
+                    if pair.Priority > working.Priority && Checklist.isWorthwhile g.List pair then
+                        max until (hopesUntil working pair g)
+                    else
+                        until)
+            | ValueNone -> Instant.never
+        else
+            Instant.never
+
+    // Regular nomination, RFC 8445 §8.1.1: the check again, with USE-CANDIDATE.
+    let private nominate (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
+        match bestWorking g with
+        | ValueSome pair when now >= nominatesAt g -> check now true pair g
+        | _ -> Step.only g
+
+    /// Whatever may be done at once.
+    let advance (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
+        g |> nominate now |> Step.bind (pump now)
 
     /// A pair works: how long it waits for a better one.
     let awaitBetter (now: Instant) (pair: Pair) (g: Generation) : Generation =

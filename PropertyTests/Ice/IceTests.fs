@@ -550,20 +550,47 @@ let tests =
 
           testCase "nominated aggressively on two pairs, the better one is selected, whatever the order" (fun () ->
               for first, second in [ 2uy, 3uy; 3uy, 2uy ] do
-                  let struct (agent, outputs) =
+                  let nominate (octet: byte) n =
+                      Puppet.checkFrom (Puppet.at octet) n [ IceControlling 1UL; UseCandidate ]
+
+                  // Both work, and the peer, like Chromium, says USE-CANDIDATE on every check.
+                  let struct (agent, _) =
                       Puppet.created IceRole.Controlled
                       |> Puppet.feed
                           Puppet.start
                           [ Ice.SetRemote(Puppet.remote, false)
                             Ice.AddRemote(Puppet.candidate (Puppet.at 2uy) 1000u, ValueNone)
-                            Ice.AddRemote(Puppet.candidate (Puppet.at 3uy) 2000u, ValueNone)
-                            Puppet.checkFrom (Puppet.at first) 1 [ IceControlling 1UL; UseCandidate ]
-                            Puppet.checkFrom (Puppet.at second) 2 [ IceControlling 1UL; UseCandidate ] ]
+                            Ice.AddRemote(Puppet.candidate (Puppet.at 3uy) 2000u, ValueNone) ]
+                      |> Puppet.obey 4 Puppet.start
+
+                  let struct (agent, outputs) =
+                      Puppet.feed Puppet.start [ nominate first 1; nominate second 2; nominate first 3 ] agent
                       |> Puppet.obey 4 Puppet.start
 
                   Expect.equal (Ice.selectedPair agent).Value.Path (Puppet.path (Puppet.at 3uy)) "the better"
                   Expect.isTrue (Ice.isValid (Puppet.path (Puppet.at 2uy)) agent) "data may come by the other"
                   Expect.isNonEmpty (Puppet.selections outputs) "told")
+
+          testCase
+              "a peer without candidates is given up after 39.5 s, RFC 8863 §4, and its late check opens all again"
+              (fun () ->
+                  let struct (agent, _) =
+                      Puppet.created IceRole.Controlling
+                      |> Puppet.feed Puppet.start [ Ice.SetRemote(Puppet.remote, false); Ice.EndOfRemoteCandidates ]
+
+                  let due = Ice.deadline agent
+                  Expect.equal (Duration.toMilliseconds (due - Puppet.start)) 39_500L "patience"
+                  let struct (agent, _) = Puppet.feed due [ Ice.Tick ] agent
+                  Expect.equal (Ice.transportState agent) IceTransportState.Failed "failed"
+
+                  let struct (agent, _) =
+                      Puppet.feed
+                          (due + Duration.seconds 60L)
+                          [ Puppet.checkFrom (Puppet.at 2uy) 1 [ IceControlled 1UL ] ]
+                          agent
+                      |> Puppet.obey 4 (due + Duration.seconds 60L)
+
+                  Expect.isTrue (Ice.selectedPair agent).IsSome "connected after all")
 
           testCase "with a lite peer we control, check, and nominate" (fun () ->
               let struct (agent, outputs) =
