@@ -251,7 +251,7 @@ internal sealed class Visitor : IAsyncDisposable
         var transport = report.Values.OfType<RTCTransportStats>().Single();
         var pair = _peer.Sctp?.Transport.IceTransport.GetSelectedCandidatePair();
         return $"{(pair is null ? "No path." : Describe(pair))}\n"
-            + $"{transport.TlsVersion}, {transport.DtlsCipher}\n"
+            + $"{_peer.Sctp?.Transport.Version}, {_peer.Sctp?.Transport.CipherSuite}\n"
             + $"{transport.PacketsSent:N0} packets out, {transport.PacketsReceived:N0} in; "
             + $"{transport.BytesSent / 1e6:F1} MB out, {transport.BytesReceived / 1e6:F1} MB in.";
     }

@@ -12,7 +12,20 @@ using Spectre.Console;
 
 var file = new Argument<FileInfo>("file") { Description = "The file to send." };
 file.AcceptExistingOnly();
-var to = new Option<Uri?>("--to") { Description = "Where the receiver listens. Without it: copy and paste." };
+var to = new Option<Uri?>("--to")
+{
+    Description = "Where the receiver listens, such as http://127.0.0.1:8081. Without it: copy and paste.",
+    CustomParser = result =>
+    {
+        if (
+            Uri.TryCreate(result.Tokens.Single().Value, UriKind.Absolute, out var url)
+            && url.Scheme is ("http" or "https")
+        )
+            return url;
+        result.AddError("--to takes an http:// address.");
+        return null;
+    },
+};
 var send = new Command("send", "Sends a file.") { file, to };
 
 var into = new Option<DirectoryInfo>("--into")

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
 using Spectre.Console;
@@ -90,8 +91,11 @@ internal sealed class HttpReceiver : ISignalling
     private const int MaxOffer = 256 * 1024;
     private readonly HttpListener _listener = new();
 
+    /// <param name="port">The TCP port; 0 for any that is free.</param>
+    /// <param name="anyInterface">Every interface, not 127.0.0.1 alone.</param>
     public HttpReceiver(int port, bool anyInterface)
     {
+        port = port == 0 ? FreePort() : port;
         var url = $"http://{(anyInterface ? "+" : "127.0.0.1")}:{port}/";
         _listener.Prefixes.Add(url);
 
@@ -141,6 +145,13 @@ internal sealed class HttpReceiver : ISignalling
     {
         _listener.Close();
         return ValueTask.CompletedTask;
+    }
+
+    private static int FreePort()
+    {
+        using var probe = new TcpListener(IPAddress.Loopback, 0);
+        probe.Start();
+        return ((IPEndPoint)probe.LocalEndpoint).Port;
     }
 
     private static async Task<RTCSessionDescription> ReadAsync(HttpListenerRequest request, CancellationToken stop)
