@@ -322,6 +322,7 @@ public sealed class RTCDataChannel : IAsyncDisposable
 
         if (_opened.TrySetException(Mistakes.InvalidState("The data channel closed before it was open.")))
             _ = _opened.Task.Exception;
+        _closed.TrySetResult();
     }
 
     /// <summary>Octets have left; on the context.</summary>
@@ -362,7 +363,6 @@ public sealed class RTCDataChannel : IAsyncDisposable
             _queued = 0;
         }
         GiveUpWaiting();
-        _closed.TrySetResult();
         return left;
     }
 
@@ -372,6 +372,7 @@ public sealed class RTCDataChannel : IAsyncDisposable
         lock (_sending)
             _state = RTCDataChannelState.Closed;
         End();
+        _closed.TrySetResult();
     }
 
     private ChannelViews Views()
