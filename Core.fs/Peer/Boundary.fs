@@ -31,6 +31,14 @@ type Identity =
         Key: ISigningKey
     }
 
+/// Everything that a peer is made of, given once.
+[<NoComparison; NoEquality>]
+type PeerConfig =
+    { Ciphers: ICiphers
+      Identity: Identity
+      Configuration: Configuration
+      Options: PeerOptions }
+
 /// A candidate that was gathered, for the `icecandidate` event.
 [<NoComparison>]
 type LocalCandidate =

@@ -2,14 +2,6 @@ namespace Hybrid.WebRtc.Core
 
 open System
 
-/// Everything that a peer is made of, given once.
-[<NoComparison; NoEquality>]
-type PeerConfig =
-    { Ciphers: ICiphers
-      Identity: Identity
-      Configuration: Configuration
-      Options: PeerOptions }
-
 /// One end of a connection: the composition of ICE, DTLS, SCTP, data channels and JSEP. A pure machine.
 [<RequireQualifiedAccess>]
 module Peer =

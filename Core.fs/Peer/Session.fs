@@ -1,0 +1,237 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+
+/// A live peer: its parts, what joins them, and what is told of them.
+module internal Session =
+    /// What the descriptions call for once there is a path.
+    [<NoComparison; NoEquality>]
+    type Handshake =
+        { Role: DtlsRole
+          Fingerprints: DtlsFingerprint[] }
+
+    /// Where datagrams go, and what waits until they can.
+    [<NoComparison; NoEquality>]
+    type Route =
+        {
+            /// The selected pair's path; before one is selected, the first that proved valid, RFC 8445 §12.1.
+            Path: Path voption
+            IsSelected: bool
+            /// The handshake to begin on the first path.
+            Handshake: Handshake voption
+            /// The peer's SCTP port: the association to begin when the handshake is done.
+            SctpPort: uint16 voption
+        }
+
+    /// What was last told, so that only changes are.
+    [<NoComparison; NoEquality>]
+    type Shown =
+        { Connection: PeerConnectionState
+          IceConnection: IceTransportState
+          Gathering: IceGatheringState
+          Dtls: DtlsTransportInfo
+          Sctp: SctpTransportInfo }
+
+    /// What went through.
+    [<NoComparison; NoEquality>]
+    type Traffic =
+        { PacketsSent: int64
+          BytesSent: int64
+          PacketsReceived: int64
+          BytesReceived: int64 }
+
+    /// A peer that is not closed: its parts, and what joins them.
+    [<NoComparison; NoEquality>]
+    type State =
+        {
+            Config: PeerConfig
+            /// For the parts that are made later.
+            Entropy: Entropy
+            Jsep: Jsep.State
+            Ice: Ice.State
+            Dtls: Dtls.State
+            Sctp: Sctp.State voption
+            Channels: Channels.State
+            Route: Route
+            Shown: Shown
+            Traffic: Traffic
+            /// How often each layer ignored an input for each reason.
+            Drops: int64[]
+        }
+
+    let noDtls: DtlsTransportInfo =
+        { State = DtlsTransportState.New
+          RemoteCertificates = [||]
+          Version = ""
+          CipherSuite = ""
+          Role = "" }
+
+    let noSctp: SctpTransportInfo =
+        { State = SctpTransportState.Connecting
+          MaxMessageSize = 0L
+          MaxChannels = ValueNone }
+
+    // --- What is told
+
+    let raising event (s: State) : Step<State, Output> = Step.one (Raise event) s
+
+    let ignored layer reason (s: State) : Step<State, Output> =
+        Step.one
+            (Ignored(layer, reason))
+            { s with
+                Drops = Reports.drop layer reason s.Drops }
+
+    let tellIce (s: State) : Step<State, Output> =
+        raising (IceTransportChanged(Reports.ice s.Ice)) s
+
+    let tellDtls (info: DtlsTransportInfo) (s: State) : Step<State, Output> =
+        { s with
+            Shown = { s.Shown with Dtls = info } }
+        |> raising (DtlsTransportChanged info)
+
+    let tellSctp (info: SctpTransportInfo) (s: State) : Step<State, Output> =
+        { s with
+            Shown = { s.Shown with Sctp = info } }
+        |> raising (SctpTransportChanged info)
+
+    /// The connection's own states follow from those of its transports, W3C WebRTC 1.0 §4.3.2 to §4.3.4.
+    let tellConnection (s: State) : Step<State, Output> =
+        let ice = [| Ice.transportState s.Ice |]
+        let iceConnection = ConnectionStates.iceConnection false ice
+        let connection = ConnectionStates.peerConnection false ice [| s.Shown.Dtls.State |]
+        let shown = s.Shown
+
+        let s =
+            { s with
+                Shown =
+                    { shown with
+                        IceConnection = iceConnection
+                        Connection = connection } }
+
+        struct (s,
+                [ if iceConnection <> shown.IceConnection then
+                      Raise(IceConnectionStateChanged iceConnection)
+                  if connection <> shown.Connection then
+                      Raise(ConnectionStateChanged connection) ])
+
+    // --- Datagrams out
+
+    let transmit path (packet: Packet) (s: State) : Step<State, Output> =
+        let traffic = s.Traffic
+
+        Step.one
+            (Transmit(path, packet))
+            { s with
+                Traffic =
+                    { traffic with
+                        PacketsSent = traffic.PacketsSent + 1L
+                        BytesSent = traffic.BytesSent + int64 packet.Size } }
+
+    /// To the peer, by the best path known; without one, the packet is lost as on any network.
+    let transmitOnRoute (packet: Packet) (s: State) : Step<State, Output> =
+        match s.Route.Path with
+        | ValueSome path -> transmit path packet s
+        | ValueNone -> Step.only s
+
+    /// A candidate line as events carry it.
+    let line candidate ufrag (s: State) : CandidateInit =
+        let struct (mid, index) =
+            match Jsep.sectionOf ufrag s.Jsep with
+            | ValueSome(struct (mid, index)) -> struct (mid, ValueSome index)
+            | ValueNone -> struct (ValueNone, ValueNone)
+
+        { Candidate = candidate
+          SdpMid = mid
+          SdpMLineIndex = index
+          UsernameFragment = ValueSome ufrag }
+
+    let private newDtls (config: PeerConfig) (entropy: Entropy) : Dtls.State =
+        Dtls.create
+            { DtlsConfig.create config.Ciphers config.Identity.Certificate config.Identity.Key with
+                Mtu = config.Options.MaxDatagramSize
+                KeyLog = config.Options.KeyLog }
+            entropy
+
+    let private newJsep (config: PeerConfig) (entropy: Entropy) : Jsep.State =
+        let certificate = ReadOnlySpan config.Identity.Certificate
+
+        Jsep.create
+            { Configuration = config.Configuration
+              Fingerprints =
+                [| { Algorithm = "sha-256"
+                     Value = Ciphers.hash config.Ciphers HashAlgorithm.Sha256 certificate } |]
+              MaxMessageSize = int64 config.Options.MaxMessageSize
+              SctpPort = 5000us }
+            entropy
+
+    let private newIce (config: PeerConfig) (entropy: Entropy) : Ice.State =
+        let agent =
+            Ice.create
+                { DisconnectedAfter = config.Options.DisconnectedAfter
+                  FailedAfter = config.Options.FailedAfter }
+                entropy
+                config.Ciphers
+
+        let servers =
+            Ice.SetServers(config.Configuration.IceServers, config.Configuration.IceTransportPolicy)
+
+        let struct (agent, _) = Ice.step 0L<us> servers agent
+        agent
+
+    /// A session before its first input; `seed` is split among its parts.
+    let create (config: PeerConfig) (seed: Entropy) : State =
+        { Config = config
+          Entropy = Entropy.split "peer" seed
+          Jsep = newJsep config (Entropy.split "jsep" seed)
+          Ice = newIce config (Entropy.split "ice" seed)
+          Dtls = newDtls config (Entropy.split "dtls" seed)
+          Sctp = ValueNone
+          Channels = Channels.create config.Options.MaxMessageSize
+          Route =
+            { Path = ValueNone
+              IsSelected = false
+              Handshake = ValueNone
+              SctpPort = ValueNone }
+          Shown =
+            { Connection = PeerConnectionState.New
+              IceConnection = IceTransportState.New
+              Gathering = IceGatheringState.New
+              Dtls = noDtls
+              Sctp = noSctp }
+          Traffic =
+            { PacketsSent = 0L
+              BytesSent = 0L
+              PacketsReceived = 0L
+              BytesReceived = 0L }
+          Drops = Reports.noDrops }
+
+    /// With a DTLS end that has not begun, in place of the present one.
+    let freshDtls (s: State) : State =
+        let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize s.Entropy
+
+        { s with
+            Entropy = entropy
+            Dtls = newDtls s.Config (Entropy.ofSeed (ReadOnlySpan seed))
+            Shown = { s.Shown with Dtls = noDtls } }
+
+    /// The username fragment of the present generation.
+    let ourFragment (s: State) =
+        match Ice.localCredentials s.Ice with
+        | ValueSome credentials -> credentials.UsernameFragment
+        | ValueNone -> ""
+
+    let statistics now (s: State) : Statistics =
+        { At = now
+          Ice = Reports.ice s.Ice
+          Dtls = s.Shown.Dtls
+          Sctp = s.Shown.Sctp
+          Association = ValueOption.bind Reports.association s.Sctp
+          Pairs = Reports.pairs s.Ice
+          Channels = Channels.stats s.Channels
+          ChannelsOpened = s.Channels.Opened
+          ChannelsClosed = s.Channels.Closed
+          PacketsSent = s.Traffic.PacketsSent
+          BytesSent = s.Traffic.BytesSent
+          PacketsReceived = s.Traffic.PacketsReceived
+          BytesReceived = s.Traffic.BytesReceived
+          Drops = Reports.drops s.Drops }

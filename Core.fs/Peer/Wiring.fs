@@ -1,0 +1,343 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+open Hybrid.WebRtc.Core.Session
+
+/// The parts of a peer, each stepped by one function, with what its outputs mean to the others.
+module internal Wiring =
+    let rec jsep now (input: Jsep.Input) (s: State) : Step<State, Output> =
+        let struct (part, outputs) = Jsep.step input s.Jsep
+        { s with Jsep = part } |> Step.route (onJsep now) outputs
+
+    and onJsep now (output: Jsep.Output) (s: State) : Step<State, Output> =
+        match output with
+        | Jsep.Reply(command, Ok Jsep.Done) -> Step.one (Reply(command, Done)) s
+        | Jsep.Reply(command, Ok(Jsep.Created description)) -> Step.one (Reply(command, Created description)) s
+        | Jsep.Reply(command, Error mistake) -> Step.one (Refuse(command, mistake)) s
+        | Jsep.DescriptionsChanged descriptions -> raising (DescriptionsChanged descriptions) s
+        | Jsep.SignalingStateChanged state -> raising (SignalingStateChanged state) s
+        | Jsep.NegotiationNeeded -> raising NegotiationNeeded s
+        | Jsep.Order order -> obey now order s
+        | Jsep.Ignored reason -> ignored Layer.Jsep reason s
+
+    /// What descriptions order of the transport.
+    and obey now (order: JsepOrder) (s: State) : Step<State, Output> =
+        match order with
+        | JsepOrder.SetIceRole controlling ->
+            let role =
+                if controlling then
+                    IceRole.Controlling
+                else
+                    IceRole.Controlled
+
+            ice now (Ice.SetRole role) s
+        | JsepOrder.SetIceLocal c ->
+            ice
+                now
+                (Ice.SetLocal
+                    { UsernameFragment = c.UsernameFragment
+                      Password = c.Password })
+                s
+        | JsepOrder.RollbackIceLocal _ -> ice now Ice.RollbackLocal s
+        | JsepOrder.SetIceRemote(c, lite) ->
+            ice
+                now
+                (Ice.SetRemote(
+                    { UsernameFragment = c.UsernameFragment
+                      Password = c.Password },
+                    lite
+                ))
+                s
+        | JsepOrder.Gather -> ice now Ice.Gather s
+        | JsepOrder.AddRemoteCandidate(text, ufrag) ->
+            match Candidate.parse text with
+            | ValueSome candidate -> ice now (Ice.AddRemote(candidate, ValueSome ufrag)) s
+            | ValueNone -> ignored Layer.Ice Drop.Malformed s
+        | JsepOrder.EndOfRemoteCandidates _ -> ice now Ice.EndOfRemoteCandidates s
+        | JsepOrder.StartDtls(role, fingerprints) ->
+            let handshake =
+                { Role =
+                    if role = JsepDtlsRole.Client then
+                        DtlsRole.Client
+                    else
+                        DtlsRole.Server
+                  Fingerprints =
+                    fingerprints
+                    |> Array.map (fun f ->
+                        { HashName = f.Algorithm
+                          Digest = f.Value }
+                        : DtlsFingerprint) }
+
+            let s =
+                match s.Shown.Dtls.State with
+                | DtlsTransportState.New -> s
+                // A second association replaces the first, RFC 8842 §4.
+                | _ -> freshDtls s
+
+            { s with
+                Route =
+                    { s.Route with
+                        Handshake = ValueSome handshake } }
+            |> startDtls now
+        | JsepOrder.StartSctp(port, maxMessageSize) ->
+            { s with
+                Route =
+                    { s.Route with
+                        SctpPort = ValueSome port } }
+            |> tellSctp
+                { s.Shown.Sctp with
+                    MaxMessageSize = maxMessageSize }
+            |> Step.bind (startSctp now)
+        | JsepOrder.Close -> loseAssociation now ValueNone s
+
+    and ice now (input: Ice.Input) (s: State) : Step<State, Output> =
+        let struct (part, outputs) = Ice.step now input s.Ice
+
+        match outputs with
+        | [] -> Step.only { s with Ice = part }
+        | _ -> { s with Ice = part } |> Step.route (onIce now) outputs
+
+    and onIce now (output: Ice.Output) (s: State) : Step<State, Output> =
+        match output with
+        | Ice.Transmit(path, message) -> transmit path (Packet.Stun(s.Config.Ciphers, message)) s
+        | Ice.OpenPorts -> Step.one OpenPorts s
+        | Ice.ClosePort port -> Step.one (ClosePort port) s
+        | Ice.ResolveServer url -> Step.one (ResolveServer url) s
+        | Ice.Resolve name -> Step.one (ResolveName name) s
+        | Ice.Gathered(candidate, url) ->
+            let text = Candidate.toText candidate
+            let ufrag = ourFragment s
+
+            jsep now (Jsep.LocalCandidate(text, ufrag)) s
+            |> Step.bind (fun s ->
+                raising
+                    (IceCandidate(
+                        ValueSome
+                            { Candidate = line text ufrag s
+                              Url = url }
+                    ))
+                    s)
+            |> Step.bind tellIce
+        | Ice.GatheringChanged state -> gathering now state s
+        | Ice.ServerError(url, local, code, text) ->
+            raising
+                (IceCandidateError
+                    { Address = local |> ValueOption.map (fun e -> Address.toText e.Address)
+                      Port = local |> ValueOption.map (fun e -> int e.Port)
+                      Url = url
+                      Code = code
+                      Text = text })
+                s
+        | Ice.StateChanged state ->
+            let s =
+                match state with
+                // Consent is gone: nothing may be sent any more, RFC 7675 §5.1.
+                | IceTransportState.Failed
+                | IceTransportState.Closed ->
+                    { s with
+                        Route =
+                            { s.Route with
+                                Path = ValueNone
+                                IsSelected = false } }
+                | _ -> s
+
+            tellIce s |> Step.bind tellConnection
+        | Ice.RoleChanged _ -> tellIce s
+        | Ice.Selected(_, _, path) ->
+            { s with
+                Route =
+                    { s.Route with
+                        Path = ValueSome path
+                        IsSelected = true } }
+            |> tellIce
+            |> Step.bind (startDtls now)
+        | Ice.Validated path ->
+            if s.Route.Path.IsSome then
+                Step.only s
+            else
+                { s with
+                    Route = { s.Route with Path = ValueSome path } }
+                |> startDtls now
+        | Ice.Invalidated path ->
+            if not s.Route.IsSelected && s.Route.Path = ValueSome path then
+                Step.only
+                    { s with
+                        Route = { s.Route with Path = ValueNone } }
+            else
+                Step.only s
+        | Ice.Ignored reason -> ignored Layer.Ice reason s
+
+    /// W3C WebRTC 1.0 §4.3.2: the end of a generation is told as an empty candidate, then the state, then `null`.
+    and gathering now (state: IceGatheringState) (s: State) : Step<State, Output> =
+        let ufrag = ourFragment s
+
+        let told (s: State) =
+            { s with
+                Shown = { s.Shown with Gathering = state } }
+            |> tellIce
+            |> Step.bind (raising (IceGatheringStateChanged state))
+
+        match state with
+        | IceGatheringState.Complete ->
+            jsep now (Jsep.GatheringComplete ufrag) s
+            |> Step.bind (fun s ->
+                raising
+                    (IceCandidate(
+                        ValueSome
+                            { Candidate = line "" ufrag s
+                              Url = ValueNone }
+                    ))
+                    s)
+            |> Step.bind told
+            |> Step.bind (raising (IceCandidate ValueNone))
+        | _ -> told s
+
+    /// Begins the handshake that the descriptions call for: the server at once, the client as soon as there is a path.
+    and startDtls now (s: State) : Step<State, Output> =
+        match s.Route.Handshake with
+        | ValueSome handshake when s.Route.Path.IsSome || handshake.Role = DtlsRole.Server ->
+            { s with
+                Route = { s.Route with Handshake = ValueNone } }
+            |> tellDtls
+                { s.Shown.Dtls with
+                    State = DtlsTransportState.Connecting
+                    Role =
+                        if handshake.Role = DtlsRole.Client then
+                            "client"
+                        else
+                            "server" }
+            |> Step.bind tellConnection
+            |> Step.bind (dtls now (Dtls.Start(handshake.Role, handshake.Fingerprints)))
+        | _ -> Step.only s
+
+    and dtls now (input: Dtls.Input) (s: State) : Step<State, Output> =
+        let struct (part, outputs) = Dtls.step now input s.Dtls
+
+        match outputs with
+        | [] -> Step.only { s with Dtls = part }
+        | _ -> { s with Dtls = part } |> Step.route (onDtls now) outputs
+
+    and onDtls now (output: Dtls.Output) (s: State) : Step<State, Output> =
+        match output with
+        | Dtls.Transmit flight -> transmitOnRoute (Packet.Handshake flight) s
+        // Asked for by `seal`, which takes it itself.
+        | Dtls.Sealed _ -> Step.only s
+        | Dtls.Data plaintext -> sctp now (SctpInput.Received(Memory.op_Implicit plaintext)) s
+        | Dtls.Connected c ->
+            s
+            |> tellDtls
+                { s.Shown.Dtls with
+                    State = DtlsTransportState.Connected
+                    RemoteCertificates = c.RemoteCertificates
+                    Version = c.Version
+                    CipherSuite = c.SuiteName }
+            |> Step.bind tellConnection
+            |> Step.bind (startSctp now)
+        | Dtls.Failed fault ->
+            s
+            |> tellDtls
+                { s.Shown.Dtls with
+                    State = DtlsTransportState.Failed }
+            |> Step.bind (raising (DtlsError fault))
+            |> Step.bind tellConnection
+            |> Step.bind (loseAssociation now (ValueSome fault))
+        | Dtls.Closed ->
+            s
+            |> tellDtls
+                { s.Shown.Dtls with
+                    State = DtlsTransportState.Closed }
+            |> Step.bind tellConnection
+            |> Step.bind (loseAssociation now ValueNone)
+        | Dtls.KeyLog line -> raising (KeyLogged line) s
+        | Dtls.Ignored reason -> ignored Layer.Dtls reason s
+
+    /// Begins the association that the descriptions call for, once the handshake is done.
+    and startSctp now (s: State) : Step<State, Output> =
+        match s.Sctp, s.Route.SctpPort with
+        | ValueNone, ValueSome port when s.Shown.Dtls.State = DtlsTransportState.Connected ->
+            let options = s.Config.Options
+
+            let config =
+                { SctpConfig.create s.Config.Ciphers with
+                    RemotePort = port
+                    // A DTLS 1.2 record takes at most 37 octets; SCTP packets are multiples of 4.
+                    Mtu = (options.MaxDatagramSize - 37) &&& ~~~3
+                    ReceiveWindow = options.ReceiveWindow
+                    MaxMessageSize = options.MaxMessageSize }
+
+            { s with
+                Sctp = ValueSome(Sctp.create (Entropy.split "sctp" s.Entropy) config) }
+            |> sctp now SctpInput.Connect
+        | _ -> Step.only s
+
+    and sctp now (input: SctpInput) (s: State) : Step<State, Output> =
+        match s.Sctp with
+        | ValueNone -> ignored Layer.Sctp Drop.Unexpected s
+        | ValueSome state ->
+            let struct (part, outputs) = Sctp.step now input state
+
+            match outputs with
+            | [] -> Step.only { s with Sctp = ValueSome part }
+            | _ -> { s with Sctp = ValueSome part } |> Step.route (onSctp now) outputs
+
+    and onSctp now (output: SctpOutput) (s: State) : Step<State, Output> =
+        match output with
+        | SctpOutput.Transmit packet -> seal now packet s
+        | SctpOutput.Established(outbound, _) ->
+            let parity =
+                if s.Shown.Dtls.Role = "client" then
+                    Channels.Even
+                else
+                    Channels.Odd
+
+            s
+            |> tellSctp
+                { s.Shown.Sctp with
+                    State = SctpTransportState.Connected
+                    MaxChannels = ValueSome(outbound) }
+            |> Step.bind (channels now (Channels.Established(parity, outbound)))
+        | SctpOutput.Message(stream, ppid, payload) -> channels now (Channels.Received(stream, ppid, payload)) s
+        | SctpOutput.Transmitted(stream, octets) -> channels now (Channels.Transmitted(stream, octets)) s
+        | SctpOutput.IncomingReset streams -> channels now (Channels.IncomingReset streams) s
+        | SctpOutput.OutgoingReset(streams, _) -> channels now (Channels.OutgoingReset streams) s
+        | SctpOutput.Closed -> loseAssociation now ValueNone s
+        | SctpOutput.Failed fault -> loseAssociation now (ValueSome fault) s
+        | SctpOutput.Ignored reason -> ignored Layer.Sctp reason s
+
+    /// One record of application data: DTLS spends a sequence number on it, and it is sealed when it is written.
+    and seal now packet (s: State) : Step<State, Output> =
+        match Dtls.step now Dtls.Seal s.Dtls with
+        | struct (part, [ Dtls.Sealed seal ]) -> transmitOnRoute (Packet.Data(seal, packet)) { s with Dtls = part }
+        | struct (part, outputs) -> { s with Dtls = part } |> Step.route (onDtls now) outputs
+
+    and channels now (input: Channels.Input) (s: State) : Step<State, Output> =
+        let struct (part, outputs) = Channels.step now input s.Channels
+        { s with Channels = part } |> Step.route (onChannels now) outputs
+
+    and onChannels now (output: Channels.Output) (s: State) : Step<State, Output> =
+        match output with
+        | Channels.Created(command, info) ->
+            Step.one (Reply(command, Channel info)) s
+            |> Step.bind (jsep now Jsep.NeedDataSection)
+        | Channels.Refused(command, mistake) -> Step.one (Refuse(command, mistake)) s
+        | Channels.Queue message -> sctp now (SctpInput.Send message) s
+        | Channels.Reset streams -> sctp now (SctpInput.Reset streams) s
+        | Channels.Discarded octets -> sctp now (SctpInput.Consumed octets) s
+        | Channels.Announced info -> raising (ChannelAnnounced info) s
+        | Channels.Opened(handle, id) -> raising (ChannelOpened(handle, id)) s
+        | Channels.ClosingBegan handle -> raising (ChannelClosing handle) s
+        | Channels.Closed(handle, fault) -> raising (ChannelClosed(handle, fault)) s
+        | Channels.BufferedAmountFell(handle, octets) -> raising (BufferedAmountFell(handle, octets)) s
+        | Channels.Deliver(handle, text, payload) -> Step.one (Deliver(handle, text, payload)) s
+        | Channels.Ignored reason -> ignored Layer.Data reason s
+
+    /// The association is gone, and its channels with it.
+    and loseAssociation now fault (s: State) : Step<State, Output> =
+        match s.Shown.Sctp.State with
+        | SctpTransportState.Closed -> Step.only s
+        | _ ->
+            { s with Sctp = ValueNone }
+            |> tellSctp
+                { s.Shown.Sctp with
+                    State = SctpTransportState.Closed }
+            |> Step.bind (channels now (Channels.AssociationLost fault))
