@@ -141,6 +141,14 @@ module Ice =
     let private former (state: State) : IceSession voption =
         state.Former |> ValueOption.map _.Session
 
+    [<CompiledName "UsernameFragments">]
+    let usernameFragments (state: State) : string[] =
+        [| ValueSome state.Current; former state |]
+        |> Array.choose (fun session ->
+            match session |> ValueOption.bind (fun s -> s.Checks.Local.Secret) with
+            | ValueSome secret -> Some secret.Credentials.UsernameFragment
+            | ValueNone -> None)
+
     [<CompiledName "SelectedPair">]
     let selectedPair (state: State) : IcePair voption =
         IceSession.selected state.Current

@@ -110,6 +110,11 @@ module Ice =
     [<CompiledName "LocalCredentials">]
     val localCredentials: state: State -> IceCredentials voption
 
+    /// The fragments that requests to this agent may be addressed to: the present generation's, and the former's while it
+    /// still serves.
+    [<CompiledName "UsernameFragments">]
+    val usernameFragments: state: State -> string[]
+
     [<CompiledName "RemoteCredentials">]
     val remoteCredentials: state: State -> IceCredentials voption
 

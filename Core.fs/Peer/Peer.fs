@@ -188,10 +188,7 @@ module Peer =
     let usernameFragments (state: State) : string[] =
         match state with
         | Over -> [||]
-        | Live s ->
-            match Ice.localCredentials s.Ice with
-            | ValueSome credentials -> [| credentials.UsernameFragment |]
-            | ValueNone -> [||]
+        | Live s -> Ice.usernameFragments s.Ice
 
     [<CompiledName "RequestedFragment">]
     let requestedFragment (datagram: ReadOnlySpan<byte>) : string voption = Stun.Message.usernameFragment datagram
