@@ -3,16 +3,17 @@ namespace Hybrid.WebRtc.Core
 open System
 open System.Threading
 
-/// Slots of a log that lie together. Each is written once, by the version that claimed it.
+/// Slots that lie together, in a log or in a message that grows. Each is written once, by the version that claimed it.
 [<Sealed; AllowNullLiteral>]
 type internal Segment<'T>(items: 'T[], used: int) =
     let mutable used = used
 
     member _.Items = items
 
-    /// True for one caller only: the slot at `at` is now its own to write.
-    member _.Claim(at: int) : bool =
-        Interlocked.CompareExchange(&used, at + 1, at) = at
+    /// True for one caller only: `count` slots from `at` on are now its own to write. False, too, where there are fewer.
+    member _.Claim(at: int, count: int) : bool =
+        at + count <= items.Length
+        && Interlocked.CompareExchange(&used, at + count, at) = at
 
 /// A queue of items numbered on from `First`: added at the end, dropped at the front, read anywhere, each in O(1).
 /// Immutable to whoever holds a version. Versions share segments: `append` writes the slot just past the end, which no
@@ -75,7 +76,7 @@ module Log =
         else
             let last = log.Segments[held - 1]
 
-            if last.Claim slot then
+            if last.Claim(slot, 1) then
                 last.Items[slot] <- item
                 { log with End = log.End + 1L }
             else

@@ -31,6 +31,9 @@ let main args =
       JsepLaws.tests
       Sctp.ChunkTests.tests
       Sctp.SctpTests.tests
+      Sctp.SctpStreamsTests.tests
+      Sctp.OutstandingTests.tests
+      Sctp.SctpLawsTests.tests
       CiphersTests.tests
       DtlsTests.tests
       DtlsMessagesTests.tests

@@ -97,11 +97,11 @@ module internal Outstanding =
           RecoveryExit = -1L }
 
     /// The Cumulative TSN Ack Point.
-    let inline cumulative (o: Outstanding) = o.Chunks.First - 1L
+    let cumulative (o: Outstanding) = o.Chunks.First - 1L
 
-    let inline isEmpty (o: Outstanding) = o.Chunks.IsEmpty
+    let isEmpty (o: Outstanding) = o.Chunks.IsEmpty
 
-    let inline inRecovery (o: Outstanding) = o.RecoveryExit >= 0L
+    let inRecovery (o: Outstanding) = o.RecoveryExit >= 0L
 
     let private before (tsn: int64) (o: Outstanding) =
         if tsn = o.Chunks.Next then o.Sum else o.Chunks[tsn].Before

@@ -1,26 +1,14 @@
 namespace Hybrid.WebRtc.Core.Association
 
 open System
-open System.Threading
 open Microsoft.FSharp.Core.CompilerServices
 open Hybrid.WebRtc.Core
 
-/// Memory that a message grows in. Versions share it as those of a `Log` share segments: the octets past the end are
-/// given to one successor only.
-[<Sealed>]
-type internal Growing(bytes: byte[], used: int) =
-    let mutable used = used
-
-    member _.Bytes = bytes
-
-    /// True for one caller only: octets from `at` up to but without `upTo` are now its own to write.
-    member _.Claim(at: int, upTo: int) : bool =
-        upTo <= bytes.Length && Interlocked.CompareExchange(&used, upTo, at) = at
-
-/// Octets that belong together, joined in O(1).
+/// Octets that belong together, joined in O(1). Versions share memory as those of a `Log` share segments: the octets past
+/// the end are given to one successor only.
 [<NoComparison; NoEquality>]
 type internal Rope =
-    | Leaf of memory: Growing * length: int
+    | Leaf of memory: Segment<byte> * length: int
     | Join of left: Rope * right: Rope * length: int
 
 [<RequireQualifiedAccess>]
@@ -32,9 +20,9 @@ module internal Rope =
 
     /// A copy of `bytes`, with room for `capacity` octets.
     let create (capacity: int) (bytes: ReadOnlySpan<byte>) : Rope =
-        let memory = GC.AllocateUninitializedArray<byte>(max capacity bytes.Length)
+        let memory = Array.zeroCreate<byte>(max capacity bytes.Length)
         bytes.CopyTo(Span memory)
-        Leaf(Growing(memory, bytes.Length), bytes.Length)
+        Leaf(Segment(memory, bytes.Length), bytes.Length)
 
     let join (left: Rope) (right: Rope) : Rope =
         Join(left, right, length left + length right)
@@ -45,15 +33,15 @@ module internal Rope =
         | Leaf(memory, length) ->
             let upTo = length + bytes.Length
 
-            if memory.Claim(length, upTo) then
-                bytes.CopyTo(Span(memory.Bytes, length, bytes.Length))
+            if memory.Claim(length, bytes.Length) then
+                bytes.CopyTo(Span(memory.Items, length, bytes.Length))
                 Leaf(memory, upTo)
             else
-                let grown = GC.AllocateUninitializedArray<byte>(max upTo (max hint (2 * length)))
+                let grown = Array.zeroCreate<byte>(max upTo (max hint (2 * length)))
 
-                Span(memory.Bytes, 0, length).CopyTo(Span grown)
+                Span(memory.Items, 0, length).CopyTo(Span grown)
                 bytes.CopyTo(Span(grown, length, bytes.Length))
-                Leaf(Growing(grown, upTo), upTo)
+                Leaf(Segment(grown, upTo), upTo)
         | Join(left, (Leaf _ as right), total) -> Join(left, append 0 bytes right, total + bytes.Length)
         | Join _ -> join rope (create (4 * bytes.Length) bytes)
 
@@ -61,10 +49,10 @@ module internal Rope =
     let toMemory (rope: Rope) : ReadOnlyMemory<byte> =
         match rope with
         // A tail of unused octets is not worth a copy unless it is a large part.
-        | Leaf(memory, length) when memory.Bytes.Length - length <= length / 4 ->
-            ReadOnlyMemory(memory.Bytes, 0, length)
+        | Leaf(memory, length) when memory.Items.Length - length <= length / 4 ->
+            ReadOnlyMemory(memory.Items, 0, length)
         | _ ->
-            let whole = GC.AllocateUninitializedArray<byte>(length rope)
+            let whole = Array.zeroCreate<byte>(length rope)
             // From the end backwards: joins lean to the left where pieces came in order, and no stack grows.
             let mutable waiting = [ rope ]
             let mutable at = whole.Length
@@ -73,7 +61,7 @@ module internal Rope =
                 match waiting.Head with
                 | Leaf(memory, length) ->
                     at <- at - length
-                    Span(memory.Bytes, 0, length).CopyTo(Span(whole, at, length))
+                    Span(memory.Items, 0, length).CopyTo(Span(whole, at, length))
                     waiting <- waiting.Tail
                 | Join(left, right, _) -> waiting <- right :: left :: waiting.Tail
 

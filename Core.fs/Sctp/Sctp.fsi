@@ -44,8 +44,7 @@ type SctpState =
 [<RequireQualifiedAccess>]
 module Sctp =
     /// An association between two steps. Immutable.
-    [<Sealed>]
-    type State
+    type State = SctpAssociation
 
     type Input = SctpInput
 

@@ -26,9 +26,14 @@ type internal Outbound =
 /// A message part of which has been sent.
 [<NoComparison; NoEquality>]
 type internal Partial =
-    { Message: Message
-      Sent: int
-      Ssn: Ssn }
+    {
+        Message: Message
+        /// Octets that have been sent.
+        Sent: int
+        /// Of these, the octets that the stream's `Buffered` knows of. The rest are told to it at the end of the message.
+        Settled: int
+        Ssn: Ssn
+    }
 
 /// What the application sent and the association has not given a TSN: a queue a stream, served in turn, a message at a
 /// time (fragments of two messages do not mix before RFC 8260).
@@ -76,7 +81,12 @@ module internal Streams =
             Table = Slots.set (int stream) outbound s.Table }
 
     /// Octets of a stream not yet sent.
-    let buffered (stream: uint16) (s: Streams) : int64 = (find stream s).Buffered
+    let buffered (stream: uint16) (s: Streams) : int64 =
+        let known = (find stream s).Buffered
+
+        match s.Current with
+        | ValueSome current when current.Message.Stream = stream -> known - int64 (current.Sent - current.Settled)
+        | _ -> known
 
     /// Whether anything could be sent.
     let hasMore (s: Streams) : bool = s.Current.IsSome || not s.Ready.IsEmpty
@@ -134,29 +144,34 @@ module internal Streams =
         match s.Current with
         | ValueSome current ->
             let message = current.Message
-            let outbound = find message.Stream s
-
-            let s =
-                put
-                    message.Stream
-                    { outbound with
-                        Buffered = outbound.Buffered - int64 size
-                        LastTsn = tsn }
-                    s
-
             let sent = current.Sent + size
 
-            struct ({ Message = message
-                      Offset = current.Sent
-                      Size = size
-                      Ssn = current.Ssn },
-                    { s with
-                        Buffered = s.Buffered - int64 size
-                        Current =
-                            if sent = message.Payload.Length then
-                                ValueNone
-                            else
-                                ValueSome { current with Sent = sent } })
+            let piece =
+                { Message = message
+                  Offset = current.Sent
+                  Size = size
+                  Ssn = current.Ssn }
+
+            if sent = message.Payload.Length then
+                let outbound = find message.Stream s
+
+                let s =
+                    put
+                        message.Stream
+                        { outbound with
+                            Buffered = outbound.Buffered - int64 (sent - current.Settled)
+                            LastTsn = tsn }
+                        s
+
+                struct (piece,
+                        { s with
+                            Buffered = s.Buffered - int64 size
+                            Current = ValueNone })
+            else
+                struct (piece,
+                        { s with
+                            Buffered = s.Buffered - int64 size
+                            Current = ValueSome { current with Sent = sent } })
         | ValueNone ->
             let message = peek s
             let outbound = find message.Stream s
@@ -187,6 +202,7 @@ module internal Streams =
                                 ValueSome
                                     { Message = message
                                       Sent = size
+                                      Settled = size
                                       Ssn = outbound.NextSsn } })
 
     /// Gives up the message that comes next, no part of which was sent: it gets no TSN and no SSN, RFC 3758 §4.1 rule TR3.
@@ -214,7 +230,7 @@ module internal Streams =
                     put
                         current.Message.Stream
                         { outbound with
-                            Buffered = outbound.Buffered - int64 left
+                            Buffered = outbound.Buffered - int64 (current.Message.Payload.Length - current.Settled)
                             LastTsn = tsn }
                         { s with
                             Current = ValueNone

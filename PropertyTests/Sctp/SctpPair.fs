@@ -24,7 +24,7 @@ type End(state: Sctp.State) =
 
 /// Two associations over a wire, in virtual time. Every lent buffer is poisoned after its step, and the laws that need a
 /// running machine are checked all along.
-type Pair(weather: Weather, seed: int64, change: SctpConfig -> SctpConfig) =
+type SctpPair(weather: Weather, seed: int64, change: SctpConfig -> SctpConfig) =
     let config = change (SctpConfig.create SystemCiphers.Shared)
     let entropy = Entropy.ofNumber seed
 
@@ -196,3 +196,29 @@ module Numbered =
             failtestf "message %d of %d octets was damaged" number bytes.Length
 
         number
+
+/// What the tests of associations share.
+[<AutoOpen>]
+module Story =
+    /// A check for each of `count` seeds, more where `Laws.config` asks for more; a failure names its seed.
+    let seeds count name check =
+        testCase name (fun () ->
+            for seed in 1L .. int64 (max count (count * Laws.config.maxTest / 200)) do
+                try
+                    check seed
+                with e ->
+                    failtestf "seed %d: %s" seed e.Message)
+
+    let pair weather seed = SctpPair(weather, seed, id)
+
+    let numbers (e: End) =
+        [ for struct (_, _, payload) in e.Messages -> Numbered.read payload ]
+
+    let numbersOf (stream: int) (e: End) =
+        [ for struct (s, _, payload) in e.Messages do
+              if int s = stream then
+                  Numbered.read payload ]
+
+    let arrived (count: int) (e: End) () = e.Messages.Count >= count
+
+    let minutes (n: int64) = Duration.seconds (60L * n)
