@@ -201,6 +201,7 @@ let tests =
               let result = record 1L script |> replay
               Expect.isNull result.Difference "no difference"
               Expect.equal result.Inputs (int64 script.Length) "every input"
+              Expect.isGreaterThan result.Outputs (int64 script.Length) "and what came of them"
               Expect.isTrue result.IsWhole "to the end")
 
           testCase "two recordings of one story are the same octets" (fun () ->
