@@ -13,6 +13,7 @@ let main args =
       RealPeers.PeersTests.tests
       RealPeers.ChromiumTests.tests
       RealPeers.AiortcTests.tests
+      House.Examples.tests
       PreludeTests.tests
       SlotsTests.tests
       SerialTests.tests

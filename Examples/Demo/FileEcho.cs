@@ -21,8 +21,7 @@ internal sealed class FileEcho
     public FileEcho(RTCDataChannel channel)
     {
         _channel = channel;
-        channel.OnMessage.Subscribe(Receive);
-        channel.OnClose.Subscribe(_ => _inbox.Writer.TryComplete());
+        channel.OnMessage.Subscribe(Receive, () => _inbox.Writer.TryComplete());
     }
 
     /// <summary>Ends with the file, or when the page closes the channel.</summary>

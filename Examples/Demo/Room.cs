@@ -16,8 +16,8 @@ internal sealed class Room
     /// <summary>Joins a page's chat channel; <paramref name="stats"/> answers its <c>/stats</c>.</summary>
     public void Join(int page, RTCDataChannel channel, Func<Task<string>> stats)
     {
-        channel.OnMessage.Subscribe(message => Hear(page, message.Text, stats));
-        channel.OnClose.Subscribe(_ => Leave(page));
+        // The messages end with the channel, whoever closed it: the page, the network, or we.
+        channel.OnMessage.Subscribe(message => Hear(page, message.Text, stats), () => Leave(page));
 
         Tell(
             channel,
