@@ -119,6 +119,7 @@ module Address =
             a.High = 0UL && a.Low = 1UL
 
     /// `169.254.0.0/16` or `fe80::/10`.
+    [<CompiledName "IsLinkLocal">]
     let isLinkLocal (a: Address) =
         if a.IsV4 then
             (a.Low >>> 16) &&& 0xffffUL = 0xa9feUL
@@ -166,6 +167,7 @@ module Address =
         text.ToString()
 
     /// `192.0.2.1`, or RFC 5952's canonical text of an IPv6 address.
+    [<CompiledName "ToText">]
     let toText (a: Address) : string =
         if a.IsV4 then
             String.Join('.', byte (a.Low >>> 24), byte (a.Low >>> 16), byte (a.Low >>> 8), byte a.Low)
@@ -249,6 +251,7 @@ module Address =
 [<RequireQualifiedAccess>]
 module Endpoint =
     /// `192.0.2.1:3478` or `[2001:db8::1]:3478`.
+    [<CompiledName "ToText">]
     let toText (e: Endpoint) : string =
         if e.Address.IsV4 then
             Address.toText e.Address + ":" + e.Port.ToString()

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 
@@ -63,21 +62,24 @@ public sealed class RTCIceCandidate
         UsernameFragment = init.UsernameFragment;
         Url = url;
 
-        if (!CandidateLine.TryParse(init.Candidate, out var line))
+        if (Core.CandidateModule.Parse(init.Candidate) is not { IsSome: true, Value: var line })
             return;
 
         Foundation = line.Foundation;
-        Component = line.Component;
+        Component = line.Component is 1 or 2 ? (RTCIceComponent)line.Component : null;
         Priority = line.Priority;
-        Address = line.Address;
-        Protocol = line.Protocol;
+        Address = Text(line.Host);
+        Protocol =
+            line.Transport.IsUdp ? RTCIceProtocol.Udp
+            : line.Transport.IsTcp ? RTCIceProtocol.Tcp
+            : null;
         Port = line.Port;
-        Type = line.Type;
-        TcpType = line.TcpType;
-        RelatedAddress = line.RelatedAddress;
-        RelatedPort = line.RelatedPort;
-        UsernameFragment ??= line.UsernameFragment;
-        RelayProtocol = url is null || line.Type != RTCIceCandidateType.Relay ? null : Relay(url);
+        Type = Types(line.Type);
+        TcpType = line.Transport is Core.CandidateTransport.Tcp tcp ? TcpTypes(tcp.Item) : null;
+        RelatedAddress = line.Related is { IsSome: true, Value: var related } ? Text(related.Host) : null;
+        RelatedPort = line.Related is { IsSome: true, Value: var other } ? other.Port : null;
+        UsernameFragment ??= Core.CandidateModule.UsernameFragment(line).OrNull();
+        RelayProtocol = url is null || Type != RTCIceCandidateType.Relay ? null : Relay(url);
     }
 
     /// <summary>The <c>candidate:…</c> line, RFC 8839 §5.1; empty at the end of a generation's candidates.</summary>
@@ -152,6 +154,25 @@ public sealed class RTCIceCandidate
     /// <summary>The <c>candidate:…</c> line.</summary>
     public override string ToString() => Candidate;
 
+    private static string Text(Core.CandidateHost host) =>
+        host switch
+        {
+            Core.CandidateHost.Ip ip => Core.AddressModule.ToText(ip.Item),
+            Core.CandidateHost.Name name => name.Item,
+            _ => throw new InvalidOperationException("Not a candidate's host."),
+        };
+
+    private static RTCIceCandidateType Types(Core.CandidateType type) =>
+        type.IsHost ? RTCIceCandidateType.Host
+        : type.IsServerReflexive ? RTCIceCandidateType.Srflx
+        : type.IsPeerReflexive ? RTCIceCandidateType.Prflx
+        : RTCIceCandidateType.Relay;
+
+    private static RTCIceTcpCandidateType TcpTypes(Core.TcpType type) =>
+        type.IsActive ? RTCIceTcpCandidateType.Active
+        : type.IsPassive ? RTCIceTcpCandidateType.Passive
+        : RTCIceTcpCandidateType.So;
+
     /// <summary>RFC 7065: <c>turns:</c> is TLS, else what <c>?transport=</c> says, else UDP.</summary>
     private static RTCIceServerTransportProtocol Relay(string url) =>
         url.StartsWith("turns:", StringComparison.OrdinalIgnoreCase) ? RTCIceServerTransportProtocol.Tls
@@ -169,104 +190,4 @@ public sealed class RTCIceCandidate
         public override void Write(Utf8JsonWriter writer, RTCIceCandidate candidate, JsonSerializerOptions options) =>
             JsonSerializer.Serialize(writer, candidate.ToInit(), WebRtcJson.Default.RTCIceCandidateInit);
     }
-}
-
-/// <summary>A parsed <c>candidate:</c> line, RFC 8839 §5.1.</summary>
-internal sealed record CandidateLine
-{
-    public required string Foundation { get; init; }
-    public required RTCIceComponent Component { get; init; }
-    public required RTCIceProtocol Protocol { get; init; }
-    public required uint Priority { get; init; }
-    public required string Address { get; init; }
-    public required ushort Port { get; init; }
-    public required RTCIceCandidateType Type { get; init; }
-    public RTCIceTcpCandidateType? TcpType { get; init; }
-    public string? RelatedAddress { get; init; }
-    public ushort? RelatedPort { get; init; }
-    public string? UsernameFragment { get; init; }
-
-    /// <summary>
-    /// <code>candidate:foundation component protocol priority address port typ type [raddr a] [rport p] [name value]…</code>
-    /// False where it is anything else.
-    /// </summary>
-    public static bool TryParse(string text, out CandidateLine line)
-    {
-        line = null!;
-        var start =
-            text.StartsWith("a=candidate:", StringComparison.Ordinal) ? 12
-            : text.StartsWith("candidate:", StringComparison.Ordinal) ? 10
-            : -1;
-        if (start < 0)
-            return false;
-
-        var words = text[start..].Split(' ', StringSplitOptions.RemoveEmptyEntries);
-        if (
-            words.Length < 8
-            || words[6] != "typ"
-            || !int.TryParse(words[1], NumberStyles.None, CultureInfo.InvariantCulture, out var component)
-            || component is not (1 or 2)
-            || Protocols(words[2]) is not { } protocol
-            || !uint.TryParse(words[3], NumberStyles.None, CultureInfo.InvariantCulture, out var priority)
-            || !ushort.TryParse(words[5], NumberStyles.None, CultureInfo.InvariantCulture, out var port)
-            || Types(words[7]) is not { } type
-        )
-            return false;
-
-        var extensions = words[8..];
-        line = new CandidateLine
-        {
-            Foundation = words[0],
-            Component = (RTCIceComponent)component,
-            Protocol = protocol,
-            Priority = priority,
-            Address = words[4],
-            Port = port,
-            Type = type,
-            TcpType = TcpTypes(ValueOf("tcptype")),
-            RelatedAddress = ValueOf("raddr"),
-            RelatedPort = ushort.TryParse(
-                ValueOf("rport"),
-                NumberStyles.None,
-                CultureInfo.InvariantCulture,
-                out var related
-            )
-                ? related
-                : null,
-            UsernameFragment = ValueOf("ufrag"),
-        };
-        return true;
-
-        string? ValueOf(string name)
-        {
-            for (var i = 0; i + 1 < extensions.Length; i += 2)
-                if (extensions[i] == name)
-                    return extensions[i + 1];
-            return null;
-        }
-    }
-
-    private static RTCIceProtocol? Protocols(string word) =>
-        word.Equals("udp", StringComparison.OrdinalIgnoreCase) ? RTCIceProtocol.Udp
-        : word.Equals("tcp", StringComparison.OrdinalIgnoreCase) ? RTCIceProtocol.Tcp
-        : null;
-
-    private static RTCIceCandidateType? Types(string word) =>
-        word switch
-        {
-            "host" => RTCIceCandidateType.Host,
-            "srflx" => RTCIceCandidateType.Srflx,
-            "prflx" => RTCIceCandidateType.Prflx,
-            "relay" => RTCIceCandidateType.Relay,
-            _ => null,
-        };
-
-    private static RTCIceTcpCandidateType? TcpTypes(string? word) =>
-        word switch
-        {
-            "active" => RTCIceTcpCandidateType.Active,
-            "passive" => RTCIceTcpCandidateType.Passive,
-            "so" => RTCIceTcpCandidateType.So,
-            _ => null,
-        };
 }

@@ -44,7 +44,7 @@ internal static class Addresses
 
         BinaryPrimitives.WriteUInt64BigEndian(octets, address.High);
         BinaryPrimitives.WriteUInt64BigEndian(octets[8..], address.Low);
-        return AddressModule.isLinkLocal(address) ? new IPAddress(octets, zone) : new IPAddress(octets);
+        return AddressModule.IsLinkLocal(address) ? new IPAddress(octets, zone) : new IPAddress(octets);
     }
 
     /// <summary>System.Net's form, with a zone for link-local IPv6 addresses.</summary>

@@ -38,7 +38,7 @@ internal readonly record struct InterfaceAddress(string Interface, NetworkKind K
     public bool IsDeprecated { get; init; }
 
     /// <summary>Whether it is of no use beyond the link without a zone.</summary>
-    public bool IsLinkLocal => Core.AddressModule.isLinkLocal(Address.ToCore());
+    public bool IsLinkLocal => Core.AddressModule.IsLinkLocal(Address.ToCore());
 }
 
 /// <summary>An address to bind a port to.</summary>

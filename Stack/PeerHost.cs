@@ -369,7 +369,7 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
         try
         {
             var endpoints = await _options.Resolver.ResolveServer(url, _life.Token).ConfigureAwait(false);
-            Log.ServerResolved(_logger, url, string.Join(", ", endpoints.Select(EndpointModule.toText)));
+            Log.ServerResolved(_logger, url, string.Join(", ", endpoints.Select(EndpointModule.ToText)));
             Post(Input.NewServerResolved(url, endpoints));
         }
         catch (Exception e)

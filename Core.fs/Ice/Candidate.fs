@@ -131,6 +131,7 @@ module Candidate =
         found
 
     /// The `ufrag` extension, RFC 8839 §5.1 and RFC 8838 §4: which generation it belongs to.
+    [<CompiledName "UsernameFragment">]
     let usernameFragment (candidate: Candidate) : string voption = extension "ufrag" candidate
 
     /// `host`, `srflx`, `prflx`, `relay`.
@@ -291,6 +292,7 @@ module Candidate =
             line
 
     /// Reads a line, with or without `a=` and `candidate:`, RFC 8839 §5.1. ValueNone where it does not follow the grammar.
+    [<CompiledName "Parse">]
     let parse (line: string) : Candidate voption =
         if line.Length > MaxLength then
             ValueNone

@@ -94,7 +94,7 @@ internal sealed class PortSet
             if (port is null)
                 Log.PortRefused(logger, usable.Address.ToString(), error);
             else
-                Log.PortOpened(logger, EndpointModule.toText(port.Local), usable.Interface, usable.Preference);
+                Log.PortOpened(logger, EndpointModule.ToText(port.Local), usable.Interface, usable.Preference);
         }
 
         return bound;

@@ -56,7 +56,7 @@ internal sealed class UdpPort : IPort, IDrain
         _leases = options.Leases;
         _queueLimit = options.ReceiveQueue;
         _logger = options.LoggerFactory.CreateLogger<UdpPort>();
-        _name = EndpointModule.toText(Local);
+        _name = EndpointModule.ToText(Local);
     }
 
     /// <inheritdoc/>
