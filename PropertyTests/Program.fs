@@ -22,6 +22,7 @@ let main args =
       StunTests.tests
       Ice.CandidateTests.tests
       Ice.IceTests.tests
+      Ice.RulesTests.tests
       SdpTests.tests
       ConnectionStatesTests.tests
       SignallingTableTests.tests
@@ -47,6 +48,7 @@ let main args =
       Interop.ValuesTests.tests
       Interop.ContextTests.tests
       Interop.ScriptTests.tests
+      Interop.ScriptDataTests.tests
       Interop.LoopbackTests.tests
       DcepTests.tests
       ChannelsTests.tests

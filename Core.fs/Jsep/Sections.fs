@@ -110,7 +110,7 @@ module internal Section =
         let named = indices sdp
 
         let hasOwn =
-            Array.init sdp.Media.Length (fun i -> (inherited "ice-ufrag" i sdp).IsSome)
+            sdp.Media |> Array.mapi (fun i _ -> (inherited "ice-ufrag" i sdp).IsSome)
 
         let tagged = Dictionary<string, int>()
 
