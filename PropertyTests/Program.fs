@@ -36,6 +36,7 @@ let main args =
       Sctp.SctpStreamsTests.tests
       Sctp.OutstandingTests.tests
       Sctp.SctpLawsTests.tests
+      Sctp.SctpLawsTests.attackTests
       CiphersTests.tests
       DtlsTests.tests
       DtlsMessagesTests.tests

@@ -29,7 +29,8 @@ let private fair seed =
     handshake Weather.fair seed client server
 
 /// Connected ends, to be tried with this and that.
-let private connected = fair 1L
+/// Made anew for each test: its keys serve one thread at a time, and tests run side by side.
+let private connected () = fair 1L
 
 let private drops side world = (get side world).Drops
 
@@ -45,7 +46,7 @@ let private handshakes =
     testList
         "handshakes"
         [ testCase "fair weather: two round trips, and keys that are alike" (fun () ->
-              let world = connected
+              let world = connected ()
               expectConnected world
               Expect.equal world.Server.ConnectedAt (Duration.milliseconds 30L) "the server after three flights"
               Expect.equal world.Client.ConnectedAt (Duration.milliseconds 40L) "the client after four"
@@ -268,13 +269,13 @@ let private records =
     testList
         "records"
         [ testCase "replayed: counted, and delivered once" (fun () ->
-              let struct (bytes, world) = sealedBy Side.Client "once"B connected
+              let struct (bytes, world) = sealedBy Side.Client "once"B (connected ())
               let world = world |> deliver Side.Server bytes |> deliver Side.Server bytes
               Expect.equal world.Server.Data [ "once"B ] "once"
               Expect.equal (drops Side.Server world) [ Drop.Replayed ] "replayed")
 
           testCase "tampered, anywhere: counted as forged or malformed, and the connection lives on" (fun () ->
-              let struct (bytes, world) = sealedBy Side.Client "hello"B connected
+              let struct (bytes, world) = sealedBy Side.Client "hello"B (connected ())
               let mutable world = world
 
               for at in 0 .. bytes.Length - 1 do
@@ -289,7 +290,7 @@ let private records =
               Expect.equal world.Server.Data [ "hello"B ] "the true one is")
 
           testCase "truncated, everywhere: malformed" (fun () ->
-              let struct (bytes, world) = sealedBy Side.Client "hello"B connected
+              let struct (bytes, world) = sealedBy Side.Client "hello"B (connected ())
               let mutable world = world
 
               for length in 0 .. bytes.Length - 1 do
@@ -299,14 +300,14 @@ let private records =
               Expect.hasLength world.Server.Drops bytes.Length "each counted")
 
           testCase "several in a datagram: all are read, up to the first that is malformed" (fun () ->
-              let struct (one, world) = sealedBy Side.Client "one"B connected
+              let struct (one, world) = sealedBy Side.Client "one"B (connected ())
               let struct (two, world) = sealedBy Side.Client "two"B world
               let world = deliver Side.Server (Array.concat [ one; two; [| 0uy; 1uy |] ]) world
               Expect.equal world.Server.Data [ "two"B; "one"B ] "both"
               Expect.equal world.Server.Drops [ Drop.Malformed ] "the rest")
 
           testCase "empty data says nothing; 16 KiB is the most" (fun () ->
-              let struct (none, world) = sealedBy Side.Client [||] connected
+              let struct (none, world) = sealedBy Side.Client [||] (connected ())
               let struct (most, world) = sealedBy Side.Client (Array.zeroCreate 16384) world
               let struct (more, world) = sealedBy Side.Client (Array.zeroCreate 16385) world
 
@@ -320,7 +321,7 @@ let private records =
               Expect.equal world.Server.Drops [ Drop.Malformed ] "too large")
 
           testCase "the window takes 64 records out of order, and each of them once" (fun () ->
-              let mutable world = connected
+              let mutable world = connected ()
               let mutable all = []
 
               for i in 0..99 do
@@ -356,19 +357,21 @@ let private records =
                          description |]
 
                   for side in [ Side.Client; Side.Server ] do
-                      let world = deliver side forged connected
+                      let world = deliver side forged (connected ())
                       Expect.equal (drops side world) [ Drop.Stale ] "ignored"
                       Expect.isTrue (get side world).Fault.IsNone "alive"
                       Expect.isFalse (get side world).Closed "alive")
 
           testCase "goodbyes are answered, once" (fun () ->
               for side in [ Side.Client; Side.Server ] do
+                  let before = connected ()
+
                   let world =
-                      connected |> step side Dtls.Close |> runUntil (2L * minute) (fun _ -> false)
+                      before |> step side Dtls.Close |> runUntil (2L * minute) (fun _ -> false)
 
                   Expect.isTrue (world.Client.Closed && world.Server.Closed) "closed"
                   Expect.isTrue (world.Client.Fault.IsNone && world.Server.Fault.IsNone) "no fault"
-                  Expect.hasLength (get side world).Sent ((get side connected).Sent.Length + 1) "one close_notify")
+                  Expect.hasLength (get side world).Sent ((get side before).Sent.Length + 1) "one close_notify")
 
           testCase "renegotiation is refused with a warning, and the connection lives on" (fun () ->
               let hello (record: DtlsSeal) =
@@ -388,14 +391,15 @@ let private records =
 
                   buffer
 
-              let struct (state, outputs) =
-                  Dtls.step connected.Now Dtls.Seal connected.Server.State
+              let before = connected ()
+
+              let struct (state, outputs) = Dtls.step before.Now Dtls.Seal before.Server.State
 
               match outputs with
               | [ Dtls.Sealed record ] ->
                   let world =
-                      { connected with
-                          Server = { connected.Server with State = state } }
+                      { before with
+                          Server = { before.Server with State = state } }
 
                   let world = deliver Side.Client (hello record) world
                   let answer = List.head world.Client.Sent
@@ -504,7 +508,7 @@ let private laws =
               let client, server = pair P256 P256
               let waiting = create Weather.fair 1L (fst client) (fst server) |> start P256 P256
 
-              for world in [ waiting; connected ] do
+              for world in [ waiting; connected () ] do
                   for side in [ Side.Client; Side.Server ] do
                       let after = deliver side bytes world
                       Expect.isTrue (get side after).Fault.IsNone "alive"
