@@ -335,25 +335,6 @@ module World =
         ({ world with Mail = others }, List.rev waiting)
         ||> List.fold (fun world (_, candidate) -> demand who (fun c -> AddIceCandidate(c, candidate)) world |> fst)
 
-    /// Offer and answer, `offerer` first, each changed on its way.
-    let negotiateWith (change: Description -> Description) (offerer: char) (world: World) : World =
-        let answerer = other offerer
-        let world, offer = describe offerer (fun c -> CreateOffer(c, false)) world
-
-        let world, _ =
-            demand offerer (fun c -> SetLocalDescription(c, ValueSome offer)) world
-
-        let world = setRemote answerer (change offer) world
-        let world, answer = describe answerer CreateAnswer world
-
-        let world, _ =
-            demand answerer (fun c -> SetLocalDescription(c, ValueSome answer)) world
-
-        setRemote offerer (change answer) world
-
-    /// Offer and answer, `offerer` first.
-    let negotiate (offerer: char) (world: World) : World = negotiateWith id offerer world
-
     /// A channel of defaults.
     let channel label : ChannelInit =
         { Label = label
@@ -468,6 +449,25 @@ module World =
     /// Lets time pass.
     let pass (length: Duration) (world: World) : World =
         run length (fun _ -> false) world |> fst
+
+    /// Offer and answer, `offerer` first, each changed on its way; the answer takes `travel` to arrive.
+    let negotiateWith (change: Description -> Description) (travel: Duration) (offerer: char) (world: World) : World =
+        let answerer = other offerer
+        let world, offer = describe offerer (fun c -> CreateOffer(c, false)) world
+
+        let world, _ =
+            demand offerer (fun c -> SetLocalDescription(c, ValueSome offer)) world
+
+        let world = setRemote answerer (change offer) world
+        let world, answer = describe answerer CreateAnswer world
+
+        let world, _ =
+            demand answerer (fun c -> SetLocalDescription(c, ValueSome answer)) world
+
+        world |> pass travel |> setRemote offerer (change answer)
+
+    /// Offer and answer, `offerer` first.
+    let negotiate (offerer: char) (world: World) : World = negotiateWith id 0L<us> offerer world
 
     /// Channels that an end was told are open, in that order.
     let openChannels (who: char) (world: World) : ChannelHandle list =

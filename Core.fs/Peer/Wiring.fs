@@ -192,10 +192,11 @@ module internal Wiring =
             |> Step.bind (raising (IceCandidate ValueNone))
         | _ -> told s
 
-    /// Begins the handshake that the descriptions call for: the server at once, the client as soon as there is a path.
+    /// Begins the handshake that the descriptions call for, as soon as there is a path. The server waits for it too: a
+    /// ClientHello that comes before is kept, and an answer to it that had no way to go would cost a retransmission.
     and startDtls now (s: State) : Step<State, Output> =
         match s.Route.Handshake with
-        | ValueSome handshake when s.Route.Path.IsSome || handshake.Role = DtlsRole.Server ->
+        | ValueSome handshake when s.Route.Path.IsSome ->
             { s with
                 Route = { s.Route with Handshake = ValueNone } }
             |> tellDtls

@@ -249,6 +249,20 @@ let tests =
               && connected world
               && world.Ends['b'].Ignored > 0)
 
+          testCase
+              "an answer that arrives after the answerer's checks and its ClientHello costs no retransmission"
+              (fun () ->
+                  let near = { Weather.fair with Delay = 100L<us> }
+                  let world, _ = World.create near 13L |> World.create' 'a' (World.channel "x")
+                  let world = World.negotiateWith id (Duration.milliseconds 20L) 'a' world
+                  let answered = world.Now
+
+                  let world, opened =
+                      World.run (Duration.seconds 5L) (fun w -> World.openChannels 'a' w <> []) world
+
+                  Expect.isTrue opened "open"
+                  Expect.isLessThan (world.Now - answered) (Duration.milliseconds 5L) "within a few round trips")
+
           testCase "a wrong fingerprint ends the connection with a fingerprint-failure, W3C §5.5" (fun () ->
               let wrong (d: Description) =
                   let at = d.Sdp.IndexOf "a=fingerprint:sha-256 " + 22
@@ -260,7 +274,7 @@ let tests =
               let world, _ =
                   World.create Weather.fair 11L |> World.create' 'a' (World.channel "x")
 
-              let world = World.negotiateWith wrong 'a' world
+              let world = World.negotiateWith wrong 0L<us> 'a' world
 
               let failure (w: World) =
                   w.Ends['b'].Events
