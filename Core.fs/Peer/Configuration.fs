@@ -102,7 +102,7 @@ module ServerUrl =
                   Port = port }
         | _ -> ValueNone
 
-/// The rules of RTCConfiguration, W3C WebRTC 1.0 §4.4.1.6.
+/// What a configuration may say, W3C WebRTC 1.0 §4.4.1.6. What may be changed in one is JSEP's to know.
 [<RequireQualifiedAccess>]
 module Configurations =
     /// The defaults of W3C WebRTC 1.0 §4.2.1.
@@ -142,7 +142,7 @@ module Configurations =
                     )
                 | ValueNone, ValueSome _ -> ValueNone)
 
-    /// What is wrong with a configuration by itself.
+    /// What is wrong with a configuration; ValueNone where nothing is.
     let check (configuration: Configuration) : Mistake voption =
         if
             configuration.IceCandidatePoolSize < 0
@@ -152,21 +152,3 @@ module Configurations =
         else
             (ValueNone, configuration.IceServers)
             ||> Array.fold (fun found server -> if found.IsSome then found else serverMistake server)
-
-    /// What is wrong with setting `next` in place of `present`; `described` once a local description was set.
-    let checkChange (described: bool) (present: Configuration) (next: Configuration) : Mistake voption =
-        let changed what =
-            ValueSome(
-                Mistake.create
-                    ErrorName.InvalidModificationError
-                    (what + " cannot be changed; make a new connection for another value.")
-            )
-
-        if present.BundlePolicy <> next.BundlePolicy then
-            changed "bundlePolicy"
-        elif present.Certificates <> next.Certificates then
-            changed "certificates"
-        elif described && present.IceCandidatePoolSize <> next.IceCandidatePoolSize then
-            changed "iceCandidatePoolSize, once a local description is set,"
-        else
-            check next

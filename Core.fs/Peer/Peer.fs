@@ -23,15 +23,18 @@ module Peer =
 
     /// W3C WebRTC 1.0 §4.4.1.6 setConfiguration: descriptions' part in JSEP, the servers for the next gathering in ICE.
     let private configure now command (configuration: Configuration) (s: Session.State) : Step<Session.State, Output> =
-        let struct (s, outputs) = jsep now (Jsep.SetConfiguration(command, configuration)) s
+        match Configurations.check configuration with
+        | ValueSome mistake -> Step.one (Refuse(command, mistake)) s
+        | ValueNone ->
+            let struct (s, outputs) = jsep now (Jsep.SetConfiguration(command, configuration)) s
 
-        match outputs with
-        | Reply _ :: _ ->
-            let struct (s, more) =
-                ice now (Ice.SetServers(configuration.IceServers, configuration.IceTransportPolicy)) s
+            match outputs with
+            | Reply _ :: _ ->
+                let struct (s, more) =
+                    ice now (Ice.SetServers(configuration.IceServers, configuration.IceTransportPolicy)) s
 
-            struct (s, outputs @ more)
-        | _ -> struct (s, outputs)
+                struct (s, outputs @ more)
+            | _ -> struct (s, outputs)
 
     let private received now path (bytes: Memory<byte>) (s: Session.State) : Step<Session.State, Output> =
         let traffic = s.Traffic

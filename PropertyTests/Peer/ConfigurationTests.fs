@@ -73,40 +73,36 @@ let tests =
                   ValueNone
                   "complete")
 
-          testCase "what W3C lets nobody change is an InvalidModificationError" (fun () ->
-              let present = Configurations.defaults
+          testCase
+              "setConfiguration refuses what a constructor would, and what nobody may change; else it answers"
+              (fun () ->
+                  let world = World.create Weather.fair 1L
+                  let present = World.config.Configuration
 
-              let changes =
-                  [ { present with
-                        BundlePolicy = BundlePolicy.MaxBundle },
-                    false
-                    { present with
-                        Certificates = [| "other" |] },
-                    false
-                    { present with
-                        IceCandidatePoolSize = 1 },
-                    true ]
+                  let answer next =
+                      match World.ask 'a' (fun c -> SetConfiguration(c, next)) world with
+                      | _, Ok _ -> ValueNone
+                      | _, Error mistake -> ValueSome mistake.Name
 
-              for next, described in changes do
-                  Expect.equal
-                      (name (Configurations.checkChange described present next))
-                      (ValueSome ErrorName.InvalidModificationError)
-                      "refused"
+                  let cases =
+                      [ { present with
+                            IceServers = [| server [| "http:a.b" |] |] },
+                        ValueSome ErrorName.SyntaxError
+                        { present with
+                            BundlePolicy = BundlePolicy.MaxBundle },
+                        ValueSome ErrorName.InvalidModificationError
+                        { present with
+                            Certificates = [| "other" |] },
+                        ValueSome ErrorName.InvalidModificationError
+                        { present with
+                            IceCandidatePoolSize = 1 },
+                        ValueNone
+                        { present with
+                            IceTransportPolicy = IceTransportPolicy.Relay },
+                        ValueNone
+                        { present with
+                            IceServers = [| server [| "stun:a.b" |] |] },
+                        ValueNone ]
 
-              Expect.equal
-                  (Configurations.checkChange
-                      false
-                      present
-                      { present with
-                          IceCandidatePoolSize = 1 })
-                  ValueNone
-                  "before a local description the pool may change"
-
-              Expect.equal
-                  (Configurations.checkChange
-                      true
-                      present
-                      { present with
-                          IceTransportPolicy = IceTransportPolicy.Relay })
-                  ValueNone
-                  "the transport policy may always change") ]
+                  for next, expected in cases do
+                      Expect.equal (answer next) expected (string expected)) ]
