@@ -109,6 +109,21 @@ type CandidateInit =
       SdpMLineIndex: int voption
       UsernameFragment: string voption }
 
+/// RTCIceParameters, W3C WebRTC 1.0 §5.6.2: username fragment and password of one side and one generation, RFC 8445 §5.3.
+[<NoComparison>]
+type IceParameters =
+    { UsernameFragment: string
+      Password: string }
+
+/// RTCDtlsFingerprint, W3C WebRTC 1.0 §5.5.3: a certificate's fingerprint as signalling carries it, RFC 8122 §5.
+[<NoComparison>]
+type Fingerprint =
+    {
+        /// `sha-256`… in lower case.
+        Algorithm: string
+        Value: byte[]
+    }
+
 /// RTCIceServer, W3C WebRTC 1.0 §4.2.2.
 [<NoComparison>]
 type IceServer =

@@ -71,7 +71,7 @@ module Dtls =
     [<NoComparison; NoEquality>]
     type Input =
         | Tick
-        | Start of Role: DtlsRole * Fingerprints: DtlsFingerprint[]
+        | Start of Role: DtlsRole * Fingerprints: Fingerprint[]
         | Received of Memory<byte>
         | Seal
         | Close

@@ -23,7 +23,7 @@ module Dtls =
         /// Time has passed.
         | Tick
         /// The handshake begins: the role is known, and which fingerprints the peer's certificate may have.
-        | Start of Role: DtlsRole * Fingerprints: DtlsFingerprint[]
+        | Start of Role: DtlsRole * Fingerprints: Fingerprint[]
         /// A datagram, lent: its records are decrypted in place. Before `Start` a few are kept, as copies.
         | Received of Memory<byte>
         /// Asks for one record of application data; answered by `Sealed`, or `Ignored` where there is no connection.

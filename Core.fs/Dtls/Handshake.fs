@@ -6,15 +6,6 @@ type DtlsRole =
     | Client
     | Server
 
-/// A certificate's fingerprint as signalling carries it, RFC 8122 §5.
-[<NoComparison>]
-type DtlsFingerprint =
-    {
-        /// `sha-256`, `sha-384` or `sha-512`, in any case; others never match.
-        HashName: string
-        Digest: byte[]
-    }
-
 /// When a flight is said again, and when the handshake is given up.
 [<NoComparison>]
 type DtlsTiming =
@@ -109,7 +100,7 @@ type internal Party =
         Config: DtlsConfig
         Role: DtlsRole
         /// The peer's certificate must fit one of them.
-        Fingerprints: DtlsFingerprint[]
+        Fingerprints: Fingerprint[]
         /// 32 octets for our hello.
         Random: byte[]
         /// 64 octets of which our ephemeral key is made.
@@ -250,12 +241,12 @@ module internal Handshake =
         | "sha-512" -> ValueSome HashAlgorithm.Sha512
         | _ -> ValueNone
 
-    let private fits (ciphers: ICiphers) (der: byte[]) (fingerprint: DtlsFingerprint) =
-        match hashOf fingerprint.HashName with
+    let private fits (ciphers: ICiphers) (der: byte[]) (fingerprint: Fingerprint) =
+        match hashOf fingerprint.Algorithm with
         | ValueSome algorithm ->
             Ciphers.equal
                 (ReadOnlySpan(Ciphers.hash ciphers algorithm (ReadOnlySpan der)))
-                (ReadOnlySpan fingerprint.Digest)
+                (ReadOnlySpan fingerprint.Value)
         | ValueNone -> false
 
     /// The peer's chain, whose leaf fits a fingerprint of signalling, RFC 5763 §5, RFC 8122 §6.

@@ -10,13 +10,13 @@ type internal Agent = { Role: IceRole; TieBreaker: uint64 }
 /// Credentials with the key they make.
 [<NoComparison; NoEquality>]
 type internal Secret =
-    { Credentials: IceCredentials
+    { Credentials: IceParameters
       Key: byte[] }
 
 /// The messages of connectivity checks, RFC 8445 §7.
 [<RequireQualifiedAccess>]
 module internal Binding =
-    let secret (credentials: IceCredentials) : Secret =
+    let secret (credentials: IceParameters) : Secret =
         { Credentials = credentials
           Key = Key.shortTerm credentials.Password }
 

@@ -56,17 +56,11 @@ type Candidate =
         Extensions: struct (string * string)[]
     }
 
-/// Username fragment and password of one side and one generation, RFC 8445 §5.3.
-[<NoComparison>]
-type IceCredentials =
-    { UsernameFragment: string
-      Password: string }
-
 /// Username fragments and passwords.
 [<RequireQualifiedAccess>]
 module IceCredentials =
     /// Fresh ones: 4 and 24 characters as browsers have them, RFC 8445 §5.3 (24 and 128 bits at least).
-    let draw (entropy: Entropy) : struct (IceCredentials * Entropy) =
+    let draw (entropy: Entropy) : struct (IceParameters * Entropy) =
         let struct (fragment, entropy) = Entropy.iceChars 4 entropy
         let struct (password, entropy) = Entropy.iceChars 24 entropy
 

@@ -222,7 +222,7 @@ module internal Connectivity =
     let setRemote
         options
         (now: Instant)
-        (credentials: IceCredentials)
+        (credentials: IceParameters)
         (g: Generation)
         : Step<Generation, GenerationOutput> =
         let early = g.Early

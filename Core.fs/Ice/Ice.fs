@@ -48,9 +48,9 @@ module Ice =
         | ServerResolved of Url: string * Endpoints: Endpoint[]
         | ServerFailed of Url: string * Reason: string
         | SetRole of IceRole
-        | SetLocal of IceCredentials
+        | SetLocal of IceParameters
         | RollbackLocal
-        | SetRemote of Credentials: IceCredentials * Lite: bool
+        | SetRemote of Credentials: IceParameters * Lite: bool
         | AddRemote of Candidate: Candidate * UsernameFragment: string voption
         | EndOfRemoteCandidates
         | Resolved of Name: string * Address: Address voption
@@ -125,11 +125,11 @@ module Ice =
     let role (state: State) : IceRole = state.Current.Checks.Agent.Role
 
     [<CompiledName "LocalCredentials">]
-    let localCredentials (state: State) : IceCredentials voption =
+    let localCredentials (state: State) : IceParameters voption =
         state.Current.Checks.Local.Secret |> ValueOption.map _.Credentials
 
     [<CompiledName "RemoteCredentials">]
-    let remoteCredentials (state: State) : IceCredentials voption =
+    let remoteCredentials (state: State) : IceParameters voption =
         state.Current.Checks.Remote.Secret |> ValueOption.map _.Credentials
 
     [<CompiledName "LocalCandidates">]
@@ -325,12 +325,12 @@ module Ice =
             let struct (next, state) = fresh state
             closing gone { state with Current = next }
 
-    let private isSame (credentials: IceCredentials) (secret: Secret voption) =
+    let private isSame (credentials: IceParameters) (secret: Secret voption) =
         match secret with
         | ValueSome known -> known.Credentials = credentials
         | ValueNone -> false
 
-    let private setLocal now (credentials: IceCredentials) (state: State) : Step<State, Output> =
+    let private setLocal now (credentials: IceParameters) (state: State) : Step<State, Output> =
         let known = state.Current.Checks.Local.Secret
 
         if isSame credentials known then
@@ -345,7 +345,7 @@ module Ice =
         else
             Step.one (RoleChanged role) (withRole role state)
 
-    let private setRemote now (credentials: IceCredentials) (lite: bool) (state: State) : Step<State, Output> =
+    let private setRemote now (credentials: IceParameters) (lite: bool) (state: State) : Step<State, Output> =
         let known = state.Current.Checks.Remote.Secret
 
         if isSame credentials known then

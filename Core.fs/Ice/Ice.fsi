@@ -39,11 +39,11 @@ module Ice =
         | ServerFailed of Url: string * Reason: string
         | SetRole of IceRole
         /// Our credentials. The first begin; others begin an ICE restart, RFC 8445 §9.
-        | SetLocal of IceCredentials
+        | SetLocal of IceParameters
         /// Drops the generation that a restart began and resumes the one before.
         | RollbackLocal
         /// The peer's credentials, and whether it is lite. Others than before: the peer restarted.
-        | SetRemote of Credentials: IceCredentials * Lite: bool
+        | SetRemote of Credentials: IceParameters * Lite: bool
         /// A candidate of the peer's; the fragment says of which generation, where the signalling knows.
         | AddRemote of Candidate: Candidate * UsernameFragment: string voption
         /// The peer has no more candidates, RFC 8838 §14.
@@ -108,7 +108,7 @@ module Ice =
 
     /// Credentials of the present generation.
     [<CompiledName "LocalCredentials">]
-    val localCredentials: state: State -> IceCredentials voption
+    val localCredentials: state: State -> IceParameters voption
 
     /// The fragments that requests to this agent may be addressed to: the present generation's, and the former's while it
     /// still serves.
@@ -116,7 +116,7 @@ module Ice =
     val usernameFragments: state: State -> string[]
 
     [<CompiledName "RemoteCredentials">]
-    val remoteCredentials: state: State -> IceCredentials voption
+    val remoteCredentials: state: State -> IceParameters voption
 
     /// Candidates of the present generation; the local ones with those learnt from the peer's responses.
     [<CompiledName "LocalCandidates">]

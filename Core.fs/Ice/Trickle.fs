@@ -20,7 +20,7 @@ module internal Trickle =
                         | Verdict.Exhausted -> Verdict.Open
                         | other -> other } }
 
-    let setLocal (credentials: IceCredentials) (g: Generation) : Generation =
+    let setLocal (credentials: IceParameters) (g: Generation) : Generation =
         { g with
             Local =
                 { g.Local with

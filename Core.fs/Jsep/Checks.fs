@@ -43,7 +43,7 @@ module internal Checks =
         let within least most (text: string) =
             text.Length >= least && text.Length <= most
 
-        let transport at (struct (credentials: JsepCredentials voption, fingerprints: SdpFingerprint[], setup)) =
+        let transport at (struct (credentials: IceParameters voption, fingerprints: Fingerprint[], setup)) =
             let m = sdp.Media[at]
 
             if Section.isRejected m then

@@ -20,7 +20,7 @@ type internal Slot =
 type internal LocalFacts =
     {
         SessionId: string
-        Fingerprints: SdpFingerprint[]
+        Fingerprints: Fingerprint[]
         SctpPort: uint16
         /// Octets; 0: no limit.
         MaxMessageSize: int64

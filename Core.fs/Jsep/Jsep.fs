@@ -7,7 +7,7 @@ module Jsep =
     [<NoComparison; NoEquality>]
     type Config =
         { Configuration: Configuration
-          Fingerprints: SdpFingerprint[]
+          Fingerprints: Fingerprint[]
           MaxMessageSize: int64
           SctpPort: uint16 }
 
@@ -220,7 +220,7 @@ module Jsep =
     // ---- the rest ----
 
     /// All credentials of ours in the current and the pending description.
-    let private inUse (session: JsepSession) : JsepCredentials[] =
+    let private inUse (session: JsepSession) : IceParameters[] =
         [| session.Held.CurrentLocal; session.Held.PendingLocal |]
         |> Array.choose (fun applied ->
             match sdpOf applied |> ValueOption.bind JsepTransport.localSide with

@@ -28,7 +28,7 @@ module Jsep =
         {
             Configuration: Configuration
             /// Of our certificates, one at least.
-            Fingerprints: SdpFingerprint[]
+            Fingerprints: Fingerprint[]
             /// Of the largest message we take, in octets; 0: no limit. 262,144 is every browser's least.
             MaxMessageSize: int64
             /// Ours; 5000 is every browser's.

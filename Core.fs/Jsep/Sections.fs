@@ -3,12 +3,6 @@ namespace Hybrid.WebRtc.Core
 open System
 open System.Collections.Generic
 
-/// `ice-ufrag` and `ice-pwd` of one ICE generation, RFC 8839 §5.4.
-[<NoComparison>]
-type JsepCredentials =
-    { UsernameFragment: string
-      Password: string }
-
 /// How a data section writes its SCTP port.
 type internal DataForm =
     /// `UDP/DTLS/SCTP webrtc-datachannel` and `a=sctp-port`, RFC 8841.
@@ -140,7 +134,7 @@ module internal Section =
                     | _ -> i
                 | ValueNone -> i)
 
-    let private credentialsOf (owner: int) (sdp: Sdp) : JsepCredentials voption =
+    let private credentialsOf (owner: int) (sdp: Sdp) : IceParameters voption =
         match inherited "ice-ufrag" owner sdp, inherited "ice-pwd" owner sdp with
         | ValueSome ufrag, ValueSome pwd ->
             ValueSome
@@ -149,7 +143,7 @@ module internal Section =
         | _ -> ValueNone
 
     /// The fingerprints of a section, else of the session, RFC 8122 §5.
-    let private fingerprintsOf (owner: int) (sdp: Sdp) : SdpFingerprint[] =
+    let private fingerprintsOf (owner: int) (sdp: Sdp) : Fingerprint[] =
         match SdpAttributes.fingerprints sdp.Media[owner].Level.Attributes with
         | [||] -> SdpAttributes.fingerprints sdp.Level.Attributes
         | own -> own
@@ -165,7 +159,7 @@ module internal Section =
     let tlsId (at: int) (sdp: Sdp) = inherited "tls-id" (owner at sdp) sdp
 
     /// What each section needs to open its transport: credentials, fingerprints and setup.
-    let transports (sdp: Sdp) : struct (JsepCredentials voption * SdpFingerprint[] * SdpSetup voption)[] =
+    let transports (sdp: Sdp) : struct (IceParameters voption * Fingerprint[] * SdpSetup voption)[] =
         owners sdp
         |> Array.map (fun owner -> struct (credentialsOf owner sdp, fingerprintsOf owner sdp, setupOf owner sdp))
 

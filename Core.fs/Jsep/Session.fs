@@ -43,9 +43,9 @@ type internal Wishes =
         /// A data channel was created, and no peer has turned its section down since.
         Data: bool
         /// [[LocalIceCredentialsToReplace]]: restartIce() was called while these were in use.
-        Replace: JsepCredentials[]
+        Replace: IceParameters[]
         /// In use when other servers or another policy were configured: the next offer replaces them, RFC 8829 §5.2.2.
-        Outdated: JsepCredentials[]
+        Outdated: IceParameters[]
         /// [[NegotiationNeeded]].
         Told: bool
     }
@@ -75,7 +75,7 @@ module internal JsepSession =
     /// Before anything was asked of it.
     let create
         (configuration: Configuration)
-        (fingerprints: SdpFingerprint[])
+        (fingerprints: Fingerprint[])
         (maxMessageSize: int64)
         (sctpPort: uint16)
         (entropy: Entropy)

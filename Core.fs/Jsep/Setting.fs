@@ -16,7 +16,7 @@ module internal Setting =
 
     /// The exchange is over: both descriptions are current, and wishes that they fulfil are forgotten. W3C §4.4.1.5.
     let private settle (local: Applied) (remote: Applied) (offer: Sdp) (session: JsepSession) : JsepSession =
-        let inUse (credentials: JsepCredentials[]) =
+        let inUse (credentials: IceParameters[]) =
             match session.Ordered.Local with
             | ValueSome side when Array.contains side.Credentials credentials -> credentials
             | _ -> [||]

@@ -11,11 +11,11 @@ type JsepOrder =
     /// Once per session, unless a rollback undid it or the peer is lite. RFC 8445 §6.1.1.
     | SetIceRole of Controlling: bool
     /// Our credentials. Others than before begin a generation; the former one serves until it has connected.
-    | SetIceLocal of JsepCredentials
+    | SetIceLocal of IceParameters
     /// Back from the generation that a rolled-back offer began to the one before; ValueNone: there was none.
-    | RollbackIceLocal of Former: JsepCredentials voption
+    | RollbackIceLocal of Former: IceParameters voption
     /// The peer's credentials. Others than before: it restarted ICE.
-    | SetIceRemote of Credentials: JsepCredentials * Lite: bool
+    | SetIceRemote of Credentials: IceParameters * Lite: bool
     /// Gather candidates for the credentials that were set last.
     | Gather
     /// A candidate of the peer's, the part from `candidate:` on, and its generation.
@@ -24,7 +24,7 @@ type JsepOrder =
     | EndOfRemoteCandidates of UsernameFragment: string
     /// A DTLS association with a peer whose certificate has any one of these fingerprints. A second one replaces the
     /// first.
-    | StartDtls of Role: JsepDtlsRole * Fingerprints: SdpFingerprint[]
+    | StartDtls of Role: JsepDtlsRole * Fingerprints: Fingerprint[]
     /// An SCTP association over the DTLS one; `MaxMessageSize` in octets is the peer's, `Int64.MaxValue` without limit.
     /// Comes again when only that size changed.
     | StartSctp of RemotePort: uint16 * MaxMessageSize: int64
@@ -34,13 +34,13 @@ type JsepOrder =
 /// Our side of the transport: ICE credentials and the identity of the DTLS association, RFC 8842 §4.
 [<NoComparison>]
 type internal LocalSide =
-    { Credentials: JsepCredentials
+    { Credentials: IceParameters
       TlsId: string }
 
 /// The peer's side of ICE.
 [<NoComparison>]
 type internal RemoteSide =
-    { Credentials: JsepCredentials
+    { Credentials: IceParameters
       Lite: bool }
 
 /// The DTLS association as two descriptions have agreed on it.
@@ -49,7 +49,7 @@ type internal DtlsSide =
     {
         Role: JsepDtlsRole
         /// Any one of them may match.
-        Fingerprints: SdpFingerprint[]
+        Fingerprints: Fingerprint[]
         RemoteTlsId: string voption
     }
 
@@ -103,12 +103,12 @@ module internal JsepTransport =
                 { Credentials = credentials
                   Lite = SdpAttributes.iceLite remote.Level.Attributes })
 
-    let private sameFingerprints (a: SdpFingerprint[]) (b: SdpFingerprint[]) =
-        let within (xs: SdpFingerprint[]) x = Array.exists (SdpFingerprint.same x) xs
+    let private sameFingerprints (a: Fingerprint[]) (b: Fingerprint[]) =
+        let within (xs: Fingerprint[]) x = Array.exists (SdpFingerprint.same x) xs
         Array.forall (within b) a && Array.forall (within a) b
 
     /// Whether the association goes on: same certificate, and same tls-id where both descriptions have one.
-    let continues (fingerprints: SdpFingerprint[]) (tlsId: string voption) (dtls: DtlsSide) : bool =
+    let continues (fingerprints: Fingerprint[]) (tlsId: string voption) (dtls: DtlsSide) : bool =
         sameFingerprints fingerprints dtls.Fingerprints
         && (tlsId.IsNone || dtls.RemoteTlsId.IsNone || tlsId = dtls.RemoteTlsId)
 

@@ -68,12 +68,6 @@ type CandidatePair =
       Remote: string
       Path: Path }
 
-/// RTCIceParameters, W3C WebRTC 1.0 §5.6.2.
-[<NoComparison>]
-type IceParameters =
-    { UsernameFragment: string
-      Password: string }
-
 /// What RTCIceTransport shows, W3C WebRTC 1.0 §5.6.
 [<NoComparison>]
 type IceTransportInfo =

@@ -2,12 +2,6 @@ namespace Hybrid.WebRtc.Core
 
 /// What the parts of a peer look like from outside: the values behind RTCIceTransport and the statistics.
 module internal Reports =
-    let private parameters (credentials: IceCredentials voption) : IceParameters voption =
-        credentials
-        |> ValueOption.map (fun c ->
-            { UsernameFragment = c.UsernameFragment
-              Password = c.Password })
-
     let private pair (pair: IcePair) : CandidatePair =
         { Local = Candidate.toText pair.Local
           Remote = Candidate.toText pair.Remote
@@ -18,8 +12,8 @@ module internal Reports =
         { State = Ice.transportState ice
           Gathering = Ice.gatheringState ice
           Role = Ice.role ice
-          LocalParameters = parameters (Ice.localCredentials ice)
-          RemoteParameters = parameters (Ice.remoteCredentials ice)
+          LocalParameters = Ice.localCredentials ice
+          RemoteParameters = Ice.remoteCredentials ice
           LocalCandidates = Array.map Candidate.toText (Ice.localCandidates ice)
           RemoteCandidates = Array.map Candidate.toText (Ice.remoteCandidates ice)
           SelectedPair = ValueOption.map pair (Ice.selectedPair ice) }

@@ -8,7 +8,7 @@ module internal Session =
     [<NoComparison; NoEquality>]
     type Handshake =
         { Role: DtlsRole
-          Fingerprints: DtlsFingerprint[] }
+          Fingerprints: Fingerprint[] }
 
     /// Where datagrams go, and what waits until they can.
     [<NoComparison; NoEquality>]

@@ -31,23 +31,9 @@ module internal Wiring =
                     IceRole.Controlled
 
             ice now (Ice.SetRole role) s
-        | JsepOrder.SetIceLocal c ->
-            ice
-                now
-                (Ice.SetLocal
-                    { UsernameFragment = c.UsernameFragment
-                      Password = c.Password })
-                s
+        | JsepOrder.SetIceLocal credentials -> ice now (Ice.SetLocal credentials) s
         | JsepOrder.RollbackIceLocal _ -> ice now Ice.RollbackLocal s
-        | JsepOrder.SetIceRemote(c, lite) ->
-            ice
-                now
-                (Ice.SetRemote(
-                    { UsernameFragment = c.UsernameFragment
-                      Password = c.Password },
-                    lite
-                ))
-                s
+        | JsepOrder.SetIceRemote(credentials, lite) -> ice now (Ice.SetRemote(credentials, lite)) s
         | JsepOrder.Gather -> ice now Ice.Gather s
         | JsepOrder.AddRemoteCandidate(text, ufrag) ->
             match Candidate.parse text with
@@ -61,12 +47,7 @@ module internal Wiring =
                         DtlsRole.Client
                     else
                         DtlsRole.Server
-                  Fingerprints =
-                    fingerprints
-                    |> Array.map (fun f ->
-                        { HashName = f.Algorithm
-                          Digest = f.Value }
-                        : DtlsFingerprint) }
+                  Fingerprints = fingerprints }
 
             let s =
                 match s.Shown.Dtls.State with

@@ -20,15 +20,6 @@ type SdpDirection =
     | RecvOnly = 2
     | Inactive = 3
 
-/// `a=fingerprint`, RFC 8122 §5: the hash of the certificate that the DTLS peer will show.
-[<Struct; NoComparison; NoEquality>]
-type SdpFingerprint =
-    {
-        /// `sha-256`… in lower case.
-        Algorithm: string
-        Value: byte[]
-    }
-
 /// `a=group`, RFC 5888 §5: `BUNDLE` and the mids of the sections in it, the tagged one first.
 [<NoComparison>]
 type SdpGroup = { Semantics: string; Mids: string[] }
@@ -50,7 +41,7 @@ module SdpFingerprint =
         Array.forall (fun struct (name, octets) -> name <> algorithm || octets = size) sizes
 
     /// `hash-func SP 2HEX *(":" 2HEX)`. ValueNone: another shape, or not the hash's size.
-    let parse (text: string) : SdpFingerprint voption =
+    let parse (text: string) : Fingerprint voption =
         match text.Split ' ' with
         | [| algorithm; digits |] when
             SdpGrammar.isToken algorithm
@@ -68,13 +59,13 @@ module SdpFingerprint =
         | _ -> ValueNone
 
     /// As RFC 8122 §5 writes it: upper-case pairs between colons.
-    let toText (fingerprint: SdpFingerprint) : string =
+    let toText (fingerprint: Fingerprint) : string =
         fingerprint.Algorithm
         + " "
         + String.Join(":", Array.map (fun (b: byte) -> b.ToString "X2") fingerprint.Value)
 
     /// The same hash of the same certificate.
-    let same (a: SdpFingerprint) (b: SdpFingerprint) =
+    let same (a: Fingerprint) (b: Fingerprint) =
         a.Algorithm = b.Algorithm
         && ReadOnlySpan(a.Value).SequenceEqual(ReadOnlySpan b.Value)
 
@@ -181,7 +172,7 @@ module SdpAttributes =
     let endOfCandidates attributes = has "end-of-candidates" attributes
 
     /// RFC 8122 §5.
-    let fingerprints attributes : SdpFingerprint[] =
+    let fingerprints attributes : Fingerprint[] =
         values "fingerprint" attributes
         |> Array.map SdpFingerprint.parse
         |> Array.filter _.IsSome

@@ -152,9 +152,9 @@ let private handshakes =
           testCase "fingerprints: sha-384, sha-512, any case, any of several" (fun () ->
               let fits =
                   [| { fingerprint "sha-256" (certificate Rsa) with
-                         HashName = "SHA-256" }
+                         Algorithm = "SHA-256" }
                      { fingerprint "sha-512" (certificate P256) with
-                         HashName = "SHA-512" } |]
+                         Algorithm = "SHA-512" } |]
 
               let client, server = pair P256 P256
 
@@ -209,12 +209,12 @@ let private refusals =
               for name, wrong in
                   [ "another certificate's", [| fingerprint "sha-256" (certificate Rsa) |]
                     "sha-1, though it fits",
-                    [| { HashName = "sha-1"
-                         Digest = Security.Cryptography.SHA1.HashData (certificate P256).Der } |]
+                    [| { Algorithm = "sha-1"
+                         Value = Security.Cryptography.SHA1.HashData (certificate P256).Der } |]
                     "none", [||]
                     "cut short",
-                    [| { HashName = "sha-256"
-                         Digest = (fingerprint "sha-256" (certificate P256)).Digest[..15] } |] ] do
+                    [| { Algorithm = "sha-256"
+                         Value = (fingerprint "sha-256" (certificate P256)).Value[..15] } |] ] do
                   testCase (string victim + " has a fingerprint that is wrong: " + name) (fun () ->
                       let right = [| fingerprint "sha-256" (certificate P256) |]
                       let client, server = pair P256 P256

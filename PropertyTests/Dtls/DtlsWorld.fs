@@ -27,9 +27,9 @@ let certificate kind =
     | P384 -> p384
     | Rsa -> rsa
 
-let fingerprint (algorithm: string) (certificate: Certificate) : DtlsFingerprint =
-    { HashName = algorithm
-      Digest = Convert.FromHexString(certificate.Fingerprint(algorithm).Replace(":", "")) }
+let fingerprint (algorithm: string) (certificate: Certificate) : Fingerprint =
+    { Algorithm = algorithm
+      Value = Convert.FromHexString(certificate.Fingerprint(algorithm).Replace(":", "")) }
 
 let config kind : DtlsConfig =
     let certificate = certificate kind

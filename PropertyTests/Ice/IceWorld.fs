@@ -246,7 +246,7 @@ module World =
     let runFor (length: Duration) (world: World) : World =
         runUntil (world.Now + length) (fun _ -> false) world
 
-    let credentials (name: string) : IceCredentials =
+    let credentials (name: string) : IceParameters =
         { UsernameFragment = name
           Password = name + "-password-of-22-characters" }
 

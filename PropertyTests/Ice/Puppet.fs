@@ -7,8 +7,8 @@ open Hybrid.WebRtc.Core.Stun
 /// One agent alone, and hand-made messages of a peer that does as the test says.
 [<RequireQualifiedAccess>]
 module Puppet =
-    let local: IceCredentials = World.credentials "ours"
-    let remote: IceCredentials = World.credentials "them"
+    let local: IceParameters = World.credentials "ours"
+    let remote: IceParameters = World.credentials "them"
     let start: Instant = Duration.seconds 1L
 
     let socket: Endpoint =

@@ -22,9 +22,9 @@ let private config (number: int64) : Jsep.Config =
 
 /// What the orders to the transport amount to.
 type Orders =
-    { Local: JsepCredentials voption
-      Former: JsepCredentials voption list
-      Remote: JsepCredentials voption
+    { Local: IceParameters voption
+      Former: IceParameters voption list
+      Remote: IceParameters voption
       Controlling: bool voption
       Dtls: JsepDtlsRole voption
       Sctp: struct (uint16 * int64) voption
