@@ -150,7 +150,9 @@ internal sealed class SerialContext : SynchronizationContext, IThreadPoolWorkIte
             return;
         }
 
-        Volatile.Write(ref _busy, 0);
+        // A full fence: with a plain release the look at the queue below could come before the store, and an item posted
+        // in between, by someone who saw us busy, would lie there until the next one.
+        Interlocked.Exchange(ref _busy, 0);
         // Posted between the two lines above, by someone who saw us busy.
         if (!_items.IsEmpty && Interlocked.Exchange(ref _busy, 1) == 0)
             Schedule();

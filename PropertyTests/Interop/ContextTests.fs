@@ -126,6 +126,18 @@ let private serial =
               Expect.equal (ears.Heard |> Array.map _.Message) [| "late" |] "heard"
           })
 
+      testCase
+          "each of 200,000 items posted just as the context falls idle is run, without another to wake it"
+          (fun () ->
+              let context = SerialContext.OnThreadPool NullLogger.Instance
+              let ran = [| 0 |]
+
+              for i in 1..200_000 do
+                  posting context (fun () -> Volatile.Write(&ran[0], i))
+
+                  if not (SpinWait.SpinUntil((fun () -> Volatile.Read &ran[0] = i), 5_000)) then
+                      failtestf "item %d lies in the queue" i)
+
       testCaseTask "an await inside goes on inside, before what was posted later" (fun () ->
           task {
               let context = SerialContext.OnThreadPool NullLogger.Instance
