@@ -52,7 +52,10 @@ internal sealed class SerialContext : SynchronizationContext, IThreadPoolWorkIte
     public override void Post(SendOrPostCallback callback, object? state)
     {
         _items.Enqueue((callback, state));
-        if (Interlocked.Exchange(ref _busy, 1) == 0)
+        // A look before the exchange, which would take the line from whoever drains. Between the two a full fence, as in Drain:
+        // either we see that it fell idle, or it sees our item.
+        Interlocked.MemoryBarrier();
+        if (Volatile.Read(ref _busy) == 0 && Interlocked.Exchange(ref _busy, 1) == 0)
             Schedule();
     }
 

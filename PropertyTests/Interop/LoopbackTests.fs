@@ -13,7 +13,7 @@ open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
 let private options =
     WebRtcOptions(IncludeLoopback = true, AddressFilter = Func<IPAddress, bool>(IPAddress.IsLoopback))
 
-let private peer () = new RTCPeerConnection(null, options)
+let private peerOf (options: WebRtcOptions) = new RTCPeerConnection(null, options)
 
 /// Offer, answer, and candidates one by one, as over a signalling server.
 let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
@@ -36,9 +36,9 @@ let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Ta
     }
 
 /// A connected pair with a channel each.
-let private pair () =
+let private pairOf (options: WebRtcOptions) =
     task {
-        let caller, callee = peer (), peer ()
+        let caller, callee = peerOf options, peerOf options
         let channel = caller.CreateDataChannel "chat"
 
         let announced =
@@ -52,6 +52,8 @@ let private pair () =
         do! within announced.Task
         return struct (caller, callee, channel, announced.Task.Result)
     }
+
+let private pair () = pairOf options
 
 /// The next `count` messages of a channel.
 let private receive (count: int) (channel: RTCDataChannel) : Task<MessageEvent[]> =
@@ -182,6 +184,30 @@ let tests =
                   Expect.isTrue (data.AsSpan().SequenceEqual back) "as it was sent"
                   near.Dispose()
                   do! within echo
+                  do! within (caller.CloseAsync())
+                  do! within (callee.CloseAsync())
+              })
+
+          testCaseTask "messages of an octet are taken from the smallest window, and open it again" (fun () ->
+              task {
+                  // What holding a message costs counts, too: all that is held here is many times the window.
+                  let small =
+                      WebRtcOptions(
+                          IncludeLoopback = true,
+                          AddressFilter = Func<IPAddress, bool>(IPAddress.IsLoopback),
+                          ReceiveWindow = 65_536,
+                          MaxMessageSize = 32_768
+                      )
+
+                  let! struct (caller, callee, ours, theirs) = pairOf small
+                  let count = 20_000
+                  let came = receive count theirs
+
+                  for _ in 1..count do
+                      do! ours.SendAsync(ReadOnlyMemory [| 7uy |])
+
+                  do! within came
+                  Expect.equal came.Result.Length count "all of them"
                   do! within (caller.CloseAsync())
                   do! within (callee.CloseAsync())
               })
