@@ -424,8 +424,10 @@ public sealed partial class RTCPeerConnection
             }
 
             var message = new MessageEvent(receiver, text, payload);
-            connection.Notify.Context.Post(static state => ((MessageEvent)state!).Deliver(), message);
+            connection.Notify.Context.Enqueue(static state => ((MessageEvent)state!).Deliver(), message);
         }
+
+        public void Settle() => connection.Notify.Context.Wake();
 
         public void Raise(Core.Event happened)
         {

@@ -225,6 +225,7 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     void ILoopMember.Settle()
     {
         _ports.Flush();
+        _sink.Settle();
         _journal?.Flush();
     }
 

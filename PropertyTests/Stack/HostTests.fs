@@ -37,6 +37,8 @@ type internal Sink() =
         member s.Message(_, _, payload) =
             s.Told.Enqueue("message of " + string payload.Length)
 
+        member _.Settle() = ()
+
         member s.Ended bug =
             s.Told.Enqueue(if isNull bug then "ended" else "ended by a bug")
 
@@ -433,6 +435,7 @@ type private Talker() =
         member t.Message(_, _, payload) =
             t.Received.Enqueue(Text.Encoding.UTF8.GetString payload.Span)
 
+        member _.Settle() = ()
         member _.Ended _ = ()
 
 let private describe (answer: Answer) =
