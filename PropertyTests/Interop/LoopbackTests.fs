@@ -10,10 +10,17 @@ open Expecto
 open Hybrid.WebRtc
 open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
 
-let private options =
-    WebRtcOptions(IncludeLoopback = true, AddressFilter = Func<IPAddress, bool>(IPAddress.IsLoopback))
+let private peerWith ciphers =
+    let options =
+        WebRtcOptions(
+            IncludeLoopback = true,
+            AddressFilter = Func<IPAddress, bool>(IPAddress.IsLoopback),
+            Ciphers = ciphers
+        )
 
-let private peer () = new RTCPeerConnection(null, options)
+    new RTCPeerConnection(null, options)
+
+let private peer () = peerWith WebRtcCiphers.Automatic
 
 /// Offer, answer, and candidates one by one, as over a signalling server.
 let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
@@ -35,10 +42,9 @@ let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Ta
         forward callee caller
     }
 
-/// A connected pair with a channel each.
-let private pair () =
+/// Connects two and gives each a channel.
+let private pairOf (caller: RTCPeerConnection) (callee: RTCPeerConnection) =
     task {
-        let caller, callee = peer (), peer ()
         let channel = caller.CreateDataChannel "chat"
 
         let announced =
@@ -52,6 +58,9 @@ let private pair () =
         do! within announced.Task
         return struct (caller, callee, channel, announced.Task.Result)
     }
+
+/// A connected pair with a channel each.
+let private pair () = pairOf (peer ()) (peer ())
 
 /// The next `count` messages of a channel.
 let private receive (count: int) (channel: RTCDataChannel) : Task<MessageEvent[]> =
@@ -147,6 +156,23 @@ let tests =
                   let transport = report.OfType<RTCTransportStats>() |> Seq.exactlyOne
                   Expect.equal transport.DtlsState RTCDtlsTransportState.Connected "dtls"
                   Expect.isTrue (report.ContainsKey(nonNull transport.SelectedCandidatePairId)) "the pair"
+                  do! within (caller.CloseAsync())
+                  do! within (callee.CloseAsync())
+              })
+
+          testCaseTask "one with the platform's ciphers and one with the fastest understand each other" (fun () ->
+              task {
+                  let! struct (caller, callee, ours, theirs) =
+                      pairOf (peerWith WebRtcCiphers.Platform) (peerWith WebRtcCiphers.Automatic)
+
+                  let came, answered = receive 1 theirs, receive 1 ours
+                  let text = String('x', 5000)
+                  ours.Send text
+                  do! within came
+                  Expect.equal came.Result[0].Text text "there"
+                  theirs.Send text
+                  do! within answered
+                  Expect.equal answered.Result[0].Text text "and back"
                   do! within (caller.CloseAsync())
                   do! within (callee.CloseAsync())
               })
