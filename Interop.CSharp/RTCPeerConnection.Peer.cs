@@ -131,7 +131,7 @@ public sealed partial class RTCPeerConnection
     {
         var certificate = connection._certificate;
         var config = new Core.PeerConfig(
-            SystemCiphers.Shared,
+            connection._options.ToCiphers(),
             new Core.Identity(certificate.Inner.Der, certificate.Inner.Key),
             connection._configuration.ToCore(certificate),
             connection._options.ToCore()

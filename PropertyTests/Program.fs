@@ -38,6 +38,8 @@ let main args =
       Sctp.SctpLawsTests.tests
       Sctp.SctpLawsTests.attackTests
       CiphersTests.tests
+      IntrinsicTests.tests
+      Crc32cTests.tests
       DtlsTests.tests
       DtlsMessagesTests.tests
       OpenSslTests.tests

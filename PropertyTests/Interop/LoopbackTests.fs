@@ -10,10 +10,18 @@ open Expecto
 open Hybrid.WebRtc
 open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
 
-let private options =
-    WebRtcOptions(IncludeLoopback = true, AddressFilter = Func<IPAddress, bool>(IPAddress.IsLoopback))
-
 let private peerOf (options: WebRtcOptions) = new RTCPeerConnection(null, options)
+
+let private peerWith ciphers =
+    peerOf (
+        WebRtcOptions(
+            IncludeLoopback = true,
+            AddressFilter = Func<IPAddress, bool>(IPAddress.IsLoopback),
+            Ciphers = ciphers
+        )
+    )
+
+let private peer () = peerWith WebRtcCiphers.Automatic
 
 /// Offer, answer, and candidates one by one, as over a signalling server.
 let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
@@ -35,10 +43,9 @@ let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Ta
         forward callee caller
     }
 
-/// A connected pair with a channel each.
-let private pairOf (options: WebRtcOptions) =
+/// Connects two and gives each a channel.
+let private pairOf (caller: RTCPeerConnection) (callee: RTCPeerConnection) =
     task {
-        let caller, callee = peerOf options, peerOf options
         let channel = caller.CreateDataChannel "chat"
 
         let announced =
@@ -53,7 +60,8 @@ let private pairOf (options: WebRtcOptions) =
         return struct (caller, callee, channel, announced.Task.Result)
     }
 
-let private pair () = pairOf options
+/// A connected pair with a channel each.
+let private pair () = pairOf (peer ()) (peer ())
 
 /// The next `count` messages of a channel.
 let private receive (count: int) (channel: RTCDataChannel) : Task<MessageEvent[]> =
@@ -153,6 +161,23 @@ let tests =
                   do! within (callee.CloseAsync())
               })
 
+          testCaseTask "one with the platform's ciphers and one with the fastest understand each other" (fun () ->
+              task {
+                  let! struct (caller, callee, ours, theirs) =
+                      pairOf (peerWith WebRtcCiphers.Platform) (peerWith WebRtcCiphers.Automatic)
+
+                  let came, answered = receive 1 theirs, receive 1 ours
+                  let text = String('x', 5000)
+                  ours.Send text
+                  do! within came
+                  Expect.equal came.Result[0].Text text "there"
+                  theirs.Send text
+                  do! within answered
+                  Expect.equal answered.Result[0].Text text "and back"
+                  do! within (caller.CloseAsync())
+                  do! within (callee.CloseAsync())
+              })
+
           testCaseTask "a channel closed on one side closes on both" (fun () ->
               task {
                   let! struct (caller, callee, ours, theirs) = pair ()
@@ -199,7 +224,7 @@ let tests =
                           MaxMessageSize = 32_768
                       )
 
-                  let! struct (caller, callee, ours, theirs) = pairOf small
+                  let! struct (caller, callee, ours, theirs) = pairOf (peerOf small) (peerOf small)
                   let count = 20_000
                   let came = receive count theirs
 
