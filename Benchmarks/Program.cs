@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Hybrid.WebRtc.Benchmarks;
 using Hybrid.WebRtc.Benchmarks.Ceiling;
+using Hybrid.WebRtc.Benchmarks.Curve;
 using Hybrid.WebRtc.Benchmarks.Traffic;
 
 return await new RootCommand(
@@ -14,6 +15,7 @@ return await new RootCommand(
     MessageCommands.Latency(),
     SetUpCommand.Create(),
     ConnectionsCommand.Create(),
+    CurveCommand.Create(),
 }
     .Parse(args)
     .InvokeAsync();
