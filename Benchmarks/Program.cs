@@ -2,6 +2,7 @@ using System.CommandLine;
 using Hybrid.WebRtc.Benchmarks;
 using Hybrid.WebRtc.Benchmarks.Ceiling;
 using Hybrid.WebRtc.Benchmarks.Curve;
+using Hybrid.WebRtc.Benchmarks.Steps;
 using Hybrid.WebRtc.Benchmarks.Traffic;
 
 return await new RootCommand(
@@ -16,6 +17,7 @@ return await new RootCommand(
     SetUpCommand.Create(),
     ConnectionsCommand.Create(),
     CurveCommand.Create(),
+    StepCommand.Create(),
 }
     .Parse(args)
     .InvokeAsync();

@@ -6,7 +6,14 @@ using Spectre.Console;
 namespace Hybrid.WebRtc.Benchmarks;
 
 /// <summary>A named figure: its member in JSON, whose name ends in the unit, and what the table says.</summary>
-internal readonly record struct Figure(string Key, string Label, double Value);
+internal readonly record struct Figure(string Key, string Label, double Value, string? Text = null)
+{
+    /// <summary>In a table.</summary>
+    public string Shown => Text ?? Report.Digits(Value);
+
+    /// <summary>In JSON.</summary>
+    public string Json => Text is null ? Report.Digits(Value) : JsonSerializer.Serialize(Text);
+}
 
 /// <summary>One scenario's figures, as a table for people or one line of JSON for programs.</summary>
 internal sealed class Report(string scenario)
@@ -48,9 +55,7 @@ internal sealed class Report(string scenario)
 
         foreach (var (key, _, rows) in _lists)
         {
-            var objects = rows.Select(row =>
-                "{" + string.Join(',', row.Select(f => $"\"{f.Key}\":{Digits(f.Value)}")) + "}"
-            );
+            var objects = rows.Select(row => "{" + string.Join(',', row.Select(f => $"\"{f.Key}\":{f.Json}")) + "}");
             line.Append($",\"{key}\":[{string.Join(',', objects)}]");
         }
 
@@ -80,7 +85,7 @@ internal sealed class Report(string scenario)
             foreach (var figure in rows[0])
                 list.AddColumn(new TableColumn(Markup.Escape(figure.Label)).RightAligned());
             foreach (var row in rows)
-                list.AddRow([.. row.Select(f => Digits(f.Value))]);
+                list.AddRow([.. row.Select(f => f.Shown)]);
             AnsiConsole.Write(list);
         }
 

@@ -28,8 +28,8 @@ internal sealed class Link(double bitsPerSecond, long delay, int queue, double l
     /// <summary>When the next datagram arrives; <see cref="long.MaxValue"/> where none is under way.</summary>
     public long Next => _count == 0 ? long.MaxValue : _ring[_first].Arrival;
 
-    /// <summary>Datagrams that did not fit into the queue.</summary>
-    public long Dropped { get; private set; }
+    /// <summary>Datagrams under way.</summary>
+    public int Count => _count;
 
     /// <summary>A buffer to write a datagram into, for <see cref="Send"/>.</summary>
     public byte[] Rent() => _buffers.TryPop(out var buffer) ? buffer : new byte[MaxPayload];
@@ -46,7 +46,6 @@ internal sealed class Link(double bitsPerSecond, long delay, int queue, double l
 
         if (waiting + wire > queue)
         {
-            Dropped++;
             _buffers.Push(buffer);
             return;
         }

@@ -43,7 +43,7 @@ internal sealed class Simulation
     private const int Receiver = 1;
 
     /// <summary>Smaller than the bulk of the other scenarios, so that a slow path still delivers often.</summary>
-    private static readonly byte[] _message = new byte[16_384];
+    private readonly byte[] _message = new byte[16_384];
 
     /// <summary>What the application keeps queued.</summary>
     private const int Queued = 1 << 20;
@@ -96,6 +96,35 @@ internal sealed class Simulation
         }
 
         _now = until;
+    }
+
+    /// <summary>
+    /// Stops while `count` data packets are on their way to the receiver of flow 0, and lets the sender know all that the
+    /// receiver has said so far: the two ends, and the packets that the sender holds for outstanding, in order.
+    /// </summary>
+    public (SctpAssociation Sender, SctpAssociation Receiver, IReadOnlyList<byte[]> Outstanding) Freeze(int count)
+    {
+        for (var until = _now + 10_000_000; _links[0].Count < count; )
+        {
+            if (_now > until)
+                throw new InvalidOperationException($"The window did not open to {count} packets.");
+            Run(10);
+        }
+
+        while (_links[1].Count > 0)
+        {
+            var (_, buffer, length) = _links[1].Take();
+            Step(0, Sender, SctpInput.NewReceived(buffer.AsMemory(0, length)));
+        }
+
+        var outstanding = new List<byte[]>();
+        while (outstanding.Count < count)
+        {
+            var (_, buffer, length) = _links[0].Take();
+            outstanding.Add(buffer[..length]);
+        }
+
+        return (_flows[0].Ends[Sender], _flows[0].Ends[Receiver], outstanding);
     }
 
     /// <summary>As the loop of the shell has it: takes what has arrived, then ticks whoever is due.</summary>
