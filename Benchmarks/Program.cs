@@ -2,6 +2,8 @@ using System.CommandLine;
 using Hybrid.WebRtc.Benchmarks;
 using Hybrid.WebRtc.Benchmarks.Ceiling;
 using Hybrid.WebRtc.Benchmarks.Curve;
+using Hybrid.WebRtc.Benchmarks.Plots;
+using Hybrid.WebRtc.Benchmarks.Reports;
 using Hybrid.WebRtc.Benchmarks.Steps;
 using Hybrid.WebRtc.Benchmarks.Traffic;
 
@@ -18,6 +20,8 @@ return await new RootCommand(
     ConnectionsCommand.Create(),
     CurveCommand.Create(),
     StepCommand.Create(),
+    AllCommand.Create(),
+    PlotsCommand.Create(),
 }
     .Parse(args)
     .InvokeAsync();

@@ -71,6 +71,9 @@ internal sealed class Report(string scenario)
             return 0;
         }
 
+        // A file has no width, and lines that are wrapped for none cannot be read.
+        if (Console.IsOutputRedirected)
+            AnsiConsole.Profile.Width = 160;
         AnsiConsole.MarkupLineInterpolated($"[bold]{scenario}[/]");
         var table = Plain().HideHeaders().AddColumn("").AddColumn(new TableColumn("").RightAligned());
         foreach (var (_, label, shown, _) in _figures)
@@ -83,7 +86,11 @@ internal sealed class Report(string scenario)
             AnsiConsole.MarkupLineInterpolated($"[italic]{title}[/]");
             var list = Plain();
             foreach (var figure in rows[0])
-                list.AddColumn(new TableColumn(Markup.Escape(figure.Label)).RightAligned());
+            {
+                var column = new TableColumn(Markup.Escape(figure.Label)) { NoWrap = true };
+                list.AddColumn(figure.Text is null ? column.RightAligned() : column);
+            }
+
             foreach (var row in rows)
                 list.AddRow([.. row.Select(f => f.Shown)]);
             AnsiConsole.Write(list);

@@ -75,8 +75,8 @@ internal static class CeilingCommand
         return command;
     }
 
-    /// <summary>Bursts of the plot, with the platform's path beside.</summary>
-    public static IReadOnlyList<Figure[]> Sweep(
+    /// <summary>Throughput by burst, of both pipes.</summary>
+    private static IReadOnlyList<Figure[]> Sweep(
         Setting setting,
         int datagram,
         Acknowledging acknowledging,
@@ -85,13 +85,15 @@ internal static class CeilingCommand
         [
             .. _bursts.Select(count =>
             {
-                var measured = Slices.Measure(PipeKind.Batched, setting, datagram, count, acknowledging, time / 2);
+                var batched = Slices.Measure(PipeKind.Batched, setting, datagram, count, acknowledging, time / 2);
+                var plain = Slices.Measure(PipeKind.Plain, setting, datagram, count, acknowledging, time / 2);
                 return new Figure[]
                 {
-                    new("burst", "datagrams a burst", measured.Burst),
-                    new("mbPerSecond", "MB/s", measured.Median),
-                    new("bestMbPerSecond", "best MB/s", measured.Best),
-                    new("nanosecondsPerDatagram", "ns a datagram", measured.Cheapest.Total),
+                    new("burst", "datagrams a burst", batched.Burst),
+                    new("mbPerSecond", "GSO/GRO MB/s", batched.Median),
+                    new("bestMbPerSecond", "best", batched.Best),
+                    new("plainMbPerSecond", "plain Socket MB/s", plain.Median),
+                    new("plainBestMbPerSecond", "best", plain.Best),
                 };
             }),
         ];
