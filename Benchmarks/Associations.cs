@@ -7,12 +7,16 @@ namespace Hybrid.WebRtc.Benchmarks;
 /// <summary>SCTP associations of the core, made and fed from C#.</summary>
 internal static class Associations
 {
-    /// <summary>An association of the core's defaults with another receive window, octets.</summary>
-    public static SctpAssociation Create(long seed, int receiveWindow) =>
-        Sctp.create(
-            EntropyModule.ofNumber(seed),
-            With(SctpConfigModule.create(SystemCiphers.Shared), nameof(SctpConfig.ReceiveWindow), receiveWindow)
-        );
+    /// <summary>An association of the core's defaults.</summary>
+    /// <param name="seed">The same seed makes the same association.</param>
+    /// <param name="receiveWindow">Octets, however little the peer sends at first; null: the default.</param>
+    public static SctpAssociation Create(long seed, int? receiveWindow = null)
+    {
+        var config = SctpConfigModule.create(SystemCiphers.Shared);
+        if (receiveWindow is { } octets)
+            config = With(config, octets, "ReceiveWindow", "MaxReceiveWindow");
+        return Sctp.create(EntropyModule.ofNumber(seed), config);
+    }
 
     /// <summary>A reliable, ordered message of octets on stream 1.</summary>
     public static SctpInput Send(ReadOnlyMemory<byte> payload, ushort stream = 1) =>
@@ -27,13 +31,18 @@ internal static class Associations
             )
         );
 
-    /// <summary>An F# record with one field changed, which C# has no syntax for. Slow: for setting up.</summary>
-    public static T With<T>(T record, string field, object value)
+    /// <summary>An F# record with some fields changed, which C# has no syntax for. Slow: for setting up.</summary>
+    private static T With<T>(T record, object value, params string[] names)
         where T : notnull
     {
         var fields = FSharpType.GetRecordFields(typeof(T), null);
         var values = FSharpValue.GetRecordFields(record, null);
-        values[Array.FindIndex(fields, f => f.Name == field)] = value;
+        for (var i = 0; i < fields.Length; i++)
+        {
+            if (names.Contains(fields[i].Name))
+                values[i] = value;
+        }
+
         return (T)FSharpValue.MakeRecord(typeof(T), values, null);
     }
 }

@@ -12,6 +12,13 @@ internal static class CurveCommand
         var rtt = Options.Within("--rtt", "One round trip only, ms.", 0, 1, 2000);
         var loss = Options.Within("--loss", "One loss only, %.", -1.0, 0.0, 50.0);
         var seed = Options.Within("--seed", "Which datagrams are lost.", 1, 1, int.MaxValue);
+        var window = Options.Within(
+            "--window",
+            "The receive window, octets. Default: the library's.",
+            0,
+            65_536,
+            1 << 30
+        );
         var command = new Command("curve", "Goodput by round trip and loss, simulated, on virtual time.")
         {
             quick,
@@ -19,6 +26,7 @@ internal static class CurveCommand
             rtt,
             loss,
             seed,
+            window,
         };
 
         command.SetAction(arguments =>
@@ -31,30 +39,27 @@ internal static class CurveCommand
                 )
                 .Where(path => !arguments.GetValue(quick) || IsQuick(path));
 
-            var cells = Measure(paths, arguments.GetValue(seed));
+            int? octets = arguments.GetValue(window) is > 0 and var given ? given : null;
+            var cells = Measure(paths, arguments.GetValue(seed), octets);
             var sharing = one
                 ? []
-                : Curves.Shared.Select(path => Curves.Share(path, arguments.GetValue(seed))).ToList();
+                : Curves.Shared.Select(path => Curves.Share(path, arguments.GetValue(seed), octets)).ToList();
             return Report(cells, sharing).Print(arguments.GetValue(Options.Json));
         });
         return command;
     }
-
-    /// <summary>The whole grid.</summary>
-    public static IReadOnlyList<Cell> Measure(int seed) =>
-        Measure(Paths(Curves.Links, Curves.RoundTrips, Curves.Losses), seed);
 
     private static Report Report(IReadOnlyList<Cell> cells, IReadOnlyList<Sharing> sharing) =>
         new Report("curve")
             .With("cells", "one association", [.. cells.Select(cell => cell.ToFigures())])
             .With("sharing", "two associations, from 20 s to 60 s", [.. sharing.Select(s => s.ToFigures())]);
 
-    private static List<Cell> Measure(IEnumerable<PathOf> paths, int seed)
+    private static List<Cell> Measure(IEnumerable<PathOf> paths, int seed, int? window)
     {
         var cells = new List<Cell>();
         foreach (var path in paths)
         {
-            cells.Add(Curves.Measure(path, seed));
+            cells.Add(Curves.Measure(path, seed, window));
             Console.Error.WriteLine(
                 $"{path.Mbit} Mbit/s, {path.RttMilliseconds} ms, {path.LossPercent} %: {cells[^1].Mbit:F1} Mbit/s"
             );

@@ -50,9 +50,9 @@ internal static class Curves
     /// <summary>The paths that two flows share.</summary>
     public static readonly PathOf[] Shared = [new(50, 20, 0), new(50, 50, 0), new(50, 100, 0), new(50, 50, 0.1)];
 
-    public static Cell Measure(PathOf path, int seed)
+    public static Cell Measure(PathOf path, int seed, int? window)
     {
-        var simulation = new Simulation(path, 1, seed);
+        var simulation = new Simulation(path, 1, seed, window);
         var flow = simulation.Flows[0];
         simulation.Start(0);
         simulation.Run(Second);
@@ -64,9 +64,9 @@ internal static class Curves
         return new Cell(path, Mbit(flow.Delivered - atTen, 5), Mbit(atTen, 10), flow.HasFailed ? 15_000 : gap / 1000.0);
     }
 
-    public static Sharing Share(PathOf path, int seed)
+    public static Sharing Share(PathOf path, int seed, int? window)
     {
-        var simulation = new Simulation(path, 2, seed);
+        var simulation = new Simulation(path, 2, seed, window);
         simulation.Start(0);
         simulation.Run(2 * Second);
         simulation.Start(1);

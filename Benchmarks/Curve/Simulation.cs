@@ -15,7 +15,7 @@ internal readonly record struct PathOf(double Mbit, int RttMilliseconds, double 
 }
 
 /// <summary>One association over the simulated path: a sender that always has something to send, a receiver that takes everything at once.</summary>
-internal sealed class Flow(long seed, int receiveWindow)
+internal sealed class Flow(long seed, int? receiveWindow)
 {
     /// <summary>Sender and receiver.</summary>
     public SctpAssociation[] Ends { get; } =
@@ -52,10 +52,12 @@ internal sealed class Simulation
     private readonly Link[] _links;
     private long _now = 1_000_000;
 
-    public Simulation(PathOf path, int flows, int seed)
+    /// <param name="path">The path.</param>
+    /// <param name="flows">Associations over it.</param>
+    /// <param name="seed">Which datagrams are lost.</param>
+    /// <param name="window">The receive window, octets; null: the library's default.</param>
+    public Simulation(PathOf path, int flows, int seed, int? window = null)
     {
-        // The window shall not be what limits: the path and its full queue fit in. Never less than the library's default.
-        var window = Math.Max(8 << 20, 3 * (path.BandwidthDelayProduct + path.Queue) / 2);
         var rate = path.Mbit * 1e6;
         var oneWay = path.RttMilliseconds * 1000L / 2;
         _flows = [.. Enumerable.Range(0, flows).Select(i => new Flow(seed + i, window))];

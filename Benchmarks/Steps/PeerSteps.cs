@@ -6,15 +6,19 @@ namespace Hybrid.WebRtc.Benchmarks.Steps;
 internal sealed class PeerSteps
 {
     private const int Batch = 32;
+    private const int Buffers = 256;
 
     private readonly Meter _send = new("peerSend", "Peer: describing one full datagram (Send and Tick)");
-    private readonly Meter _write = new("peerWrite", "Peer: writing it: SCTP, CRC32c, seal");
-    private readonly Meter _receive = new("peerReceive", "Peer: receiving it: open, CRC32c, copy; beside the message");
+    private readonly Meter _write = new("peerWrite", "Peer: writing it: copy, checksum, seal");
+    private readonly Meter _receive = new(
+        "peerReceive",
+        "Peer: receiving it: open, checksum, copy; beside the message"
+    );
     private readonly Meter _makeSack = new("peerMakeSack", "Peer: the SACK of a batch, described and written");
     private readonly Meter _takeSack = new("peerTakeSack", "Peer: receiving that SACK");
     private readonly PeerPair _pair;
-    private readonly byte[][] _buffers = [.. Enumerable.Range(0, 4 * Batch).Select(_ => new byte[65_536])];
-    private readonly int[] _lengths = new int[4 * Batch];
+    private readonly byte[][] _buffers = [.. Enumerable.Range(0, Buffers).Select(_ => new byte[65_536])];
+    private readonly int[] _lengths = new int[Buffers];
 
     /// <summary>As many full chunks as the batch has packets, at the packets' size of a datagram of 1,200 octets.</summary>
     private readonly byte[] _message = new byte[Batch * (1160 - 28)];

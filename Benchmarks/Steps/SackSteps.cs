@@ -43,7 +43,7 @@ internal static class SackSteps
 
     private static Simulation Started()
     {
-        var simulation = new Simulation(_path, 1, seed: 1);
+        var simulation = new Simulation(_path, 1, seed: 1, window: 128 << 20);
         simulation.Start(0);
         return simulation;
     }

@@ -8,19 +8,25 @@ internal sealed class SctpSteps
     /// <summary>Chunks of a message, and packets of a batch.</summary>
     private const int Batch = 32;
 
+    /// <summary>More packets than any one tick sends.</summary>
+    private const int Buffers = 256;
+
+    /// <summary>Octets of a DATA chunk's header, RFC 9260 §3.3.1, or the 20 of I-DATA, RFC 8260 §2.1: the last chunk of a message may be 4 a packet short of full.</summary>
+    private const int ChunkHeader = 20;
+
     private readonly Meter _send = new("sctpSend", "SCTP: sending one full DATA chunk (Send and Tick)");
-    private readonly Meter _write = new("sctpWrite", "SCTP: encoding it, CRC32c and copy of the payload included");
+    private readonly Meter _write = new("sctpWrite", "SCTP: encoding it, copy and checksum included");
     private readonly Meter _receive = new(
         "sctpReceive",
-        "SCTP: receiving it, CRC32c and copy included; beside the message"
+        "SCTP: receiving it, copy and checksum included; beside the message"
     );
     private readonly Meter _makeSack = new("sctpMakeSack", "SCTP: making the SACK of a batch (Tick)");
     private readonly Meter _takeSack = new("sctpTakeSack", "SCTP: taking that SACK, 32 chunks acknowledged");
 
-    private readonly SctpAssociation[] _ends = [Associations.Create(1, 8 << 20), Associations.Create(2, 8 << 20)];
+    private readonly SctpAssociation[] _ends = [Associations.Create(1), Associations.Create(2)];
     private readonly List<SctpPacket> _packets = [];
-    private readonly byte[][] _buffers = [.. Enumerable.Range(0, 2 * Batch).Select(_ => new byte[65_536])];
-    private readonly int[] _lengths = new int[2 * Batch];
+    private readonly byte[][] _buffers = [.. Enumerable.Range(0, Buffers).Select(_ => new byte[65_536])];
+    private readonly int[] _lengths = new int[Buffers];
     private byte[] _message = [];
     private long _now = 1_000_000;
     private int _delivered;
@@ -64,7 +70,7 @@ internal sealed class SctpSteps
     /// <summary>One message of full chunks, sent, received and acknowledged.</summary>
     private void Transfer()
     {
-        var size = Batch * (Sctp.mtu(_ends[0]) - SctpPacketModule.HeaderSize - 16);
+        var size = Batch * (Sctp.mtu(_ends[0]) - SctpPacketModule.HeaderSize - ChunkHeader);
         if (_message.Length != size)
             _message = new byte[size];
         _delivered = 0;
