@@ -75,7 +75,7 @@ internal sealed class Meter(string step, string label)
     /// <summary>Until the JIT compiler has had its last word, which it says in the background.</summary>
     public static void Warm(Action work)
     {
-        for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < TimeSpan.FromMilliseconds(600); )
+        for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < TimeSpan.FromMilliseconds(400); )
             work();
     }
 }

@@ -27,8 +27,12 @@ internal sealed class PeerSteps
 
     public static IEnumerable<Measured> Measure(Setting setting)
     {
+        Meter.Warm(new PeerSteps(setting).Transfer);
+
+        // As with the associations: a past of a fixed length.
         var steps = new PeerSteps(setting);
-        Meter.Warm(steps.Transfer);
+        for (var i = 0; i < 500; i++)
+            steps.Transfer();
         Meter[] meters = [steps._send, steps._write, steps._receive, steps._makeSack, steps._takeSack];
         foreach (var meter in meters)
             meter.EndSlice();

@@ -59,24 +59,37 @@ internal sealed class Run(Pair pair, CancellationTokenSource limit) : IAsyncDisp
         return (sent, sent * size);
     }
 
-    /// <summary>Bob sends back what comes; the times of the round trips, microseconds, in ascending order.</summary>
+    /// <summary>
+    /// Bob sends back what comes, and Alice's next message goes out from where the last one came in: no thread of the
+    /// benchmark's own is woken in between. The times of the round trips, microseconds, in ascending order.
+    /// </summary>
     public async Task<List<double>> EchoAsync(int size, TimeSpan time)
     {
         var message = new byte[size];
-        var trips = new List<double>(1 << 17);
-        var back = new SemaphoreSlim(0);
+        var trips = new List<double>(1 << 18);
+        var over = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var began = Stopwatch.GetTimestamp();
+        var sent = began;
+
         using var answering = pair.Bob.OnMessage.Subscribe(m => pair.Bob.Send(m.Data));
-        using var waiting = pair.Alice.OnMessage.Subscribe(_ => back.Release());
-
-        for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < time; )
+        using var measuring = pair.Alice.OnMessage.Subscribe(_ =>
         {
-            var sent = Stopwatch.GetTimestamp();
-            pair.Alice.Send(message);
-            if (!await back.WaitAsync(Stall, limit.Token))
-                throw new TimeoutException("A message was not answered.");
-            trips.Add(Stopwatch.GetElapsedTime(sent).TotalMicroseconds);
-        }
+            var now = Stopwatch.GetTimestamp();
+            trips.Add(Stopwatch.GetElapsedTime(sent, now).TotalMicroseconds);
 
+            if (Stopwatch.GetElapsedTime(began, now) < time)
+            {
+                sent = Stopwatch.GetTimestamp();
+                pair.Alice.Send(message);
+            }
+            else
+            {
+                over.TrySetResult();
+            }
+        });
+
+        pair.Alice.Send(message);
+        await over.Task.WaitAsync(time + Stall, limit.Token);
         trips.Sort();
         return trips;
     }
