@@ -20,7 +20,8 @@ internal static class Slices
     /// <summary>The burst that the ceiling is quoted for.</summary>
     public const int UsualBurst = 32;
 
-    private const int Count = 9;
+    /// <summary>Many short ones: on a busy machine some have the processor to themselves.</summary>
+    private const int Count = 75;
 
     /// <summary>The ceiling that a setting is compared with: that of its own port, ciphers and datagrams.</summary>
     public static Ceilings Measure(Setting setting, int datagram, TimeSpan time) =>

@@ -98,16 +98,16 @@ internal static class PlotsCommand
 
     private static string Bursts(Measurement ceiling, Measurement platform, Measurement? channel)
     {
-        var most = ceiling.Rows("sweep").Max(row => D(row, "mbPerSecond"));
+        var most = ceiling.Rows("sweep").Max(row => D(row, "bestMbPerSecond"));
         var top = Math.Ceiling(Math.Max(most, channel?["mbPerSecond"] ?? 0) / 200) * 200;
         var chart = new LineChart(
             "The ceiling by burst: one thread, both ends, no protocol",
             new Axis("datagrams of 1,200 octets a burst", [1, 4, 8, 16, 32, 54], IsLogarithmic: true),
             new Axis("MB/s", [.. Enumerable.Range(0, 5).Select(i => top * i / 4)], IsLogarithmic: false)
         )
-            .With("GSO/GRO", Points(ceiling, "mbPerSecond"))
-            .With("platform's ciphers", Points(platform, "mbPerSecond"))
-            .With("plain Socket", Points(ceiling, "plainMbPerSecond"));
+            .With("GSO/GRO", Points(ceiling, "bestMbPerSecond"))
+            .With("platform's ciphers", Points(platform, "bestMbPerSecond"))
+            .With("plain Socket", Points(ceiling, "plainBestMbPerSecond"));
         return (channel is null ? chart : chart.Mark("one data channel", channel["mbPerSecond"])).Draw();
 
         static IEnumerable<(double, double)> Points(Measurement m, string key) =>
