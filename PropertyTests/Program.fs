@@ -14,6 +14,7 @@ let main args =
       RealPeers.ChromiumTests.tests
       RealPeers.AiortcTests.tests
       House.Examples.tests
+      House.Benchmarks.tests
       PreludeTests.tests
       SlotsTests.tests
       SerialTests.tests
