@@ -35,6 +35,7 @@ let main args =
       Sctp.SctpTests.tests
       Sctp.SctpStreamsTests.tests
       Sctp.OutstandingTests.tests
+      Sctp.LossTests.tests
       Sctp.SctpLawsTests.tests
       Sctp.SctpLawsTests.attackTests
       CiphersTests.tests

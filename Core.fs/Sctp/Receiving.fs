@@ -18,6 +18,18 @@ type internal Acknowledging =
         Duplicates: Tsn list
     }
 
+/// How large the receive window is, and what says that it is too small: an application that takes half of it and more
+/// in a round trip is one whose peer waits for the window.
+[<Struct; NoComparison; NoEquality>]
+type internal Allowance =
+    {
+        /// Octets; from `SctpConfig.ReceiveWindow` up to `SctpConfig.MaxReceiveWindow`.
+        Capacity: int
+        /// Octets that the application has taken since `Since`, which is a round trip ago at most.
+        Taken: int
+        Since: Instant
+    }
+
 /// The receiving half of an association.
 [<NoComparison; NoEquality>]
 type internal Receiving =
@@ -28,6 +40,7 @@ type internal Receiving =
         Beyond: RangeSet
         Reassembly: Reassembly
         Acknowledging: Acknowledging
+        Allowance: Allowance
     }
 
 /// What became of a DATA chunk.
@@ -60,14 +73,18 @@ module internal Receiving =
             { At = Instant.never
               Packets = 0
               Advertised = uint32 window
-              Duplicates = [] } }
+              Duplicates = [] }
+          Allowance =
+            { Capacity = window
+              Taken = 0
+              Since = 0L<us> } }
 
     let private used (r: Receiving) : int64 =
         r.Reassembly.Held + r.Reassembly.Unconsumed.Charge
 
     /// a_rwnd: what is left of the window; nothing where a packet would not fit (RFC 1122 §4.2.3.3, silly windows).
     let window (config: SctpConfig) (r: Receiving) : int64 =
-        let free = int64 config.ReceiveWindow - used r
+        let free = int64 r.Allowance.Capacity - used r
         if free < int64 config.Mtu then 0L else free
 
     /// The greatest TSN received.
@@ -97,7 +114,7 @@ module internal Receiving =
     /// waits for it.
     let private fits (config: SctpConfig) (tsn: int64) (r: Receiving) : bool =
         let used = used r
-        let capacity = int64 config.ReceiveWindow
+        let capacity = int64 r.Allowance.Capacity
 
         tsn - r.Cumulative <= MaxDistance
         && (used + int64 config.Mtu <= capacity || (tsn < highest r && used < 2L * capacity))
@@ -188,8 +205,35 @@ module internal Receiving =
         { r with
             Acknowledging = { a with At = at; Packets = packets } }
 
-    /// The application took `bytes`. The window opens; the peer is told where that is news, RFC 9260 §6.2.
-    let consumed (config: SctpConfig) (now: Instant) (bytes: int) (r: Receiving) : Receiving =
+    /// A round trip that nobody has measured, for a side that sends nothing.
+    let private presumedTrip: Duration = Duration.milliseconds 200L
+
+    /// The window doubles where the application keeps up with a peer that fills it: what it can be charged is bounded by
+    /// `MaxReceiveWindow`, and so is what a peer may send that turns out to be idle.
+    let private grown (config: SctpConfig) (trip: Duration voption) (now: Instant) (taken: int) (r: Receiving) : Allowance =
+        let a = r.Allowance
+        let trip = ValueOption.defaultValue presumedTrip trip
+
+        if a.Capacity >= config.MaxReceiveWindow then
+            a
+        elif now - a.Since > trip then
+            { a with Taken = taken; Since = now }
+        elif a.Taken + taken >= a.Capacity / 2 && 2L * used r <= int64 a.Capacity then
+            { Capacity = int (min (int64 config.MaxReceiveWindow) (2L * int64 a.Capacity))
+              Taken = 0
+              Since = now }
+        else
+            { a with Taken = a.Taken + taken }
+
+    /// The application took `bytes`. The window opens; the peer is told where that is news, RFC 9260 §6.2. `trip`: the
+    /// round trip, where it is known.
+    let consumed
+        (config: SctpConfig)
+        (trip: Duration voption)
+        (now: Instant)
+        (bytes: int)
+        (r: Receiving)
+        : Receiving =
         let u = r.Reassembly.Unconsumed
         let taken = max 0L (min (int64 bytes) u.Bytes)
 
@@ -208,9 +252,13 @@ module internal Receiving =
                             { Bytes = u.Bytes - taken
                               Charge = u.Charge - released } } }
 
+        let r =
+            { r with
+                Allowance = grown config trip now (int taken) r }
+
         let news = window config r - int64 r.Acknowledging.Advertised
 
-        if news >= int64 (config.ReceiveWindow / 4) then
+        if news >= int64 (r.Allowance.Capacity / 4) then
             { r with
                 Acknowledging =
                     { r.Acknowledging with

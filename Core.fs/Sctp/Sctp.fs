@@ -238,7 +238,8 @@ module Sctp =
             | SctpInput.Consumed bytes ->
                 match association state with
                 | ValueSome a ->
-                    let receiving = Receiving.consumed state.Own.Config now bytes a.Receiving
+                    let receiving =
+                        Receiving.consumed state.Own.Config a.Sending.Trip.Smoothed now bytes a.Receiving
 
                     { state with
                         Phase = withAssociation { a with Receiving = receiving } state.Phase }
