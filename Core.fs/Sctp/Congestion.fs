@@ -307,6 +307,12 @@ module internal Congestion =
                             Plateau = plateau
                             Prior = window })
 
+    /// Whether `lost` is only to be told of losses that a full queue may have caused.
+    let tellsLossFromCongestion (c: Congestion) : bool =
+        match c.Growth with
+        | Cubic _ -> true
+        | NewReno _ -> false
+
     /// Loss was found: once for what was in flight at the time.
     let lost (segment: int) (c: Congestion) : Congestion =
         let struct (window, growth) = reduced segment c

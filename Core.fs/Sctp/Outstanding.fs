@@ -41,6 +41,8 @@ type internal Fate =
     | Marked = 2uy
     /// Given up, RFC 3758 §3.4.
     | Abandoned = 3uy
+    /// It has left the network, and the SACK had no room to say whether it arrived.
+    | Unreported = 4uy
 
 /// Neighbouring TSNs of one fate.
 [<Struct; NoComparison; NoEquality>]
@@ -332,14 +334,14 @@ module internal Outstanding =
             let piece = { stretch with First = at; Last = upTo }
 
             if isCumulative || isBlock then
-                if stretch.Fate = Fate.InFlight || stretch.Fate = Fate.Marked then
+                if stretch.Fate <> Fate.Acked && stretch.Fate <> Fate.Abandoned then
                     let size = bytes at upTo o
                     acked <- acked + size
 
-                    if stretch.Fate = Fate.InFlight then
-                        flight <- flight - size
-                    else
-                        marked <- marked - size
+                    match stretch.Fate with
+                    | Fate.InFlight -> flight <- flight - size
+                    | Fate.Marked -> marked <- marked - size
+                    | _ -> ()
 
                     if stretch.Resends = 0 then
                         reordered <- reordered || at < highestBefore
@@ -446,7 +448,7 @@ module internal Outstanding =
             o.Chunks.First
             (o.Chunks.Next - 1L)
             (fun stretch ->
-                if stretch.Fate = Fate.InFlight then
+                if stretch.Fate = Fate.InFlight || stretch.Fate = Fate.Unreported then
                     { stretch with Fate = Fate.Marked }
                 else
                     stretch)

@@ -136,7 +136,19 @@ module internal Rack =
 
             low
 
-    /// Marks what is lost: sent before `rack`, and late by more than `window`, RFC 8985 §6.2 step 5. Nothing above `ceiling`.
+    /// The last TSN of a stretch, up to `last`, that is late: sent before `rack` and no later than `by`.
+    let private lateIn (rack: Rack) (by: Instant) (stretch: Stretch) (last: int64) (o: Outstanding) : int64 =
+        if stretch.Resends = 0 then
+            lastBefore rack by stretch.First last o
+        elif stretch.ResentAt > by || not (isBefore rack stretch.First stretch.ResentAt) then
+            stretch.First - 1L
+        elif stretch.ResentAt = rack.SentAt then
+            min last (rack.Tsn - 1L)
+        else
+            last
+
+    /// Looks for what is lost: sent before `rack`, and late by more than `window`, RFC 8985 §6.2 step 5. Up to `ceiling` it is
+    /// to be sent again; above, the peer may have it and has not said so: it no longer counts as in flight.
     let detect
         (now: Instant)
         (rack: Rack)
@@ -145,12 +157,13 @@ module internal Rack =
         (o: Outstanding)
         : struct (Outstanding * Losses) =
         let allowed = rack.Trip + window
-        // Built only where something is lost.
+        // Built only where something changes.
         let mutable built: ResizeArray<Stretch> voption = ValueNone
         let mutable flight = o.FlightSize
         let mutable marked = o.MarkedSize
         let mutable newest = -1L<us>
         let mutable due = -1L<us>
+
         // Whether what follows the stretches is there, and to be looked at.
         let tail =
             if (Outstanding.stretchAt o.Stretches.Length o).First < o.Chunks.Next then
@@ -160,39 +173,44 @@ module internal Rack =
 
         for i in 0 .. o.Stretches.Length + tail do
             let stretch = Outstanding.stretchAt i o
-            let last = min stretch.Last ceiling
 
-            let lost =
-                if stretch.Fate <> Fate.InFlight || stretch.First > last then
-                    stretch.First - 1L
-                elif stretch.Resends = 0 then
-                    let lost = lastBefore rack (now - allowed) stretch.First last o
-                    let late = lastBefore rack now (lost + 1L) last o
+            // The last one that is late by more than the window, and how far it is to be sent again.
+            let late =
+                match stretch.Fate with
+                | Fate.InFlight -> lateIn rack (now - allowed) stretch stretch.Last o
+                | Fate.Unreported when stretch.First <= ceiling -> stretch.Last
+                | _ -> stretch.First - 1L
 
-                    if late > lost then
-                        due <- max due (o.Chunks[late].SentAt + allowed)
+            let lost = min late ceiling
 
-                    if lost >= stretch.First then
-                        newest <- max newest o.Chunks[lost].SentAt
+            if stretch.Fate = Fate.InFlight && late < stretch.Last then
+                let rest = { stretch with First = late + 1L }
+                let suspect = lateIn rack now rest stretch.Last o
 
-                    lost
-                elif not (isBefore rack stretch.First stretch.ResentAt) then
-                    stretch.First - 1L
-                elif stretch.ResentAt + allowed > now then
-                    due <- max due (stretch.ResentAt + allowed)
-                    stretch.First - 1L
-                else
-                    newest <- max newest stretch.ResentAt
-
-                    if stretch.ResentAt = rack.SentAt then
-                        min last (rack.Tsn - 1L)
-                    else
-                        last
+                if suspect > late then
+                    due <-
+                        max
+                            due
+                            (allowed
+                             + (if stretch.Resends = 0 then
+                                    o.Chunks[suspect].SentAt
+                                else
+                                    stretch.ResentAt))
 
             if lost >= stretch.First then
-                let size = Outstanding.bytes stretch.First lost o
-                flight <- flight - size
-                marked <- marked + size
+                marked <- marked + Outstanding.bytes stretch.First lost o
+
+                newest <-
+                    max
+                        newest
+                        (if stretch.Resends = 0 then
+                             o.Chunks[lost].SentAt
+                         else
+                             stretch.ResentAt)
+
+            if late >= stretch.First then
+                if stretch.Fate = Fate.InFlight then
+                    flight <- flight - Outstanding.bytes stretch.First late o
 
                 if built.IsNone then
                     let started = ResizeArray(o.Stretches.Length + 8)
@@ -211,8 +229,21 @@ module internal Rack =
                             Fate = Fate.Marked }
                         built
 
-                if lost < stretch.Last then
-                    Outstanding.push { stretch with First = lost + 1L } built
+                let above = max stretch.First (lost + 1L)
+
+                if late >= above then
+                    Outstanding.push
+                        { stretch with
+                            First = above
+                            Last = late
+                            Fate = Fate.Unreported }
+                        built
+
+                if late < stretch.Last then
+                    Outstanding.push
+                        { stretch with
+                            First = max stretch.First (late + 1L) }
+                        built
             | ValueNone -> ()
 
         let losses =

@@ -53,8 +53,13 @@ type internal Arrival =
 
 [<RequireQualifiedAccess>]
 module internal Receiving =
-    /// Gap ack blocks that are kept. All of them fit into one SACK, so that none is ever taken back by being left out.
-    let private maxGaps (config: SctpConfig) = min 256 ((config.Mtu - 64) / 4)
+    /// Gaps that are kept: those of a window of 32 MiB of which 3 % is lost, and some. What opens another is refused.
+    [<Literal>]
+    let private MaxGaps = 768
+
+    /// Gap ack blocks that fit into a packet: a SACK reports the first ones. A sender is to live with that, and with an
+    /// earlier report being taken back by it, RFC 9260 §6.2.1.
+    let private maxReported (config: SctpConfig) = (config.Mtu - 64) / 4
 
     /// Duplicates that one SACK reports.
     [<Literal>]
@@ -119,7 +124,7 @@ module internal Receiving =
         tsn - r.Cumulative <= MaxDistance
         && (used + int64 config.Mtu <= capacity || (tsn < highest r && used < 2L * capacity))
         && (tsn = r.Cumulative + 1L
-            || RangeSet.count r.Beyond < maxGaps config
+            || RangeSet.count r.Beyond < MaxGaps
             || RangeSet.contains (tsn - 1L) r.Beyond
             || RangeSet.contains (tsn + 1L) r.Beyond)
 
@@ -274,9 +279,9 @@ module internal Receiving =
             if runs.Length = 0 then
                 Array.Empty()
             else
-                Array.zeroCreate runs.Length
+                Array.zeroCreate (min runs.Length (maxReported config))
 
-        for i in 0 .. runs.Length - 1 do
+        for i in 0 .. blocks.Length - 1 do
             blocks[i] <-
                 { Start = uint16 (runs[i].First - r.Cumulative)
                   End = uint16 (runs[i].Last - r.Cumulative) }

@@ -57,6 +57,9 @@ type internal Recovery =
         /// Chunks sent again since, and not reported to have come twice; -1 once it is settled. Zero again: nothing had
         /// been lost, RFC 3708.
         Unproven: int
+        /// Octets that were lost of those sent since `LostFrom`, which is an `Outstanding.Sum`.
+        Lost: int
+        LostFrom: int64
     }
 
 /// The sending half of an association.
@@ -119,7 +122,9 @@ module internal Sending =
               Probe = -1L
               ProbeResent = false
               Before = congestion
-              Unproven = -1 } }
+              Unproven = -1
+              Lost = 0
+              LostFrom = 0L } }
 
     /// When the sending half is next due.
     let deadline (s: Sending) : Instant =
@@ -255,6 +260,41 @@ module internal Sending =
                     Unproven = 0
                     Reordering = Reordering.persisted reordering } }
 
+    /// Losses are a share of the last packets sent: of this many at least.
+    [<Literal>]
+    let private LossSample = 128
+
+    /// Counts `lost` octets; what was sent long ago is forgotten by halves.
+    let private counted (link: Link) (lost: int) (s: Sending) : Recovery =
+        let recovery = s.Recovery
+        let span = s.Outstanding.Sum - recovery.LostFrom
+        let enough = 2L * int64 (max (Congestion.window s.Congestion) (LossSample * link.Segment))
+
+        if span > 2L * enough then
+            // Nothing was lost for longer than counts.
+            { recovery with
+                Lost = lost
+                LostFrom = s.Outstanding.Sum - enough / 2L }
+        elif span > enough then
+            { recovery with
+                Lost = (recovery.Lost + lost) / 2
+                LostFrom = recovery.LostFrom + span / 2L }
+        else
+            { recovery with
+                Lost = recovery.Lost + lost }
+
+    /// Whether loss is not congestion: at most one packet in fifty, and what was sent right after the lost one arrived as
+    /// fast as the path ever was, so that no queue can have been full. What a radio loses would else keep a window of any
+    /// length at a few dozen packets (RFC 9438 §5.2: 38 at 0.1 %). NewReno takes every loss for congestion.
+    let private isTolerable (link: Link) (s: Sending) : bool =
+        let minimum = s.Trip.Minimum
+        let recovery = s.Recovery
+        let span = max (s.Outstanding.Sum - recovery.LostFrom) (int64 (LossSample * link.Segment))
+
+        Congestion.tellsLossFromCongestion s.Congestion
+        && s.Rack.Trip <= minimum + minimum / 16L
+        && 50L * int64 recovery.Lost <= span
+
     /// Looks for losses, after a SACK or when the reordering timer expires: what is found is to be sent again, and is
     /// congestion where it is the first loss since the last answer.
     let private detect
@@ -274,13 +314,16 @@ module internal Sending =
         let struct (o, losses) = Rack.detect now s.Rack window ceiling s.Outstanding
 
         if losses.NewestAt < 0L<us> then
-            if losses.Due = s.Timers.ReorderAt then
+            if losses.Due = s.Timers.ReorderAt && Object.ReferenceEquals(o, s.Outstanding) then
                 struct (streams, s)
             else
                 struct (streams,
                         { s with
+                            Outstanding = o
+                            Window = s.Window + int64 s.Outstanding.FlightSize - int64 o.FlightSize
                             Timers = { s.Timers with ReorderAt = losses.Due } })
         else
+            let lost = o.MarkedSize - s.Outstanding.MarkedSize
             let struct (o, streams) =
                 abandonStale now link s.Repair.Limited &outputs o streams
 
@@ -289,9 +332,11 @@ module internal Sending =
                 s.Window + int64 s.Outstanding.FlightSize - int64 o.FlightSize
 
             let isNews = losses.NewestAt >= s.Recovery.At
+            let recovery = counted link lost s
 
             let s =
                 { s with
+                    Recovery = recovery
                     Outstanding = o
                     Window = window
                     Timers = { s.Timers with ReorderAt = losses.Due }
@@ -302,7 +347,7 @@ module internal Sending =
                             s.Repair }
 
             let s =
-                if isNews then
+                if isNews && not (isTolerable link s) then
                     congested
                         now
                         s.Congestion

@@ -32,7 +32,7 @@ let tests =
                     let f = (Sctp.figures t.Ends[0]).Value
                     s.Append(sprintf " %.2f(%dk,d%d,r%d)" (r[0]*8.0/link.Rate) (f.CongestionWindow/1000) b.Dropped f.Retransmissions) |> ignore
                 let r = b.Measure(Duration.seconds len)
-                printfn "%g Mbit %d ms q%g loss %g: %.3f stall %d ms over %d [%d ms] |%s" mbit ms q loss (r[0]*8.0/link.Rate) (t.Stall/1000L<us>) b.Overshot clock.ElapsedMilliseconds (s.ToString())
+                printfn "%g Mbit %d ms q%g loss %g: %.3f stall %d ms [%d ms] |%s" mbit ms q loss (r[0]*8.0/link.Rate) (t.Stall/1000L<us>) clock.ElapsedMilliseconds (s.ToString())
             for q in [1.0; 0.25] do
                 for ms in [1L; 20L; 50L; 100L; 200L] do
                     go 50.0 ms q 0.0 10 2L

@@ -35,7 +35,7 @@ let private message count : Message =
       Payload = ReadOnlyMemory(Array.zeroCreate (count * Size)) }
 
 let private isOpen (c: Flags) =
-    c.Fate = Fate.InFlight || c.Fate = Fate.Marked
+    c.Fate <> Fate.Acked && c.Fate <> Fate.Abandoned
 
 /// RFC 9260 §6.2.1 and RFC 8985 §6.2 steps 1 to 3, chunk by chunk. `cut`: the SACK may have left something out.
 let private acknowledge now (cumulative: int64) (blocks: (int64 * int64) list) (model: Flags list) =
@@ -95,25 +95,35 @@ let private detect now (rack: Rack) window ceiling (model: Flags list) =
 
     let late =
         model
-        |> List.filter (fun c -> c.Fate = Fate.InFlight && c.Tsn <= ceiling && isBefore c)
+        |> List.filter (fun c -> c.Fate = Fate.InFlight && isBefore c)
 
     let isLost (c: Flags) =
         c.LastSentAt + rack.Trip + window <= now
 
-    let lost = late |> List.filter isLost |> List.map _.Tsn |> Set.ofList
+    let gone = late |> List.filter isLost |> List.map _.Tsn |> Set.ofList
 
     let due =
         late
         |> List.filter (isLost >> not)
         |> List.map (fun c -> c.LastSentAt + rack.Trip + window)
 
-    struct (model
-            |> List.map (fun c ->
-                if lost.Contains c.Tsn then
-                    { c with Fate = Fate.Marked }
-                else
-                    c),
-            lost,
+    let after =
+        model
+        |> List.map (fun c ->
+            if gone.Contains c.Tsn || c.Fate = Fate.Unreported then
+                { c with
+                    Fate =
+                        if c.Tsn <= ceiling then
+                            Fate.Marked
+                        else
+                            Fate.Unreported }
+            else
+                c)
+
+    struct (after,
+            List.forall2 (fun (a: Flags) (b: Flags) -> a.Fate = b.Fate) model after,
+            (List.map2 (fun (a: Flags) (b: Flags) -> b.Fate = Fate.Marked && a.Fate <> Fate.Marked) model after
+             |> List.exists id),
             (if due.IsEmpty then Instant.never else List.max due))
 
 let private agrees (o: Outstanding) (model: Flags list) =
@@ -191,7 +201,7 @@ let tests =
                           model <-
                               model
                               |> List.map (fun c ->
-                                  if c.Fate = Fate.InFlight then
+                                  if c.Fate = Fate.InFlight || c.Fate = Fate.Unreported then
                                       { c with Fate = Fate.Marked }
                                   else
                                       c)
@@ -264,12 +274,12 @@ let tests =
                               rack <- Rack.updated now ack rack
                               let window = int64 (draw 20) * 1L<us>
                               let ceiling = if draw 4 = 0 then at else Int64.MaxValue
-                              let struct (model', lost, due) = detect now rack window ceiling rest
+                              let struct (model', same, lost, due) = detect now rack window ceiling rest
                               let struct (o', losses) = Rack.detect now rack window ceiling next
                               Expect.equal losses.Due due "the reordering timer"
-                              Expect.equal (losses.NewestAt >= 0L<us>) (not lost.IsEmpty) "lost or not"
+                              Expect.equal (losses.NewestAt >= 0L<us>) lost "lost or not"
 
-                              if lost.IsEmpty then
+                              if same then
                                   Expect.isTrue (Object.ReferenceEquals(o', next)) "untouched"
 
                               o <- o'
@@ -295,6 +305,9 @@ let tests =
               let rack = { SentAt = 400L<us>; Tsn = 1050L; Trip = 10L<us> }
               let struct (marked, _) = Rack.detect 1000L<us> rack 0L<us> ack.Ceiling some
               Expect.equal (marked.MarkedSize / Segment) 20 "only the holes below"
+              Expect.equal ((some.FlightSize - marked.FlightSize) / Segment) 170 "those above have left the network too"
+              let struct (told, _) = Rack.detect 1000L<us> rack 0L<us> Int64.MaxValue marked
+              Expect.equal (told.MarkedSize / Segment) 170 "and are lost once the peer can say so"
               // A short report is complete: the peer has let go of the rest.
               let struct (revoked, _) = (acknowledged 600L<us> 999L (blocks 10) all).Value
               Expect.equal (revoked.FlightSize - all.FlightSize) (20 * Segment) "revoked")
