@@ -266,13 +266,17 @@ module internal Congestion =
         if p.InRecovery then
             c
         elif inSlowStart c then
-            let c = if p.Sample > 0L<us> then sampled p c else c
-
             if 2 * p.FlightBefore < c.Window then
                 c
             else
+                let c = if p.Sample > 0L<us> then sampled p c else c
                 let conservative = c.SlowStart.Baseline <> unknown
-                let more = if conservative then p.Acked / ConservativeDivisor else p.Acked
+
+                let more =
+                    if conservative then
+                        p.Acked / ConservativeDivisor
+                    else
+                        p.Acked
 
                 { c with
                     Window = min c.Threshold (min Ceiling (c.Window + more)) }

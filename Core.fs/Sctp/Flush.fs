@@ -196,8 +196,7 @@ module internal Flush =
             let size = Data.sizeOf slot.Size
 
             if Sending.isStale now b.Link b.Resends slot.Message then
-                let struct (o, streams) =
-                    Sending.abandon now tsn &outputs b.Outstanding b.Streams
+                let struct (o, streams) = Sending.abandon now tsn &outputs b.Outstanding b.Streams
 
                 b.Load o
                 b.Streams <- streams
@@ -361,7 +360,14 @@ module internal Flush =
         else
             s
 
-    let private ended (now: Instant) (burst: Burst) (pace: SendPace) (isLimited: bool) (b: Draft) (s: Sending) : Sending =
+    let private ended
+        (now: Instant)
+        (burst: Burst)
+        (pace: SendPace)
+        (isLimited: bool)
+        (b: Draft)
+        (s: Sending)
+        : Sending =
         let o = b.Outstanding
         let sentAny = b.Resent > 0 || b.SentNew
         let ready = Pacing.spent now b.Octets s.Timers.Ready pace
@@ -421,11 +427,7 @@ module internal Flush =
                             s.Timers.ProbeAt
                     FlushAt =
                         if isLimited then
-                            Pacing.gate
-                                (now + Pacing.least)
-                                (b.Streams.Buffered + int64 o.MarkedSize)
-                                ready
-                                pace
+                            Pacing.gate (now + Pacing.least) (b.Streams.Buffered + int64 o.MarkedSize) ready pace
                         else
                             Instant.never
                     Ready = ready

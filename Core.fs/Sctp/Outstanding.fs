@@ -125,14 +125,7 @@ module internal Outstanding =
     let total (o: Outstanding) : int = int (o.Sum - before o.Chunks.First o)
 
     /// With the next TSN given to a piece of a message, in flight.
-    let append
-        (now: Instant)
-        (message: Message)
-        (offset: int)
-        (size: int)
-        (ssn: Ssn)
-        (o: Outstanding)
-        : Outstanding =
+    let append (now: Instant) (message: Message) (offset: int) (size: int) (ssn: Ssn) (o: Outstanding) : Outstanding =
         let onWire = Data.sizeOf size
 
         { o with
@@ -276,7 +269,10 @@ module internal Outstanding =
             if stretch.Fate = Fate.Acked then
                 blocks <- blocks + 1
 
-        if blocks >= ManyBlocks then highestAcked o else Int64.MaxValue
+        if blocks >= ManyBlocks then
+            highestAcked o
+        else
+            Int64.MaxValue
 
     /// The SACK where there are gaps, now or before.
     let private acknowledgeGaps
@@ -413,11 +409,7 @@ module internal Outstanding =
             let acked = bytes o.Chunks.First cumulativeAck o
             let advanced = cumulativeAck > cumulative o
 
-            let newest =
-                if advanced then
-                    o.Chunks[cumulativeAck].SentAt
-                else
-                    -1L<us>
+            let newest = if advanced then o.Chunks[cumulativeAck].SentAt else -1L<us>
 
             let next =
                 if advanced then

@@ -132,7 +132,11 @@ module internal Rack =
 
             while low < high do
                 let middle = high - (high - low) / 2L
-                if holds rack by middle o then low <- middle else high <- middle - 1L
+
+                if holds rack by middle o then
+                    low <- middle
+                else
+                    high <- middle - 1L
 
             low
 

@@ -215,7 +215,13 @@ module internal Receiving =
 
     /// The window doubles where the application keeps up with a peer that fills it: what it can be charged is bounded by
     /// `MaxReceiveWindow`, and so is what a peer may send that turns out to be idle.
-    let private grown (config: SctpConfig) (trip: Duration voption) (now: Instant) (taken: int) (r: Receiving) : Allowance =
+    let private grown
+        (config: SctpConfig)
+        (trip: Duration voption)
+        (now: Instant)
+        (taken: int)
+        (r: Receiving)
+        : Allowance =
         let a = r.Allowance
         let trip = ValueOption.defaultValue presumedTrip trip
 
@@ -232,13 +238,7 @@ module internal Receiving =
 
     /// The application took `bytes`. The window opens; the peer is told where that is news, RFC 9260 §6.2. `trip`: the
     /// round trip, where it is known.
-    let consumed
-        (config: SctpConfig)
-        (trip: Duration voption)
-        (now: Instant)
-        (bytes: int)
-        (r: Receiving)
-        : Receiving =
+    let consumed (config: SctpConfig) (trip: Duration voption) (now: Instant) (bytes: int) (r: Receiving) : Receiving =
         let u = r.Reassembly.Unconsumed
         let taken = max 0L (min (int64 bytes) u.Bytes)
 

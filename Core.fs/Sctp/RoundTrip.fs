@@ -41,8 +41,8 @@ module internal RoundTrip =
           Measurements = 0
           From = 0L }
 
-    /// A measurement, rules C2 to C7; RTO.Alpha is 1/8 and RTO.Beta 1/4.
-    let measured (times: SctpTimes) (sample: Duration) (trip: RoundTrip) : RoundTrip =
+    /// A measurement, rules C2 to C7; RTO.Alpha is 1/8 and RTO.Beta 1/4. TSNs from `from` on may be the next.
+    let measuredFrom (from: int64) (times: SctpTimes) (sample: Duration) (trip: RoundTrip) : RoundTrip =
         let sample = max 1L<us> sample
 
         let struct (smoothed, variation) =
@@ -63,16 +63,23 @@ module internal RoundTrip =
             Timeout = min times.RtoMax (max times.RtoMin (smoothed + 4L * variation))
             Minimum = if isOver then recent else min trip.Minimum sample
             Recent = if isOver then unknown else recent
-            Measurements = if isOver then 0 else trip.Measurements + 1 }
+            Measurements = if isOver then 0 else trip.Measurements + 1
+            From = from }
+
+    /// A measurement by other means than DATA.
+    let measured (times: SctpTimes) (sample: Duration) (trip: RoundTrip) : RoundTrip =
+        measuredFrom trip.From times sample trip
 
     /// A sample that is no measurement, for there is one of this round trip, may still be the least.
     let glimpsed (sample: Duration) (trip: RoundTrip) : RoundTrip =
+        let sample = max 1L<us> sample
+
         if sample >= trip.Recent then
             trip
         else
             { trip with
-                Minimum = min trip.Minimum (max 1L<us> sample)
-                Recent = max 1L<us> sample }
+                Minimum = min trip.Minimum sample
+                Recent = sample }
 
     /// Rule E2: doubled up to RTO.Max.
     let backOff (times: SctpTimes) (trip: RoundTrip) : RoundTrip =

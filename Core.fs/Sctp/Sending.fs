@@ -268,7 +268,9 @@ module internal Sending =
     let private counted (link: Link) (lost: int) (s: Sending) : Recovery =
         let recovery = s.Recovery
         let span = s.Outstanding.Sum - recovery.LostFrom
-        let enough = 2L * int64 (max (Congestion.window s.Congestion) (LossSample * link.Segment))
+
+        let enough =
+            2L * int64 (max (Congestion.window s.Congestion) (LossSample * link.Segment))
 
         if span > 2L * enough then
             // Nothing was lost for longer than counts.
@@ -289,7 +291,9 @@ module internal Sending =
     let private isTolerable (link: Link) (s: Sending) : bool =
         let minimum = s.Trip.Minimum
         let recovery = s.Recovery
-        let span = max (s.Outstanding.Sum - recovery.LostFrom) (int64 (LossSample * link.Segment))
+
+        let span =
+            max (s.Outstanding.Sum - recovery.LostFrom) (int64 (LossSample * link.Segment))
 
         Congestion.tellsLossFromCongestion s.Congestion
         && s.Rack.Trip <= minimum + minimum / 16L
@@ -308,8 +312,7 @@ module internal Sending =
         : struct (Streams * Sending) =
         let inRecovery = s.Rack.SentAt < s.Recovery.At
 
-        let window =
-            Reordering.window inRecovery beyond s.Trip s.Recovery.Reordering
+        let window = Reordering.window inRecovery beyond s.Trip s.Recovery.Reordering
 
         let struct (o, losses) = Rack.detect now s.Rack window ceiling s.Outstanding
 
@@ -324,12 +327,10 @@ module internal Sending =
                             Timers = { s.Timers with ReorderAt = losses.Due } })
         else
             let lost = o.MarkedSize - s.Outstanding.MarkedSize
-            let struct (o, streams) =
-                abandonStale now link s.Repair.Limited &outputs o streams
+            let struct (o, streams) = abandonStale now link s.Repair.Limited &outputs o streams
 
             // Octets that are lost take no room at the peer.
-            let window =
-                s.Window + int64 s.Outstanding.FlightSize - int64 o.FlightSize
+            let window = s.Window + int64 s.Outstanding.FlightSize - int64 o.FlightSize
 
             let isNews = losses.NewestAt >= s.Recovery.At
             let recovery = counted link lost s
@@ -348,12 +349,7 @@ module internal Sending =
 
             let s =
                 if isNews && not (isTolerable link s) then
-                    congested
-                        now
-                        s.Congestion
-                        (Congestion.lost link.Segment s.Congestion)
-                        s.Recovery.Reordering
-                        s
+                    congested now s.Congestion (Congestion.lost link.Segment s.Congestion) s.Recovery.Reordering s
                 else
                     s
 
@@ -454,17 +450,18 @@ module internal Sending =
         | ValueNone -> ValueNone
         | ValueSome(struct (o, ack)) ->
             let rack = Rack.updated now ack s.Rack
-            let sample = if ack.SampleAt >= 0L<us> then now - ack.SampleAt else 0L<us>
+
+            let sample =
+                if ack.SampleAt >= 0L<us> then
+                    now - ack.SampleAt
+                else
+                    0L<us>
 
             let trip =
                 if ack.SampleAt < 0L<us> then
                     s.Trip
                 elif ack.SampleTsn >= s.Trip.From then
-                    RoundTrip.measured
-                        link.Config.Times
-                        sample
-                        { s.Trip with
-                            From = before.Chunks.Next }
+                    RoundTrip.measuredFrom before.Chunks.Next link.Config.Times sample s.Trip
                 else
                     RoundTrip.glimpsed sample s.Trip
 
@@ -613,12 +610,7 @@ module internal Sending =
                 if s.Repair.Probing then
                     s
                 else
-                    congested
-                        now
-                        s.Congestion
-                        (Congestion.timedOut link.Segment s.Congestion)
-                        s.Recovery.Reordering
-                        s
+                    congested now s.Congestion (Congestion.timedOut link.Segment s.Congestion) s.Recovery.Reordering s
 
             struct (streams,
                     { s with

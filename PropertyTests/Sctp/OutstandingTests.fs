@@ -93,9 +93,7 @@ let private detect now (rack: Rack) window ceiling (model: Flags list) =
     let isBefore (c: Flags) =
         c.LastSentAt < rack.SentAt || (c.LastSentAt = rack.SentAt && c.Tsn < rack.Tsn)
 
-    let late =
-        model
-        |> List.filter (fun c -> c.Fate = Fate.InFlight && isBefore c)
+    let late = model |> List.filter (fun c -> c.Fate = Fate.InFlight && isBefore c)
 
     let isLost (c: Flags) =
         c.LastSentAt + rack.Trip + window <= now
@@ -112,11 +110,7 @@ let private detect now (rack: Rack) window ceiling (model: Flags list) =
         |> List.map (fun c ->
             if gone.Contains c.Tsn || c.Fate = Fate.Unreported then
                 { c with
-                    Fate =
-                        if c.Tsn <= ceiling then
-                            Fate.Marked
-                        else
-                            Fate.Unreported }
+                    Fate = if c.Tsn <= ceiling then Fate.Marked else Fate.Unreported }
             else
                 c)
 
@@ -212,7 +206,11 @@ let tests =
                           let expected = model |> List.tryFind (fun c -> c.Fate = Fate.Marked)
                           Expect.equal tsn (expected |> Option.map _.Tsn |> Option.defaultValue -1L) "the first marked"
                           let last = model |> List.tryFindBack (fun c -> c.Fate = Fate.InFlight)
-                          Expect.equal (Outstanding.lastInFlight o) (last |> Option.map _.Tsn |> Option.defaultValue -1L) "the last in flight"
+
+                          Expect.equal
+                              (Outstanding.lastInFlight o)
+                              (last |> Option.map _.Tsn |> Option.defaultValue -1L)
+                              "the last in flight"
 
                           if tsn >= 0L then
                               o <- Outstanding.resent now tsn o
@@ -289,28 +287,46 @@ let tests =
                           failtestf "seed %d: the model says otherwise" seed)
 
           testCase "what was never sent cannot be acknowledged" (fun () ->
-              let o = Outstanding.create 10L |> Outstanding.append 0L<us> (message 1) 0 Size Ssn.zero
+              let o =
+                  Outstanding.create 10L |> Outstanding.append 0L<us> (message 1) 0 Size Ssn.zero
+
               Expect.isTrue (acknowledged 0L<us> 11L [||] o).IsNone "cumulatively"
               Expect.isTrue (acknowledged 0L<us> 9L [| { Start = 2us; End = 2us } |] o).IsNone "by a gap"
               Expect.isTrue (acknowledged 0L<us> 10L [||] o).IsSome "but what was")
 
-          testCase "a peer that reports 20 gaps at most takes nothing back, and what it cannot report is not lost" (fun () ->
-              let o = filled 200
-              // Every second chunk, as far as 30 blocks go; then only the first 20 are said.
-              let blocks count = [| for i in 1..count -> { Start = uint16 (2 * i); End = uint16 (2 * i) } |]
-              let struct (all, _) = (acknowledged 500L<us> 999L (blocks 30) o).Value
-              let struct (some, ack) = (acknowledged 600L<us> 999L (blocks 20) all).Value
-              Expect.equal some.FlightSize all.FlightSize "nothing is revoked"
-              Expect.equal ack.Ceiling 1039L "the last one reported"
-              let rack = { SentAt = 400L<us>; Tsn = 1050L; Trip = 10L<us> }
-              let struct (marked, _) = Rack.detect 1000L<us> rack 0L<us> ack.Ceiling some
-              Expect.equal (marked.MarkedSize / Segment) 20 "only the holes below"
-              Expect.equal ((some.FlightSize - marked.FlightSize) / Segment) 170 "those above have left the network too"
-              let struct (told, _) = Rack.detect 1000L<us> rack 0L<us> Int64.MaxValue marked
-              Expect.equal (told.MarkedSize / Segment) 170 "and are lost once the peer can say so"
-              // A short report is complete: the peer has let go of the rest.
-              let struct (revoked, _) = (acknowledged 600L<us> 999L (blocks 10) all).Value
-              Expect.equal (revoked.FlightSize - all.FlightSize) (20 * Segment) "revoked")
+          testCase
+              "a peer that reports 20 gaps at most takes nothing back, and what it cannot report is not lost"
+              (fun () ->
+                  let o = filled 200
+                  // Every second chunk, as far as 30 blocks go; then only the first 20 are said.
+                  let blocks count =
+                      [| for i in 1..count ->
+                             { Start = uint16 (2 * i)
+                               End = uint16 (2 * i) } |]
+
+                  let struct (all, _) = (acknowledged 500L<us> 999L (blocks 30) o).Value
+                  let struct (some, ack) = (acknowledged 600L<us> 999L (blocks 20) all).Value
+                  Expect.equal some.FlightSize all.FlightSize "nothing is revoked"
+                  Expect.equal ack.Ceiling 1039L "the last one reported"
+
+                  let rack =
+                      { SentAt = 400L<us>
+                        Tsn = 1050L
+                        Trip = 10L<us> }
+
+                  let struct (marked, _) = Rack.detect 1000L<us> rack 0L<us> ack.Ceiling some
+                  Expect.equal (marked.MarkedSize / Segment) 20 "only the holes below"
+
+                  Expect.equal
+                      ((some.FlightSize - marked.FlightSize) / Segment)
+                      170
+                      "those above have left the network too"
+
+                  let struct (told, _) = Rack.detect 1000L<us> rack 0L<us> Int64.MaxValue marked
+                  Expect.equal (told.MarkedSize / Segment) 170 "and are lost once the peer can say so"
+                  // A short report is complete: the peer has let go of the rest.
+                  let struct (revoked, _) = (acknowledged 600L<us> 999L (blocks 10) all).Value
+                  Expect.equal (revoked.FlightSize - all.FlightSize) (20 * Segment) "revoked")
 
           testCase "a SACK costs the same for 10 and for 10,000 outstanding chunks" (fun () ->
               let cost count =
@@ -321,7 +337,12 @@ let tests =
                   for _ in 1..100 do
                       match acknowledged 20_000L<us> 1000L blocks o with
                       | ValueSome(struct (next, ack)) ->
-                          Rack.detect 20_000L<us> (Rack.updated 20_000L<us> ack (Rack.create 0L<us>)) 0L<us> ack.Ceiling next
+                          Rack.detect
+                              20_000L<us>
+                              (Rack.updated 20_000L<us> ack (Rack.create 0L<us>))
+                              0L<us>
+                              ack.Ceiling
+                              next
                           |> ignore
                       | ValueNone -> failtest "refused"
 

@@ -60,11 +60,17 @@ type Bottleneck(link: LinkRate, transfers: Transfer[], seed: int64) =
     let mutable now: Instant = Duration.seconds 1L
     let mutable entropy = Entropy.split "link" (Entropy.ofNumber seed)
     // Arrivals each way, in order: instant, transfer, packet.
-    let ways = [| Queue<struct (Instant * int * byte[] * int)>(); Queue<struct (Instant * int * byte[] * int)>() |]
+    let ways =
+        [| Queue<struct (Instant * int * byte[] * int)>()
+           Queue<struct (Instant * int * byte[] * int)>() |]
+
     let pool = Stack<byte[]>()
     // When the link will have sent all that waits.
     let mutable busyUntil = 0.0
-    let message = ReadOnlyMemory(Array.zeroCreate (if link.Loss > 0.0 then 4096 else 65536))
+
+    let message =
+        ReadOnlyMemory(Array.zeroCreate (if link.Loss > 0.0 then 4096 else 65536))
+
     let mutable dropped = 0
 
     member _.Now = now
@@ -76,9 +82,11 @@ type Bottleneck(link: LinkRate, transfers: Transfer[], seed: int64) =
 
     member private this.Send(t: int, who: int, packet: SctpPacket) : unit =
         let size = SctpPacket.size packet
+
         let lost =
             who = 0
             && (let waiting = max 0.0 (busyUntil - float now) * link.Rate / 8e6
+
                 waiting + float size > float link.Queue
                 || (link.Loss > 0.0
                     && (let struct (drawn, e) = Entropy.unit entropy
@@ -88,7 +96,12 @@ type Bottleneck(link: LinkRate, transfers: Transfer[], seed: int64) =
         if lost then
             dropped <- dropped + 1
         else
-            let buffer = if pool.Count > 0 then pool.Pop() else Array.zeroCreate 65536
+            let buffer =
+                if pool.Count > 0 then
+                    pool.Pop()
+                else
+                    Array.zeroCreate 65536
+
             let written = SctpPacket.write (Span buffer) packet
             let half = link.RoundTrip / 2L
 
@@ -140,8 +153,7 @@ type Bottleneck(link: LinkRate, transfers: Transfer[], seed: int64) =
                           Payload = message }
                 )
 
-    member this.Connect(t: int) : unit =
-        this.Step(t, 0, SctpInput.Connect)
+    member this.Connect(t: int) : unit = this.Step(t, 0, SctpInput.Connect)
 
     member this.Advance(until: Instant) : bool =
         let mutable next = Instant.never
@@ -192,7 +204,10 @@ type Bottleneck(link: LinkRate, transfers: Transfer[], seed: int64) =
 
                         let struct (after, window) = flight ()
                         // One packet may go beyond the window: a fast retransmit, a probe.
-                        if after > window + transfers[t].Config.Mtu && after > before + transfers[t].Config.Mtu then
+                        if
+                            after > window + transfers[t].Config.Mtu
+                            && after > before + transfers[t].Config.Mtu
+                        then
                             failtestf "%d octets in flight, of a window of %d" after window
 
             true
