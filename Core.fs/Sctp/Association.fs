@@ -51,6 +51,13 @@ module internal Association =
             { At = now + config.Times.HeartbeatInterval
               Unanswered = false } }
 
+    /// A round trip that the handshake has measured: the first packets are paced, and the first loss is found, by it.
+    let measured (sample: Duration) (a: Association) : Association =
+        { a with
+            Sending =
+                { a.Sending with
+                    Trip = RoundTrip.measured a.Link.Config.Times sample a.Sending.Trip } }
+
     /// When a tick is next due.
     let deadline (a: Association) : Instant =
         Sending.deadline a.Sending

@@ -341,6 +341,11 @@ module internal Outstanding =
 
                     if stretch.Resends = 0 then
                         reordered <- reordered || at < highestBefore
+
+                    // What was taken for lost had long arrived, perhaps, and only the SACK was lost: it tells no time.
+                    if stretch.Fate <> Fate.InFlight then
+                        ()
+                    elif stretch.Resends = 0 then
                         sampleAt <- o.Chunks[upTo].SentAt
                         sampleTsn <- upTo
 

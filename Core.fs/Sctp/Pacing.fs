@@ -83,7 +83,8 @@ module internal Pacing =
                 unlimited
             else
                 // A millisecond's worth: timers are no finer, and neither is whoever else uses the link.
-                let quantum = max (2 * link.Segment) (min burst (int (rate * 1000.0)))
+                let least = min (2 * link.Segment) (Congestion.window c)
+                let quantum = max least (min burst (int (rate * 1000.0)))
 
                 { Rate = rate
                   Quantum = quantum
@@ -99,10 +100,8 @@ module internal Pacing =
 
     /// `ready` after `octets` have gone.
     let spent (now: Instant) (octets: int) (ready: Instant) (pace: SendPace) : Instant =
-        if octets = 0 then
+        if octets = 0 || Double.IsInfinity pace.Rate then
             ready
-        elif Double.IsInfinity pace.Rate then
-            now
         else
             now - int64 (float (tokens now ready pace - octets) / pace.Rate) * 1L<us>
 

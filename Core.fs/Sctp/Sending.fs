@@ -459,7 +459,10 @@ module internal Sending =
 
             let trip =
                 if ack.SampleAt < 0L<us> then
-                    s.Trip
+                    if ack.Bytes > 0 && s.Repair.Errors > 0 then
+                        RoundTrip.relaxed link.Config.Times s.Trip
+                    else
+                        s.Trip
                 elif ack.SampleTsn >= s.Trip.From then
                     RoundTrip.measuredFrom before.Chunks.Next link.Config.Times sample s.Trip
                 else
@@ -609,6 +612,13 @@ module internal Sending =
             let s =
                 if s.Repair.Probing then
                     s
+                elif s.Repair.Errors > 0 then
+                    // The same loss once more: ssthresh stays, RFC 5681 §3.1, and so does what there was before it.
+                    { s with
+                        Congestion =
+                            { s.Congestion with
+                                Window = link.Segment }
+                        Recovery = { s.Recovery with At = now } }
                 else
                     congested now s.Congestion (Congestion.timedOut link.Segment s.Congestion) s.Recovery.Reordering s
 

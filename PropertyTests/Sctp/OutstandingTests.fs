@@ -55,7 +55,7 @@ let private acknowledge now (cumulative: int64) (blocks: (int64 * int64) list) (
 
     let telling =
         newly
-        |> List.filter (fun c -> c.Resends = 0 || now - c.ResentAt >= leastTrip)
+        |> List.filter (fun c -> c.Fate = Fate.InFlight && (c.Resends = 0 || now - c.ResentAt >= leastTrip))
         |> List.map (fun c -> struct (c.LastSentAt, c.Tsn))
 
     let newest =
