@@ -47,6 +47,15 @@ public sealed record WebRtcOptions
     public int ReceiveWindow { get; init; } = 8 * 1024 * 1024;
 
     /// <summary>
+    /// What <see cref="ReceiveWindow"/> may grow to, octets, while the application keeps up with a peer that fills it in a round
+    /// trip. Equal to it: the window stays. Default 32 MiB, which is 1 Gbit/s at 200 ms, or <see cref="ReceiveWindow"/> where that is more.
+    /// </summary>
+    public int? MaxReceiveWindow { get; init; }
+
+    /// <summary>How data channels share a path that is full. Default: <see cref="WebRtcCongestionControl.Cubic"/>.</summary>
+    public WebRtcCongestionControl CongestionControl { get; init; } = WebRtcCongestionControl.Cubic;
+
+    /// <summary>
     /// Octets that <see cref="RTCDataChannel.Send(string)"/> may queue on one connection before it throws
     /// <c>OperationError</c>. Default 16 MiB.
     /// </summary>
@@ -133,6 +142,16 @@ public sealed record WebRtcOptions
             Math.Max(65_536, MaxMessageSize),
             nameof(ReceiveWindow)
         );
+        if (MaxReceiveWindow is { } most)
+            ArgumentOutOfRangeException.ThrowIfLessThan(most, ReceiveWindow, nameof(MaxReceiveWindow));
+        if (!Enum.IsDefined(CongestionControl))
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(CongestionControl),
+                "CongestionControl is one of WebRtcCongestionControl's values."
+            );
+        }
+
         ArgumentOutOfRangeException.ThrowIfLessThan(SendBuffer, 1, nameof(SendBuffer));
         ArgumentOutOfRangeException.ThrowIfLessThan(SendHighWaterMark, 1, nameof(SendHighWaterMark));
         if (SynchronizationContext is not null && Scheduler is not null)
@@ -182,6 +201,18 @@ public sealed class WebRtcSharedPort : IDisposable
 
     /// <summary>Closes the port. Close the connections that use it before.</summary>
     public void Dispose() => Inner.Dispose();
+}
+
+/// <summary>How a data channel's sender reacts to a path that is full.</summary>
+public enum WebRtcCongestionControl
+{
+    /// <summary>
+    /// RFC 9438: long and fast paths fill as quickly as short ones. Loss that no full queue explains, up to 2 %, does not slow it down.
+    /// </summary>
+    Cubic,
+
+    /// <summary>RFC 9260 §7.2: what TCP did in 1999; any loss halves the rate.</summary>
+    NewReno,
 }
 
 /// <summary>Who seals and opens packets with AES-GCM. All compute the same; the rest of the cryptography is the platform's in any case.</summary>

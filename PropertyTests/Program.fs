@@ -36,6 +36,9 @@ let main args =
       Sctp.SctpTests.tests
       Sctp.SctpStreamsTests.tests
       Sctp.OutstandingTests.tests
+      Sctp.CongestionTests.tests
+      Sctp.LossTests.tests
+      Sctp.CostTests.tests
       Sctp.SctpLawsTests.tests
       Sctp.SctpLawsTests.attackTests
       CiphersTests.tests

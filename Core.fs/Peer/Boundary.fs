@@ -14,6 +14,10 @@ type PeerOptions =
         MaxDatagramSize: int
         /// SCTP's receive window, octets. Default 8 MiB.
         ReceiveWindow: int
+        /// What the receive window may grow to while the application keeps up, octets. Default 32 MiB.
+        MaxReceiveWindow: int
+        /// Default `Cubic`.
+        CongestionControl: CongestionControl
         /// The largest message taken from the peer, octets, offered in `a=max-message-size`. Default 262,144.
         MaxMessageSize: int
         /// Octets that `send` may queue on one connection before it answers OperationError. Default 16 MiB.

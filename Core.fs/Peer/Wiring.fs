@@ -257,6 +257,8 @@ module internal Wiring =
                     // A DTLS 1.2 record takes at most 37 octets; SCTP packets are multiples of 4.
                     Mtu = (options.MaxDatagramSize - 37) &&& ~~~3
                     ReceiveWindow = options.ReceiveWindow
+                    MaxReceiveWindow = options.MaxReceiveWindow
+                    CongestionControl = options.CongestionControl
                     MaxMessageSize = options.MaxMessageSize }
 
             { s with

@@ -51,6 +51,13 @@ module internal Association =
             { At = now + config.Times.HeartbeatInterval
               Unanswered = false } }
 
+    /// A round trip that the handshake has measured: the first packets are paced, and the first loss is found, by it.
+    let measured (sample: Duration) (a: Association) : Association =
+        { a with
+            Sending =
+                { a.Sending with
+                    Trip = RoundTrip.measured a.Link.Config.Times sample a.Sending.Trip } }
+
     /// When a tick is next due.
     let deadline (a: Association) : Instant =
         Sending.deadline a.Sending
@@ -64,6 +71,15 @@ module internal Association =
 
     let flushSoon (now: Instant) (a: Association) : Association =
         let sending = Sending.flushSoon now a.Sending
+
+        if Object.ReferenceEquals(sending, a.Sending) then
+            a
+        else
+            { a with Sending = sending }
+
+    /// There is more to be sent: `octets` in all.
+    let queued (now: Instant) (octets: int64) (a: Association) : Association =
+        let sending = Sending.queued now a.Link octets a.Sending
 
         if Object.ReferenceEquals(sending, a.Sending) then
             a
@@ -186,16 +202,14 @@ module internal Association =
         let config = a.Link.Config
         let mutable a = a
         let mutable streams = streams
-        let mutable limit = config.Limits.MaxBurst
 
-        if a.Sending.Timers.T3 <= now then
-            let struct (streams', sending) =
-                Sending.timedOut now a.Link &outputs streams a.Sending
+        let struct (expired, sending, burst) =
+            Sending.expired now a.Link &outputs streams a.Sending
 
-            streams <- streams'
+        streams <- expired
+
+        if not (Object.ReferenceEquals(sending, a.Sending)) then
             a <- { a with Sending = sending }
-            // One packet, whatever the window, §7.2.3.
-            limit <- 1
 
         if Reset.isUnanswered now a.Reset then
             a <- failure a
@@ -225,7 +239,7 @@ module internal Association =
             ValueNone
         else
             let struct (streams, sending) =
-                Sending.flush now a.Link limit control &outputs streams a.Sending
+                Flush.flush now a.Link burst Int32.MaxValue control &outputs streams a.Sending
 
             ValueSome(struct (streams, { a with Sending = sending }))
 

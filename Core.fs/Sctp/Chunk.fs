@@ -61,7 +61,7 @@ type internal GapAckBlock = { Start: uint16; End: uint16 }
 ///     | Number of Gap Ack Blocks = N  |  Number of Duplicate TSNs = M |
 ///     |    Gap Ack Block #1 Start     |     Gap Ack Block #1 End      |
 ///     |                        Duplicate TSN 1                        |
-[<NoComparison; NoEquality>]
+[<Struct; NoComparison; NoEquality>]
 type internal Sack =
     {
         CumulativeTsnAck: Tsn
@@ -421,7 +421,10 @@ module internal Chunk =
         match kind with
         | Kind.Init -> readInit body |> ValueOption.map Init
         | Kind.InitAck -> readInit body |> ValueOption.map InitAck
-        | Kind.Sack -> readSack body |> ValueOption.map Sack
+        | Kind.Sack ->
+            match readSack body with
+            | ValueSome sack -> ValueSome(Sack sack)
+            | ValueNone -> ValueNone
         | Kind.Heartbeat -> ValueSome(Heartbeat body)
         | Kind.HeartbeatAck -> ValueSome(HeartbeatAck body)
         | Kind.Abort -> Tlv.readAll body |> ValueOption.map (fun causes -> Abort(reflected, causes))

@@ -3,159 +3,348 @@ namespace Hybrid.WebRtc.Core.Association
 open System
 open Hybrid.WebRtc.Core
 
-/// NewReno as RFC 9260 §7.2 has it. All sizes in octets, chunk headers and padding included.
+/// Where slow start stands: HyStart++ (RFC 9406), which leaves it once the path's queue grows instead of once the queue
+/// is full. Samples are taken eight at a time, not a round at a time: a round of doubling is all that a queue holds.
+[<NoComparison; NoEquality>]
+type internal SlowStart =
+    {
+        Samples: int
+        /// The least of these samples.
+        Least: Duration
+        /// Conservative slow start began with this round trip; `Int64.MaxValue` in standard slow start.
+        Baseline: Duration
+        /// When conservative slow start becomes congestion avoidance.
+        Until: Instant
+    }
+
+/// The curve of CUBIC, RFC 9438 §4. Octets and seconds.
 [<Struct; NoComparison; NoEquality>]
-type internal NewReno =
-    { CongestionWindow: int
-      SlowStartThreshold: int
-      PartialBytesAcked: int }
+type internal Curve =
+    {
+        /// W_max: where the last congestion was met.
+        Plateau: float
+        /// cwnd_prior, §4.3.
+        Prior: float
+        /// K: the time from `Since` to the plateau.
+        Rise: float
+        /// W_est, what Reno would have by now, §4.3.
+        Estimate: float
+        /// t_epoch; `Instant.never` until the next growth, which begins the curve anew.
+        Since: Instant
+    }
+
+/// How a window grows and shrinks: a closed set. All that differs between the algorithms is in `Congestion.grow`,
+/// `Congestion.reduced` and this.
+[<NoComparison; NoEquality>]
+type internal Growth =
+    /// RFC 9260 §7.2.
+    | NewReno of partialBytesAcked: int
+    | Cubic of Curve
+
+/// How much may be in flight. Sizes in octets, chunk headers and padding included.
+[<Struct; NoComparison; NoEquality>]
+type internal Congestion =
+    {
+        /// cwnd.
+        Window: int
+        /// ssthresh.
+        Threshold: int
+        /// Acknowledged and not yet counted.
+        Uncounted: int
+        SlowStart: SlowStart
+        Growth: Growth
+    }
 
 /// What a SACK says to congestion control.
 [<Struct; NoComparison; NoEquality>]
 type internal Progress =
     {
+        Now: Instant
+        /// Octets of chunks in a full packet.
+        Segment: int
         /// Octets newly acknowledged.
         Acked: int
         /// Octets in flight before the SACK.
         FlightBefore: int
-        InFastRecovery: bool
-        CumulativeAdvanced: bool
-        /// Nothing is outstanding any more.
-        AllAcked: bool
+        /// What was acknowledged had been sent before the last congestion was answered.
+        InRecovery: bool
+        /// How long the newest of it took; 0 where that is not known.
+        Sample: Duration
+        Trip: RoundTrip
     }
 
-/// How much may be in flight. The algorithms are a closed set: CUBIC (RFC 9438) is to be the second.
-[<NoComparison; NoEquality>]
-type internal Congestion = NewReno of NewReno
-
+/// Congestion control. The interface: `create`, `acknowledged`, `lost`, `timedOut`, `idle`, and the window.
 [<RequireQualifiedAccess>]
 module internal Congestion =
-    /// L of RFC 9260 §7.2.1, in packets per SACK: 1, or more. Ours is the batch that one SACK may answer; against bursts
-    /// there is `MaxBurst`, against ack splitting the count of octets.
-    [<Literal>]
-    let private BatchLimit = 32
-
     /// No window grows beyond this: 1 GiB.
     [<Literal>]
     let private Ceiling = 0x40000000
 
-    /// Before anything was sent, RFC 9260 §7.2.1.
-    let create (mtu: int) : Congestion =
-        NewReno
-            { CongestionWindow = min (4 * mtu) (max (2 * mtu) 4404)
-              SlowStartThreshold = Ceiling
-              PartialBytesAcked = 0 }
+    /// Initial window in packets, RFC 6928, where RFC 9260 §7.2.1 has four of these sizes: ICE and DTLS have just exchanged
+    /// packets over the path, and the window is paced. Idle paths come back to it.
+    [<Literal>]
+    let private Initial = 10
+
+    /// No loss takes the window below this many packets, RFC 9260 §7.2.3.
+    [<Literal>]
+    let private Least = 4
+
+    /// β of CUBIC, RFC 9438 §4.6.
+    [<Literal>]
+    let private Beta = 0.7
+
+    /// C of CUBIC in packets a second cubed, RFC 9438 §5.
+    [<Literal>]
+    let private Scale = 0.4
+
+    /// α of CUBIC: as fast as Reno at this β, RFC 9438 §4.3.
+    [<Literal>]
+    let private Alpha = 0.5294117647058824
+
+    /// N_RTT_SAMPLE, RFC 9406 §4.3.
+    [<Literal>]
+    let private SamplesToJudge = 8
+
+    /// CSS_GROWTH_DIVISOR, RFC 9406 §4.3.
+    [<Literal>]
+    let private ConservativeDivisor = 4
+
+    /// CSS_ROUNDS, RFC 9406 §4.3.
+    [<Literal>]
+    let private ConservativeRounds = 5L
+
+    /// MIN_RTT_THRESH and MAX_RTT_THRESH. RFC 9406 has 4 and 16 ms: what is above the former fills the queue while it is
+    /// being noticed, at twice the rate of the link.
+    let private leastRise: Duration = Duration.milliseconds 4L
+    let private mostRise: Duration = Duration.milliseconds 8L
+
+    let private unknown: Duration = Int64.MaxValue * 1L<us>
+
+    let private standard: SlowStart =
+        { Samples = 0
+          Least = unknown
+          Baseline = unknown
+          Until = Instant.never }
+
+    let private flat: Curve =
+        { Plateau = 0.0
+          Prior = 0.0
+          Rise = 0.0
+          Estimate = 0.0
+          Since = Instant.never }
+
+    /// IW.
+    let initial (segment: int) : int = Initial * segment
+
+    /// Before anything was sent.
+    let create (control: CongestionControl) (segment: int) : Congestion =
+        { Window = initial segment
+          Threshold = Ceiling
+          Uncounted = 0
+          SlowStart = standard
+          Growth =
+            match control with
+            | CongestionControl.NewReno -> NewReno 0
+            | _ -> Cubic flat }
 
     /// cwnd.
-    let window (NewReno c) : int = c.CongestionWindow
+    let window (c: Congestion) : int = c.Window
 
-    /// ssthresh.
-    let threshold (NewReno c) : int = c.SlowStartThreshold
+    /// Whether the window doubles each round trip.
+    let inSlowStart (c: Congestion) : bool = c.Window < c.Threshold
 
-    /// A SACK newly acknowledged something, RFC 9260 §7.2.1, §7.2.2.
-    let acknowledged (mtu: int) (progress: Progress) (NewReno c as before) : Congestion =
-        let cleared (c: NewReno) =
-            if progress.AllAcked then
-                { c with PartialBytesAcked = 0 }
-            else
-                c
+    /// Leaves slow start where the round trip has risen, RFC 9406 §4.2. Differs from it: samples are compared with the path's
+    /// least round trip; and where the queue is already half as long as the path, there is no conservative phase.
+    let private sampled (p: Progress) (c: Congestion) : Congestion =
+        let slow = c.SlowStart
+        let least = min slow.Least p.Sample
 
-        // A packet less than full: the next one would not have fitted.
-        let utilised = progress.FlightBefore + mtu > c.CongestionWindow
-
-        if progress.InFastRecovery || not progress.CumulativeAdvanced then
-            before
-        elif c.CongestionWindow <= c.SlowStartThreshold then
-            if utilised then
-                NewReno(
-                    cleared
-                        { c with
-                            CongestionWindow = min Ceiling (c.CongestionWindow + min progress.Acked (BatchLimit * mtu)) }
-                )
-            else
-                before
+        if slow.Until <= p.Now then
+            // Five rounds, and the round trip has stayed: the path is full.
+            { c with
+                Threshold = c.Window
+                SlowStart = standard }
+        elif slow.Samples + 1 < SamplesToJudge then
+            { c with
+                SlowStart =
+                    { slow with
+                        Samples = slow.Samples + 1
+                        Least = least } }
         else
-            let acked = c.PartialBytesAcked + progress.Acked
+            let minimum = p.Trip.Minimum
+            let rise = max leastRise (min mostRise (minimum / 8L))
 
-            if acked >= c.CongestionWindow && utilised then
-                NewReno(
-                    cleared
-                        { c with
-                            CongestionWindow = min Ceiling (c.CongestionWindow + mtu)
-                            PartialBytesAcked = acked - c.CongestionWindow }
-                )
+            if least >= minimum + max rise (minimum / 2L) then
+                { c with
+                    Threshold = c.Window
+                    SlowStart = standard }
+            elif slow.Baseline = unknown && least >= minimum + rise then
+                { c with
+                    SlowStart =
+                        { standard with
+                            Baseline = least
+                            Until = p.Now + ConservativeRounds * least } }
+            elif slow.Baseline <> unknown && least < slow.Baseline then
+                // It was not the queue.
+                { c with SlowStart = standard }
             else
-                NewReno(
-                    cleared
-                        { c with
-                            PartialBytesAcked = min acked c.CongestionWindow }
-                )
+                { c with
+                    SlowStart =
+                        { slow with
+                            Samples = 0
+                            Least = unknown } }
 
-    let private halved (mtu: int) (c: NewReno) = max (c.CongestionWindow / 2) (4 * mtu)
+    /// Congestion avoidance of CUBIC, RFC 9438 §4.2 to §4.5.
+    let private climb (p: Progress) (acked: int) (curve: Curve) (window: int) : struct (int * Curve) =
+        let segment = float p.Segment
+        let cwnd = float window
 
-    /// Loss found by SACKs, RFC 9260 §7.2.3: once per fast recovery.
-    let lost (mtu: int) (NewReno c) : Congestion =
-        let half = halved mtu c
+        let curve =
+            if curve.Since <> Instant.never then
+                curve
+            else
+                { curve with
+                    Plateau = max cwnd curve.Plateau
+                    Rise = Math.Cbrt(max 0.0 (curve.Plateau - cwnd) / (segment * Scale))
+                    Estimate = cwnd
+                    Since = p.Now }
 
-        NewReno
-            { CongestionWindow = half
-              SlowStartThreshold = half
-              PartialBytesAcked = 0 }
+        let at (seconds: float) =
+            let x = seconds - curve.Rise
+            segment * Scale * x * x * x + curve.Plateau
+
+        let elapsed = float (p.Now - curve.Since) / 1e6
+
+        let trip =
+            match p.Trip.Smoothed with
+            | ValueSome srtt -> float srtt / 1e6
+            | ValueNone -> 0.0
+
+        let alpha = if curve.Estimate >= curve.Prior then 1.0 else Alpha
+        let estimate = curve.Estimate + alpha * segment * float acked / cwnd
+
+        let grown =
+            if at elapsed < estimate then
+                max cwnd estimate
+            else
+                let target = max cwnd (min (1.5 * cwnd) (at (elapsed + trip)))
+                cwnd + (target - cwnd) * float acked / cwnd
+
+        struct (int (min (float Ceiling) grown), { curve with Estimate = estimate })
+
+    let private grow (p: Progress) (acked: int) (c: Congestion) : Congestion =
+        match c.Growth with
+        | NewReno partial ->
+            let partial = partial + acked
+
+            if partial >= c.Window then
+                { c with
+                    Window = min Ceiling (c.Window + p.Segment)
+                    Growth = NewReno(partial - c.Window) }
+            else
+                { c with Growth = NewReno partial }
+        | Cubic curve ->
+            let struct (window, curve) = climb p acked curve c.Window
+
+            { c with
+                Window = window
+                Growth = Cubic curve }
+
+    /// What was acknowledged is not for growth: the next curve begins when it is.
+    let private pause (c: Congestion) : Congestion =
+        match c.Growth with
+        | Cubic curve when curve.Since <> Instant.never ->
+            { c with
+                Uncounted = 0
+                Growth = Cubic { curve with Since = Instant.never } }
+        | Cubic _ -> if c.Uncounted = 0 then c else { c with Uncounted = 0 }
+        | NewReno _ -> c
+
+    /// A SACK newly acknowledged something, RFC 9260 §7.2.1, §7.2.2. A window grows only where it was used: one that the
+    /// application, the peer's window or the pacer kept empty says nothing about the path (RFC 7661 §4.2).
+    let acknowledged (p: Progress) (c: Congestion) : Congestion =
+        if p.InRecovery then
+            c
+        elif inSlowStart c then
+            if 2 * p.FlightBefore < c.Window then
+                c
+            else
+                let c = if p.Sample > 0L<us> then sampled p c else c
+                let conservative = c.SlowStart.Baseline <> unknown
+
+                let more =
+                    if conservative then
+                        p.Acked / ConservativeDivisor
+                    else
+                        p.Acked
+
+                { c with
+                    Window = min c.Threshold (min Ceiling (c.Window + more)) }
+        elif p.FlightBefore + max (2 * p.Segment) (c.Window / 8) <= c.Window then
+            pause c
+        else
+            // Counted in steps of a 32nd of the window: a SACK in between costs an addition.
+            let acked = c.Uncounted + p.Acked
+
+            if acked < c.Window / 32 then
+                { c with Uncounted = acked }
+            else
+                grow p acked { c with Uncounted = 0 }
+
+    /// The window and the growth after a congestion, RFC 9260 §7.2.3, RFC 9438 §4.6, §4.7.
+    let private reduced (segment: int) (c: Congestion) : struct (int * Growth) =
+        match c.Growth with
+        | NewReno _ -> struct (max (c.Window / 2) (Least * segment), NewReno 0)
+        | Cubic curve ->
+            let window = float c.Window
+
+            // Fast convergence: who meets congestion sooner than last time lets a newcomer have some.
+            let plateau =
+                if window < curve.Plateau then
+                    window * (1.0 + Beta) / 2.0
+                else
+                    window
+
+            struct (max (int (window * Beta)) (Least * segment),
+                    Cubic
+                        { flat with
+                            Plateau = plateau
+                            Prior = window })
+
+    /// Whether `lost` is only to be told of losses that a full queue may have caused.
+    let tellsLossFromCongestion (c: Congestion) : bool =
+        match c.Growth with
+        | Cubic _ -> true
+        | NewReno _ -> false
+
+    /// Loss was found: once for what was in flight at the time.
+    let lost (segment: int) (c: Congestion) : Congestion =
+        let struct (window, growth) = reduced segment c
+
+        { Window = window
+          Threshold = window
+          Uncounted = 0
+          SlowStart = standard
+          Growth = growth }
 
     /// T3-rtx expired, RFC 9260 §7.2.3.
-    let timedOut (mtu: int) (NewReno c) : Congestion =
-        NewReno
-            { CongestionWindow = mtu
-              SlowStartThreshold = halved mtu c
-              PartialBytesAcked = 0 }
+    let timedOut (segment: int) (c: Congestion) : Congestion =
+        let struct (window, growth) = reduced segment c
 
-    /// Nothing was sent for `periods` RTOs, RFC 9260 §7.2.1: half the window for each.
-    let idle (mtu: int) (periods: int64) (NewReno c as before) : Congestion =
-        if periods <= 0L || c.CongestionWindow <= 4 * mtu then
-            before
+        { Window = segment
+          Threshold = window
+          Uncounted = 0
+          SlowStart = standard
+          Growth = growth }
+
+    /// Nothing was sent for `periods` RTOs, RFC 9260 §7.2.1: half the window for each, and back to it by slow start.
+    let idle (segment: int) (periods: int64) (c: Congestion) : Congestion =
+        if periods <= 0L || c.Window <= initial segment then
+            c
         else
-            NewReno
-                { c with
-                    SlowStartThreshold = max c.SlowStartThreshold c.CongestionWindow
-                    CongestionWindow = max (c.CongestionWindow >>> int (min periods 30L)) (4 * mtu) }
+            let c = pause c
 
-/// The round trip and the timeout that follows from it, RFC 9260 §6.3.1.
-[<NoComparison; NoEquality>]
-type internal RoundTrip =
-    {
-        /// ValueNone before the first measurement.
-        Smoothed: Duration voption
-        Variation: Duration
-        /// RTO, with the doublings of `backOff`.
-        Timeout: Duration
-    }
-
-[<RequireQualifiedAccess>]
-module internal RoundTrip =
-    let create (times: SctpTimes) : RoundTrip =
-        { Smoothed = ValueNone
-          Variation = 0L<us>
-          Timeout = times.RtoInitial }
-
-    /// A measurement, rules C2 to C7; RTO.Alpha is 1/8 and RTO.Beta 1/4.
-    let measured (times: SctpTimes) (sample: Duration) (trip: RoundTrip) : RoundTrip =
-        let sample = max 1L<us> sample
-
-        let struct (smoothed, variation) =
-            match trip.Smoothed with
-            | ValueNone -> struct (sample, sample / 2L)
-            | ValueSome srtt ->
-                let difference = if srtt > sample then srtt - sample else sample - srtt
-                struct ((7L * srtt + sample) / 8L, (3L * trip.Variation + difference) / 4L)
-
-        // Rule G1: the clock's granularity is a microsecond.
-        let variation = max 1L<us> variation
-
-        { Smoothed = ValueSome smoothed
-          Variation = variation
-          Timeout = min times.RtoMax (max times.RtoMin (smoothed + 4L * variation)) }
-
-    /// Rule E2: doubled up to RTO.Max.
-    let backOff (times: SctpTimes) (trip: RoundTrip) : RoundTrip =
-        { trip with
-            Timeout = min times.RtoMax (2L * trip.Timeout) }
+            { c with
+                Threshold = max c.Threshold (c.Window / 4 * 3)
+                Window = max (c.Window >>> int (min periods 30L)) (initial segment)
+                SlowStart = standard }

@@ -28,6 +28,8 @@ type internal Slot =
         Ssn: Ssn
         /// Octets of all chunks before this one, headers and padding included: the sum over any stretch is a difference.
         Before: int64
+        /// When it was sent for the first time. Ascends with the TSN.
+        SentAt: Instant
     }
 
 /// What became of a chunk, as far as we know.
@@ -39,6 +41,8 @@ type internal Fate =
     | Marked = 2uy
     /// Given up, RFC 3758 §3.4.
     | Abandoned = 3uy
+    /// It has left the network, and the SACK had no room to say whether it arrived.
+    | Unreported = 4uy
 
 /// Neighbouring TSNs of one fate.
 [<Struct; NoComparison; NoEquality>]
@@ -47,12 +51,10 @@ type internal Stretch =
         First: int64
         Last: int64
         Fate: Fate
-        /// Miss indications, RFC 9260 §7.2.4.
-        Misses: byte
-        /// Fast retransmitted, hence not to be so again, RFC 9260 §7.2.4 rule 5.
-        Fast: bool
         /// How often it was sent again.
         Resends: int
+        /// When it was last sent again; 0 where it never was: the slots know when they were sent first.
+        ResentAt: Instant
     }
 
 /// What a SACK brought.
@@ -62,14 +64,25 @@ type internal Acknowledgement =
         /// Octets newly acknowledged, headers and padding included.
         Bytes: int
         CumulativeAdvanced: bool
-        /// Some chunk has been reported missing for the third time.
-        LossFound: bool
+        /// When the most recently sent of them was sent, RFC 8985 §6.2 step 2, and its TSN. -1 where there is none that says
+        /// which of its transmissions was acknowledged.
+        NewestAt: Instant
+        NewestTsn: int64
+        /// The same of those that were sent once: they measure the round trip (Karn's algorithm). -1 where there is none.
+        SampleAt: Instant
+        SampleTsn: int64
+        /// One that was sent once was overtaken by another, RFC 8985 §6.2 step 3.
+        Reordered: bool
+        /// Chunks beyond the cumulative ack that the SACK reports.
+        Beyond: int64
+        /// TSNs above it may have arrived unreported: the SACK had no room for them.
+        Ceiling: int64
     }
 
 /// The chunks that have a TSN and are not cumulatively acknowledged, by unwrapped TSN.
 ///
-///     cumulative ack │ stretches that differ │ in flight, never missed │ next TSN
-///        First - 1   │ First …          …    │ …           … Next - 1  │ Next
+///     cumulative ack │ stretches that differ │ in flight, sent once │ next TSN
+///        First - 1   │ First …          …    │ …          … Next - 1 │ Next
 ///
 /// There is no flag per chunk. In good weather there is no stretch either, and a SACK moves two numbers; otherwise it
 /// costs O(gap blocks), however many chunks are outstanding.
@@ -79,12 +92,12 @@ type internal Outstanding =
         Chunks: Log<Slot>
         /// `Before` of the next chunk.
         Sum: int64
-        /// From `Chunks.First` on without a hole, ascending; what follows them is in flight and was never missed.
+        /// From `Chunks.First` on without a hole, ascending; what follows them is in flight and was sent once.
         Stretches: Stretch[]
         /// Octets in flight, headers and padding included.
         FlightSize: int
-        /// The fast recovery exit point, RFC 9260 §7.2.4 rule 6; -1 outside of fast recovery.
-        RecoveryExit: int64
+        /// Octets to be sent again.
+        MarkedSize: int
     }
 
 [<RequireQualifiedAccess>]
@@ -94,27 +107,25 @@ module internal Outstanding =
           Sum = 0L
           Stretches = Array.Empty()
           FlightSize = 0
-          RecoveryExit = -1L }
+          MarkedSize = 0 }
 
     /// The Cumulative TSN Ack Point.
     let cumulative (o: Outstanding) = o.Chunks.First - 1L
 
     let isEmpty (o: Outstanding) = o.Chunks.IsEmpty
 
-    let inRecovery (o: Outstanding) = o.RecoveryExit >= 0L
-
     let private before (tsn: int64) (o: Outstanding) =
         if tsn = o.Chunks.Next then o.Sum else o.Chunks[tsn].Before
 
     /// Octets of all chunks from `first` to `last`.
-    let private bytes (first: int64) (last: int64) (o: Outstanding) : int =
+    let bytes (first: int64) (last: int64) (o: Outstanding) : int =
         int (before (last + 1L) o - before first o)
 
     /// Octets not cumulatively acknowledged.
     let total (o: Outstanding) : int = int (o.Sum - before o.Chunks.First o)
 
     /// With the next TSN given to a piece of a message, in flight.
-    let append (message: Message) (offset: int) (size: int) (ssn: Ssn) (o: Outstanding) : Outstanding =
+    let append (now: Instant) (message: Message) (offset: int) (size: int) (ssn: Ssn) (o: Outstanding) : Outstanding =
         let onWire = Data.sizeOf size
 
         { o with
@@ -124,14 +135,14 @@ module internal Outstanding =
                       Offset = offset
                       Size = size
                       Ssn = ssn
-                      Before = o.Sum }
+                      Before = o.Sum
+                      SentAt = now }
                     o.Chunks
             Sum = o.Sum + int64 onWire
             FlightSize = o.FlightSize + onWire }
 
-    /// The chunk of a TSN, described.
-    let describe (tsn: int64) (o: Outstanding) : Data =
-        let slot = o.Chunks[tsn]
+    /// The chunk of a slot and its TSN, described.
+    let describe (tsn: int64) (slot: Slot) : Data =
         let message = slot.Message
 
         let flags =
@@ -149,39 +160,39 @@ module internal Outstanding =
           Ppid = message.Ppid
           Payload = message.Payload.Slice(slot.Offset, slot.Size) }
 
-    let private same (a: Stretch) (b: Stretch) =
-        a.Fate = b.Fate
-        && a.Misses = b.Misses
-        && a.Fast = b.Fast
-        && a.Resends = b.Resends
-
-    let private push (stretch: Stretch) (built: ResizeArray<Stretch>) : unit =
+    /// Adds a stretch, to the last one where it continues it.
+    let push (stretch: Stretch) (built: ResizeArray<Stretch>) : unit =
         let last = built.Count - 1
 
-        if last >= 0 && same built[last] stretch then
+        if
+            last >= 0
+            && built[last].Fate = stretch.Fate
+            && built[last].Resends = stretch.Resends
+            && built[last].ResentAt = stretch.ResentAt
+        then
             built[last] <- { built[last] with Last = stretch.Last }
         else
             built.Add stretch
 
-    /// In flight and never missed: what is not kept as a stretch at the end.
+    /// In flight and sent once: what is not kept as a stretch at the end.
     let private fresh (first: int64) (last: int64) : Stretch =
         { First = first
           Last = last
           Fate = Fate.InFlight
-          Misses = 0uy
-          Fast = false
-          Resends = 0 }
+          Resends = 0
+          ResentAt = 0L<us> }
 
-    let private finish (built: ResizeArray<Stretch>) : Stretch[] =
+    /// The stretches, without what need not be kept.
+    let finish (built: ResizeArray<Stretch>) : Stretch[] =
         let last = built.Count - 1
 
-        if last >= 0 && same built[last] (fresh 0L 0L) then
+        if last >= 0 && built[last].Fate = Fate.InFlight && built[last].Resends = 0 then
             built.RemoveAt last
 
         if built.Count = 0 then Array.Empty() else built.ToArray()
 
     /// The `i`th stretch, the unwritten last one included.
-    let private stretchAt (i: int) (o: Outstanding) : Stretch =
+    let stretchAt (i: int) (o: Outstanding) : Stretch =
         let stretches = o.Stretches
 
         if i < stretches.Length then
@@ -195,6 +206,7 @@ module internal Outstanding =
     let private paint (first: int64) (last: int64) (change: Stretch -> Stretch) (o: Outstanding) : Outstanding =
         let built = ResizeArray(o.Stretches.Length + 3)
         let mutable flight = o.FlightSize
+        let mutable marked = o.MarkedSize
         let mutable i = 0
         let mutable at = o.Chunks.First
 
@@ -210,14 +222,18 @@ module internal Outstanding =
 
             let painted = if at >= first && at <= last then change piece else piece
 
-            if (painted.Fate = Fate.InFlight) <> (piece.Fate = Fate.InFlight) then
+            if painted.Fate <> piece.Fate then
                 let size = bytes at upTo o
 
-                flight <-
-                    if painted.Fate = Fate.InFlight then
-                        flight + size
-                    else
-                        flight - size
+                match piece.Fate with
+                | Fate.InFlight -> flight <- flight - size
+                | Fate.Marked -> marked <- marked - size
+                | _ -> ()
+
+                match painted.Fate with
+                | Fate.InFlight -> flight <- flight + size
+                | Fate.Marked -> marked <- marked + size
+                | _ -> ()
 
             push painted built
 
@@ -228,21 +244,63 @@ module internal Outstanding =
 
         { o with
             Stretches = finish built
-            FlightSize = flight }
+            FlightSize = flight
+            MarkedSize = marked }
 
-    /// Third miss indication, RFC 9260 §7.2.4.
+    /// A SACK with this many gap ack blocks may have left some out: implementations report no more than 20, or as many
+    /// as a packet holds.
     [<Literal>]
-    let private MissesToMark = 3uy
+    let private ManyBlocks = 20
+
+    /// The highest TSN that was acknowledged before, RACK.fack.
+    let private highestAcked (o: Outstanding) : int64 =
+        let mutable i = o.Stretches.Length - 1
+
+        while i >= 0 && o.Stretches[i].Fate <> Fate.Acked do
+            i <- i - 1
+
+        if i < 0 then cumulative o else o.Stretches[i].Last
+
+    /// `Acknowledgement.Ceiling` of the last SACK.
+    let ceiling (o: Outstanding) : int64 =
+        let mutable blocks = 0
+
+        for stretch in o.Stretches do
+            if stretch.Fate = Fate.Acked then
+                blocks <- blocks + 1
+
+        if blocks >= ManyBlocks then
+            highestAcked o
+        else
+            Int64.MaxValue
 
     /// The SACK where there are gaps, now or before.
-    let private acknowledgeGaps (cumulative: int64) (blocks: GapAckBlock[]) (o: Outstanding) =
+    let private acknowledgeGaps
+        (now: Instant)
+        (leastTrip: Duration)
+        (cumulativeAck: int64)
+        (blocks: GapAckBlock[])
+        (o: Outstanding)
+        : struct (Outstanding * Acknowledgement) =
         let built = ResizeArray(o.Stretches.Length + 2 * blocks.Length + 2)
-        // What the gap ack blocks newly acknowledge.
-        let newly = ResizeArray<Stretch>()
+        let highestBefore = highestAcked o
+
+        let highest =
+            if blocks.Length = 0 then
+                cumulativeAck
+            else
+                cumulativeAck + int64 blocks[blocks.Length - 1].End
+
+        let isCut = blocks.Length >= ManyBlocks
         let mutable flight = o.FlightSize
+        let mutable marked = o.MarkedSize
         let mutable acked = 0
-        // HTNA, RFC 9260 §7.2.4.
-        let mutable highestNewly = -1L
+        let mutable beyond = 0L
+        let mutable newestAt = -1L<us>
+        let mutable newestTsn = -1L
+        let mutable sampleAt = -1L<us>
+        let mutable sampleTsn = -1L
+        let mutable reordered = false
         let mutable block = 0
         let mutable i = 0
         let mutable at = o.Chunks.First
@@ -250,42 +308,57 @@ module internal Outstanding =
         while at < o.Chunks.Next do
             let stretch = stretchAt i o
 
-            while block < blocks.Length && cumulative + int64 blocks[block].End < at do
+            while block < blocks.Length && cumulativeAck + int64 blocks[block].End < at do
                 block <- block + 1
 
-            let isCumulative = at <= cumulative
+            let isCumulative = at <= cumulativeAck
 
-            let isBlock = block < blocks.Length && cumulative + int64 blocks[block].Start <= at
+            let isBlock =
+                block < blocks.Length && cumulativeAck + int64 blocks[block].Start <= at
 
             let regionEnd =
                 if isCumulative then
-                    cumulative
+                    cumulativeAck
                 elif isBlock then
-                    cumulative + int64 blocks[block].End
+                    cumulativeAck + int64 blocks[block].End
                 elif block < blocks.Length then
-                    cumulative + int64 blocks[block].Start - 1L
+                    cumulativeAck + int64 blocks[block].Start - 1L
                 else
                     o.Chunks.Next - 1L
 
             let upTo = min stretch.Last regionEnd
-            let size = bytes at upTo o
-
             let piece = { stretch with First = at; Last = upTo }
 
             if isCumulative || isBlock then
-                match stretch.Fate with
-                | Fate.InFlight ->
-                    flight <- flight - size
+                if stretch.Fate <> Fate.Acked && stretch.Fate <> Fate.Abandoned then
+                    let size = bytes at upTo o
                     acked <- acked + size
-                    highestNewly <- upTo
-                | Fate.Marked ->
-                    acked <- acked + size
-                    highestNewly <- upTo
-                | _ -> ()
 
-                if isBlock && not isCumulative then
-                    if stretch.Fate = Fate.InFlight || stretch.Fate = Fate.Marked then
-                        newly.Add piece
+                    match stretch.Fate with
+                    | Fate.InFlight -> flight <- flight - size
+                    | Fate.Marked -> marked <- marked - size
+                    | _ -> ()
+
+                    if stretch.Resends = 0 then
+                        reordered <- reordered || at < highestBefore
+
+                    // What was taken for lost had long arrived, perhaps, and only the SACK was lost: it tells no time.
+                    if stretch.Fate <> Fate.InFlight then
+                        ()
+                    elif stretch.Resends = 0 then
+                        sampleAt <- o.Chunks[upTo].SentAt
+                        sampleTsn <- upTo
+
+                        if sampleAt >= newestAt then
+                            newestAt <- sampleAt
+                            newestTsn <- upTo
+                    // Sooner than the path allows: an earlier transmission was acknowledged, RFC 8985 §6.2 step 2.
+                    elif now - stretch.ResentAt >= leastTrip && stretch.ResentAt >= newestAt then
+                        newestAt <- stretch.ResentAt
+                        newestTsn <- upTo
+
+                if not isCumulative then
+                    beyond <- beyond + (upTo - at + 1L)
 
                     push
                         (if stretch.Fate = Fate.Abandoned then
@@ -293,9 +366,9 @@ module internal Outstanding =
                          else
                              { fresh at upTo with Fate = Fate.Acked })
                         built
-            elif stretch.Fate = Fate.Acked then
+            elif stretch.Fate = Fate.Acked && not (isCut && at > highest) then
                 // Revoked, RFC 9260 §6.2.1 rule D iii.
-                flight <- flight + size
+                flight <- flight + bytes at upTo o
                 push (fresh at upTo) built
             else
                 push piece built
@@ -305,59 +378,26 @@ module internal Outstanding =
 
             at <- upTo + 1L
 
-        struct (built, newly, flight, acked, highestNewly)
-
-    /// Counts the miss indications of a SACK, RFC 9260 §7.2.4, and marks what was missed three times. A receiver answers
-    /// each packet that arrives behind a gap with a SACK, §6.7, unless it answers a batch of them with one: that one counts
-    /// for as many packets of `segment` octets as it newly acknowledges behind the gap, as RFC 6675 §4 counts octets.
-    let private countMisses
-        (segment: int)
-        (below: int64)
-        (built: ResizeArray<Stretch>)
-        (newly: ResizeArray<Stretch>)
-        (flight: int)
-        (o: Outstanding)
-        =
-        let counted = ResizeArray built.Count
-        let mutable flight = flight
-        let mutable found = false
-        // Octets newly acknowledged from `newly[at]` on.
-        let mutable at = 0
-        let mutable behind = 0
-
-        for piece in newly do
-            behind <- behind + bytes piece.First piece.Last o
-
-        for stretch in built do
-            while at < newly.Count && newly[at].First < stretch.First do
-                behind <- behind - bytes newly[at].First newly[at].Last o
-                at <- at + 1
-
-            if stretch.Fate = Fate.InFlight && not stretch.Fast && stretch.Last < below then
-                let indications = min 3 (max 1 ((behind + segment / 2) / segment))
-                let misses = stretch.Misses + byte indications
-
-                if misses >= MissesToMark then
-                    flight <- flight - bytes stretch.First stretch.Last o
-                    found <- true
-
-                    push
-                        { stretch with
-                            Fate = Fate.Marked
-                            Misses = 0uy
-                            Fast = true }
-                        counted
-                else
-                    push { stretch with Misses = misses } counted
-            else
-                push stretch counted
-
-        struct (counted, flight, found)
+        struct ({ o with
+                    Chunks = Log.dropTo (cumulativeAck + 1L) o.Chunks
+                    Stretches = finish built
+                    FlightSize = flight
+                    MarkedSize = marked },
+                { Bytes = acked
+                  CumulativeAdvanced = cumulativeAck > cumulative o
+                  NewestAt = newestAt
+                  NewestTsn = newestTsn
+                  SampleAt = sampleAt
+                  SampleTsn = sampleTsn
+                  Reordered = reordered
+                  Beyond = beyond
+                  Ceiling = if isCut then highest else Int64.MaxValue })
 
     /// A SACK, RFC 9260 §6.2.1, whose cumulative ack is not before ours. ValueNone where it acknowledges what was never
-    /// sent. `segment`: octets of chunks in a full packet.
+    /// sent. `leastTrip`: no acknowledgement takes less.
     let acknowledge
-        (segment: int)
+        (now: Instant)
+        (leastTrip: Duration)
         (cumulativeAck: int64)
         (blocks: GapAckBlock[])
         (o: Outstanding)
@@ -370,74 +410,46 @@ module internal Outstanding =
 
         if highest >= o.Chunks.Next then
             ValueNone
-        else
+        elif blocks.Length = 0 && o.Stretches.Length = 0 then
+            let acked = bytes o.Chunks.First cumulativeAck o
             let advanced = cumulativeAck > cumulative o
 
-            // Fast recovery ends where the exit point is acknowledged, rule D iv.
-            let exit =
-                if cumulativeAck >= o.RecoveryExit then
-                    -1L
+            let newest = if advanced then o.Chunks[cumulativeAck].SentAt else -1L<us>
+
+            let next =
+                if advanced then
+                    { o with
+                        Chunks = Log.dropTo (cumulativeAck + 1L) o.Chunks
+                        FlightSize = o.FlightSize - acked }
                 else
-                    o.RecoveryExit
+                    o
 
-            if blocks.Length = 0 && o.Stretches.Length = 0 then
-                let acked = bytes o.Chunks.First cumulativeAck o
+            ValueSome(
+                struct (next,
+                        { Bytes = acked
+                          CumulativeAdvanced = advanced
+                          NewestAt = newest
+                          NewestTsn = cumulativeAck
+                          SampleAt = newest
+                          SampleTsn = cumulativeAck
+                          Reordered = false
+                          Beyond = 0L
+                          Ceiling = Int64.MaxValue })
+            )
+        else
+            ValueSome(acknowledgeGaps now leastTrip cumulativeAck blocks o)
 
-                let next =
-                    { o with
-                        Chunks = Log.dropTo (cumulativeAck + 1L) o.Chunks
-                        FlightSize = o.FlightSize - acked
-                        RecoveryExit = exit }
-
-                ValueSome(
-                    struct (next,
-                            { Bytes = acked
-                              CumulativeAdvanced = advanced
-                              LossFound = false })
-                )
-            else
-                let struct (built, newly, flight, acked, highestNewly) =
-                    acknowledgeGaps cumulativeAck blocks o
-
-                // Only what is below a newly acknowledged TSN; in fast recovery all that is reported missing.
-                let below = if exit >= 0L && advanced then highest else highestNewly
-
-                let struct (counted, flight, found) = countMisses segment below built newly flight o
-
-                let next =
-                    { o with
-                        Chunks = Log.dropTo (cumulativeAck + 1L) o.Chunks
-                        Stretches = finish counted
-                        FlightSize = flight
-                        RecoveryExit = exit }
-
-                ValueSome(
-                    struct (next,
-                            { Bytes = acked
-                              CumulativeAdvanced = advanced
-                              LossFound = found })
-                )
-
-    /// Enters fast recovery: the highest outstanding TSN is the exit point, RFC 9260 §7.2.4 rule 6.
-    let enterRecovery (o: Outstanding) : Outstanding =
-        { o with
-            RecoveryExit = o.Chunks.Next - 1L }
-
-    /// T3-rtx expired: all in flight is to be sent again, RFC 9260 §6.3.3. Fast recovery is over.
+    /// T3-rtx expired: all in flight is to be sent again, RFC 9260 §6.3.3.
     let markAll (o: Outstanding) : Outstanding =
-        { paint
-              o.Chunks.First
-              (o.Chunks.Next - 1L)
-              (fun stretch ->
-                  if stretch.Fate = Fate.InFlight then
-                      { stretch with
-                          Fate = Fate.Marked
-                          Misses = 0uy
-                          Fast = false }
-                  else
-                      stretch)
-              o with
-            RecoveryExit = -1L }
+        paint
+            o.Chunks.First
+            (o.Chunks.Next - 1L)
+            (fun stretch ->
+                if stretch.Fate = Fate.InFlight || stretch.Fate = Fate.Unreported then
+                    { stretch with Fate = Fate.Marked }
+                else
+                    stretch)
+            o
 
     /// The first TSN from `from` on that is to be sent again; -1 where there is none.
     let firstMarked (from: int64) (o: Outstanding) : int64 =
@@ -463,22 +475,32 @@ module internal Outstanding =
 
         stretchAt i o
 
-    /// `first` to `last`, which were marked, are in flight again.
-    let resent (first: int64) (last: int64) (o: Outstanding) : Outstanding =
+    /// The chunk of a TSN has been sent again.
+    let resent (now: Instant) (tsn: int64) (o: Outstanding) : Outstanding =
         paint
-            first
-            last
+            tsn
+            tsn
             (fun stretch ->
                 { stretch with
                     Fate = Fate.InFlight
-                    Misses = 0uy
-                    Resends = stretch.Resends + 1 })
+                    Resends = stretch.Resends + 1
+                    ResentAt = now })
             o
+
+    /// The highest TSN in flight; -1 where nothing is.
+    let lastInFlight (o: Outstanding) : int64 =
+        let mutable i = o.Stretches.Length
+
+        while i >= 0
+              && (let stretch = stretchAt i o in stretch.Fate <> Fate.InFlight || stretch.First > stretch.Last) do
+            i <- i - 1
+
+        if i < 0 then -1L else (stretchAt i o).Last
 
     /// Gives up the whole message that a TSN belongs to, RFC 3758 §3.5 rule A3. Where part of it was never sent, one TSN
     /// more stands for that part: the receiver has to learn that the message ends here even if it acknowledged the rest.
     /// Answers whether there was such a part.
-    let abandon (tsn: int64) (o: Outstanding) : struct (Outstanding * bool) =
+    let abandon (now: Instant) (tsn: int64) (o: Outstanding) : struct (Outstanding * bool) =
         let message = o.Chunks[tsn].Message
         let mutable first = tsn
         let mutable last = tsn
@@ -496,7 +518,7 @@ module internal Outstanding =
 
         let o =
             if unsent then
-                append message message.Payload.Length 0 tail.Ssn o
+                append now message message.Payload.Length 0 tail.Ssn o
             else
                 o
 

@@ -47,13 +47,20 @@ module internal Packets =
         (state: SctpAssociation)
         : SctpAssociation =
         match state.Phase with
-        | CookieWait _ ->
+        | CookieWait timer ->
             match Handshake.acknowledged init with
             | ValueSome(struct (peer, cookie, report)) ->
                 let own = state.Own
 
                 let a =
                     Association.create now own.Config own.Tag own.InitialTsn (Handshake.tieTag own.Tag peer.Tag) peer
+
+                // Karn's algorithm: an INIT that was sent once tells the round trip.
+                let a =
+                    if timer.Attempts = 0 then
+                        Association.measured (now - (timer.At - timer.Timeout)) a
+                    else
+                        a
 
                 Association.reply (CookieEcho(ReadOnlyMemory cookie) :: report) &outputs a
 

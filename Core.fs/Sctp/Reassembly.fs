@@ -143,7 +143,7 @@ module internal Reassembly =
 
     /// Incomplete runs. Gaps explain at most twice as many as a SACK can report, which is less.
     [<Literal>]
-    let private MaxRuns = 1024
+    let private MaxRuns = 2048
 
     let create (maxMessageSize: int) : Reassembly =
         { Runs = Array.Empty()

@@ -18,6 +18,18 @@ type internal Acknowledging =
         Duplicates: Tsn list
     }
 
+/// How large the receive window is, and what says that it is too small: an application that takes half of it and more
+/// in a round trip is one whose peer waits for the window.
+[<Struct; NoComparison; NoEquality>]
+type internal Allowance =
+    {
+        /// Octets; from `SctpConfig.ReceiveWindow` up to `SctpConfig.MaxReceiveWindow`.
+        Capacity: int
+        /// Octets that the application has taken since `Since`, which is a round trip ago at most.
+        Taken: int
+        Since: Instant
+    }
+
 /// The receiving half of an association.
 [<NoComparison; NoEquality>]
 type internal Receiving =
@@ -28,6 +40,7 @@ type internal Receiving =
         Beyond: RangeSet
         Reassembly: Reassembly
         Acknowledging: Acknowledging
+        Allowance: Allowance
     }
 
 /// What became of a DATA chunk.
@@ -40,8 +53,13 @@ type internal Arrival =
 
 [<RequireQualifiedAccess>]
 module internal Receiving =
-    /// Gap ack blocks that are kept. All of them fit into one SACK, so that none is ever taken back by being left out.
-    let private maxGaps (config: SctpConfig) = min 256 ((config.Mtu - 64) / 4)
+    /// Gaps that are kept: those of a window of 32 MiB of which 3 % is lost, and some. What opens another is refused.
+    [<Literal>]
+    let private MaxGaps = 768
+
+    /// Gap ack blocks that fit into a packet: a SACK reports the first ones. A sender is to live with that, and with an
+    /// earlier report being taken back by it, RFC 9260 §6.2.1.
+    let private maxReported (config: SctpConfig) = (config.Mtu - 64) / 4
 
     /// Duplicates that one SACK reports.
     [<Literal>]
@@ -60,14 +78,18 @@ module internal Receiving =
             { At = Instant.never
               Packets = 0
               Advertised = uint32 window
-              Duplicates = [] } }
+              Duplicates = [] }
+          Allowance =
+            { Capacity = window
+              Taken = 0
+              Since = 0L<us> } }
 
     let private used (r: Receiving) : int64 =
         r.Reassembly.Held + r.Reassembly.Unconsumed.Charge
 
     /// a_rwnd: what is left of the window; nothing where a packet would not fit (RFC 1122 §4.2.3.3, silly windows).
     let window (config: SctpConfig) (r: Receiving) : int64 =
-        let free = int64 config.ReceiveWindow - used r
+        let free = int64 r.Allowance.Capacity - used r
         if free < int64 config.Mtu then 0L else free
 
     /// The greatest TSN received.
@@ -97,12 +119,12 @@ module internal Receiving =
     /// waits for it.
     let private fits (config: SctpConfig) (tsn: int64) (r: Receiving) : bool =
         let used = used r
-        let capacity = int64 config.ReceiveWindow
+        let capacity = int64 r.Allowance.Capacity
 
         tsn - r.Cumulative <= MaxDistance
         && (used + int64 config.Mtu <= capacity || (tsn < highest r && used < 2L * capacity))
         && (tsn = r.Cumulative + 1L
-            || RangeSet.count r.Beyond < maxGaps config
+            || RangeSet.count r.Beyond < MaxGaps
             || RangeSet.contains (tsn - 1L) r.Beyond
             || RangeSet.contains (tsn + 1L) r.Beyond)
 
@@ -188,8 +210,35 @@ module internal Receiving =
         { r with
             Acknowledging = { a with At = at; Packets = packets } }
 
-    /// The application took `bytes`. The window opens; the peer is told where that is news, RFC 9260 §6.2.
-    let consumed (config: SctpConfig) (now: Instant) (bytes: int) (r: Receiving) : Receiving =
+    /// A round trip that nobody has measured, for a side that sends nothing.
+    let private presumedTrip: Duration = Duration.milliseconds 200L
+
+    /// The window doubles where the application keeps up with a peer that fills it: what it can be charged is bounded by
+    /// `MaxReceiveWindow`, and so is what a peer may send that turns out to be idle.
+    let private grown
+        (config: SctpConfig)
+        (trip: Duration voption)
+        (now: Instant)
+        (taken: int)
+        (r: Receiving)
+        : Allowance =
+        let a = r.Allowance
+        let trip = ValueOption.defaultValue presumedTrip trip
+
+        if a.Capacity >= config.MaxReceiveWindow then
+            a
+        elif now - a.Since > trip then
+            { a with Taken = taken; Since = now }
+        elif a.Taken + taken >= a.Capacity / 2 && 2L * used r <= int64 a.Capacity then
+            { Capacity = int (min (int64 config.MaxReceiveWindow) (2L * int64 a.Capacity))
+              Taken = 0
+              Since = now }
+        else
+            { a with Taken = a.Taken + taken }
+
+    /// The application took `bytes`. The window opens; the peer is told where that is news, RFC 9260 §6.2. `trip`: the
+    /// round trip, where it is known.
+    let consumed (config: SctpConfig) (trip: Duration voption) (now: Instant) (bytes: int) (r: Receiving) : Receiving =
         let u = r.Reassembly.Unconsumed
         let taken = max 0L (min (int64 bytes) u.Bytes)
 
@@ -208,9 +257,13 @@ module internal Receiving =
                             { Bytes = u.Bytes - taken
                               Charge = u.Charge - released } } }
 
+        let r =
+            { r with
+                Allowance = grown config trip now (int taken) r }
+
         let news = window config r - int64 r.Acknowledging.Advertised
 
-        if news >= int64 (config.ReceiveWindow / 4) then
+        if news >= int64 (r.Allowance.Capacity / 4) then
             { r with
                 Acknowledging =
                     { r.Acknowledging with
@@ -226,9 +279,9 @@ module internal Receiving =
             if runs.Length = 0 then
                 Array.Empty()
             else
-                Array.zeroCreate runs.Length
+                Array.zeroCreate (min runs.Length (maxReported config))
 
-        for i in 0 .. runs.Length - 1 do
+        for i in 0 .. blocks.Length - 1 do
             blocks[i] <-
                 { Start = uint16 (runs[i].First - r.Cumulative)
                   End = uint16 (runs[i].Last - r.Cumulative) }

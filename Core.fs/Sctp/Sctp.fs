@@ -159,7 +159,8 @@ module Sctp =
             { state with
                 Streams = Streams.enqueue (toMessage now message) state.Streams }
         | Established a ->
-            let flushing = Association.flushSoon now a
+            let streams = Streams.enqueue (toMessage now message) state.Streams
+            let flushing = Association.queued now streams.Buffered a
 
             { state with
                 Phase =
@@ -167,7 +168,7 @@ module Sctp =
                         state.Phase
                     else
                         Established flushing
-                Streams = Streams.enqueue (toMessage now message) state.Streams }
+                Streams = streams }
         // No new data once shutdown has begun, §9.2.
         | ShutdownPending _
         | ShutdownSent _
@@ -237,7 +238,8 @@ module Sctp =
             | SctpInput.Consumed bytes ->
                 match association state with
                 | ValueSome a ->
-                    let receiving = Receiving.consumed state.Own.Config now bytes a.Receiving
+                    let receiving =
+                        Receiving.consumed state.Own.Config a.Sending.Trip.Smoothed now bytes a.Receiving
 
                     { state with
                         Phase = withAssociation { a with Receiving = receiving } state.Phase }

@@ -4,50 +4,25 @@ open System
 open Microsoft.FSharp.Core.CompilerServices
 open Hybrid.WebRtc.Core
 
-/// What an association is agreed to be: constant while it lasts.
-[<NoComparison; NoEquality>]
-type internal Link =
-    {
-        Config: SctpConfig
-        OwnTag: uint32
-        Peer: Introduction
-        /// Tells a restart of this association from an attack, RFC 9260 §5.2.2.
-        TieTag: uint64
-        OutboundStreams: int
-        InboundStreams: int
-    }
-
-    /// PMDCS, RFC 9260 §1.3: octets of chunks in a packet.
-    member link.Segment = link.Config.Mtu - SctpPacket.HeaderSize
-
-[<RequireQualifiedAccess>]
-module internal Link =
-    /// A packet for the peer.
-    let packet (control: Chunk list) (data: Data[]) (link: Link) : SctpOutput =
-        SctpOutput.Transmit
-            { SourcePort = link.Config.LocalPort
-              DestinationPort = link.Config.RemotePort
-              VerificationTag = link.Peer.Tag
-              Control = control
-              Data = data }
-
-/// A chunk whose acknowledgement measures the round trip, RFC 9260 §6.3.1 C4; -1 where none is timed.
-[<Struct; NoComparison; NoEquality>]
-type internal Timed = { Tsn: int64; SentAt: Instant }
-
 /// Deadlines of the sending half; `Instant.never` where they do not run.
 [<Struct; NoComparison; NoEquality>]
 type internal SendTimers =
     {
         /// T3-rtx, RFC 9260 §6.3.2; where nothing is outstanding, the next window probe, §6.1 A.
         T3: Instant
+        /// The probe timeout, RFC 8985 §7.2.
+        ProbeAt: Instant
+        /// When chunks that are late may be taken for lost, RFC 8985 §6.3.
+        ReorderAt: Instant
         /// When there is something to be sent: now, or when the next burst may go.
         FlushAt: Instant
+        /// When the pacer's bucket was empty, see `Pacing`.
+        Ready: Instant
         LastSentAt: Instant
     }
 
-/// How loss is being dealt with.
-[<Struct; NoComparison; NoEquality>]
+/// What is to be repaired.
+[<NoComparison; NoEquality>]
 type internal Repair =
     {
         /// Retransmissions in a row without an answer, RFC 9260 §8.1.
@@ -60,6 +35,31 @@ type internal Repair =
         Forwarded: int64
         /// Chunks sent again, ever.
         Resent: int64
+        /// The highest TSN whose message may be given up; what is outstanding beyond it is reliable.
+        Limited: int64
+    }
+
+/// How loss is being dealt with.
+[<NoComparison; NoEquality>]
+type internal Recovery =
+    {
+        /// When congestion was last answered. What was sent before it tells no more news of it; what is lost of what was
+        /// sent since, a retransmission included, is another congestion (RFC 9002 §7.3.2, where RFC 9260 §7.2.4 has an
+        /// exit point and forgives lost retransmissions). -1 before the first.
+        At: Instant
+        Reordering: Reordering
+        /// TSN of the tail loss probe that was sent and is not settled, RFC 8985 §7.4; -1 where there is none.
+        Probe: int64
+        /// The probe was a chunk sent again.
+        ProbeResent: bool
+        /// Before the last answer.
+        Before: Congestion
+        /// Chunks sent again since, and not reported to have come twice; -1 once it is settled. Zero again: nothing had
+        /// been lost, RFC 3708.
+        Unproven: int
+        /// Octets that were lost of those sent since `LostFrom`, which is an `Outstanding.Sum`.
+        Lost: int
+        LostFrom: int64
     }
 
 /// The sending half of an association.
@@ -72,39 +72,65 @@ type internal Sending =
         /// rwnd, RFC 9260 §6.2.1: what the peer has room for beyond what is in flight. Negative where it has shrunk.
         Window: int64
         Timers: SendTimers
-        Timed: Timed
+        Rack: Rack
         Repair: Repair
+        Recovery: Recovery
     }
+
+/// What a tick of the sending half may send.
+type internal Burst =
+    /// As much as windows and pace allow.
+    | Paced = 0
+    /// One packet, T3-rtx expired, RFC 9260 §7.2.3.
+    | Timeout = 1
+    /// One packet beyond the congestion window, RFC 8985 §7.3.
+    | Probe = 2
 
 [<RequireQualifiedAccess>]
 module internal Sending =
-    /// A message is not cut to fill less than this of a packet.
-    [<Literal>]
-    let private MinFragment = 256
+    /// Longer than a peer may wait with a SACK, RFC 9260 §6.2; TLP.max_ack_delay.
+    let private maxAckDelay: Duration = Duration.milliseconds 200L
 
-    /// The shortest time between two bursts of one window.
-    let private minPace: Duration = Duration.microseconds 50L
+    /// No probe before this: timers and batches need so long.
+    let private minProbe: Duration = Duration.milliseconds 10L
 
     let create (now: Instant) (initialTsn: Tsn) (link: Link) : Sending =
+        let congestion = Congestion.create link.Config.CongestionControl link.Segment
+
         { Outstanding = Outstanding.create (Tsn.first initialTsn)
-          Congestion = Congestion.create link.Segment
+          Congestion = congestion
           Trip = RoundTrip.create link.Config.Times
           Window = int64 link.Peer.Window
           Timers =
             { T3 = Instant.never
+              ProbeAt = Instant.never
+              ReorderAt = Instant.never
               FlushAt = Instant.never
+              Ready = now
               LastSentAt = now }
-          Timed = { Tsn = -1L; SentAt = now }
+          Rack = Rack.create now
           Repair =
             { Errors = 0
               FastRetransmit = false
               Probing = false
               Forwarded = 0L
-              Resent = 0L } }
+              Resent = 0L
+              Limited = 0L }
+          Recovery =
+            { At = -1L<us>
+              Reordering = Reordering.none
+              Probe = -1L
+              ProbeResent = false
+              Before = congestion
+              Unproven = -1
+              Lost = 0
+              LostFrom = 0L } }
 
     /// When the sending half is next due.
     let deadline (s: Sending) : Instant =
         Instant.min s.Timers.T3 s.Timers.FlushAt
+        |> Instant.min s.Timers.ProbeAt
+        |> Instant.min s.Timers.ReorderAt
 
     /// To be flushed once what is in hand has been taken in.
     let flushSoon (now: Instant) (s: Sending) : Sending =
@@ -114,20 +140,43 @@ module internal Sending =
             { s with
                 Timers = { s.Timers with FlushAt = now } }
 
+    /// Octets have been queued: to be sent as soon as the pace allows it. Nothing, where the window is full: a SACK will tell.
+    let queued (now: Instant) (link: Link) (octets: int64) (s: Sending) : Sending =
+        if
+            s.Timers.FlushAt <= now
+            || s.Outstanding.FlightSize >= Congestion.window s.Congestion
+        then
+            s
+        else
+            let at =
+                Pacing.ofWindow link s.Congestion s.Trip
+                |> Pacing.gate now octets s.Timers.Ready
+
+            if at >= s.Timers.FlushAt then
+                s
+            else
+                { s with
+                    Timers = { s.Timers with FlushAt = at } }
+
     /// Not to be sent again, RFC 3758 §4.1, RFC 7496 §3.2. A peer that does not know FORWARD TSN gets everything.
-    let private isStale (now: Instant) (link: Link) (resends: int) (message: Message) =
+    let isStale (now: Instant) (link: Link) (resends: int) (message: Message) : bool =
         link.Peer.ForwardTsn
         && (now >= message.ExpiresAt || resends >= message.MaxRetransmits)
 
+    /// Whether a message may be given up at all.
+    let isLimited (message: Message) : bool =
+        message.ExpiresAt <> Instant.never || message.MaxRetransmits <> Int32.MaxValue
+
     /// Gives up a message, with what was not sent of it.
-    let private abandon
+    let abandon
+        (now: Instant)
         (tsn: int64)
         (outputs: byref<ListCollector<SctpOutput>>)
         (o: Outstanding)
         (streams: Streams)
         : struct (Outstanding * Streams) =
         let message = o.Chunks[tsn].Message
-        let struct (o, unsent) = Outstanding.abandon tsn o
+        let struct (o, unsent) = Outstanding.abandon now tsn o
 
         if unsent then
             let struct (left, streams) = Streams.discardCurrent (o.Chunks.Next - 1L) streams
@@ -137,19 +186,25 @@ module internal Sending =
             struct (o, streams)
 
     /// Gives up what has just been marked for retransmission and is not to be sent again. One pass over the marked chunks,
-    /// each time that chunks are marked.
+    /// each time that chunks are marked, and only where some message may be given up.
     let private abandonStale
         (now: Instant)
         (link: Link)
+        (limited: int64)
         (outputs: byref<ListCollector<SctpOutput>>)
         (o: Outstanding)
         (streams: Streams)
         : struct (Outstanding * Streams) =
         let mutable o = o
         let mutable streams = streams
-        let mutable at = Outstanding.firstMarked 0L o
 
-        while at >= 0L do
+        let mutable at =
+            if o.Chunks.First > limited then
+                -1L
+            else
+                Outstanding.firstMarked 0L o
+
+        while at >= 0L && at <= limited do
             let stretch = Outstanding.stretchOf at o
             let mutable tsn = at
 
@@ -158,7 +213,7 @@ module internal Sending =
                 tsn <- tsn + 1L
 
             if tsn <= stretch.Last then
-                let struct (o', streams') = abandon tsn &outputs o streams
+                let struct (o', streams') = abandon now tsn &outputs o streams
                 o <- o'
                 streams <- streams'
 
@@ -167,17 +222,217 @@ module internal Sending =
         struct (o, streams)
 
     /// Whether the peer has to be told that we gave something up, RFC 3758 §3.5 rule C3. Once for each advance; T3 repeats it.
-    let private hasNews (s: Sending) : bool =
-        let point = Outstanding.advancedAckPoint s.Outstanding
+    let hasNews (o: Outstanding) (repair: Repair) : bool =
+        let point = Outstanding.advancedAckPoint o
+        point > Outstanding.cumulative o && point <> repair.Forwarded
 
-        point > Outstanding.cumulative s.Outstanding && point <> s.Repair.Forwarded
+    /// When the probe timeout is, RFC 8985 §7.2: never where nothing is in flight, a probe is under way, or T3 comes first.
+    let probeAt
+        (now: Instant)
+        (link: Link)
+        (t3: Instant)
+        (flight: int)
+        (trip: RoundTrip)
+        (recovery: Recovery)
+        (repair: Repair)
+        : Instant =
+        match trip.Smoothed with
+        | ValueSome srtt when flight > 0 && recovery.Probe < 0L && not repair.Probing ->
+            let delay = if flight <= link.Segment then maxAckDelay else 0L<us>
+            let at = now + max minProbe (2L * srtt + delay)
+            if at < t3 then at else Instant.never
+        | _ -> Instant.never
 
-    /// Whether a flush would find anything to do.
-    let private wantsFlush (streams: Streams) (s: Sending) : bool =
-        s.Repair.FastRetransmit
-        || hasNews s
-        || (s.Outstanding.FlightSize < Congestion.window s.Congestion
-            && (Streams.hasMore streams || Outstanding.firstMarked 0L s.Outstanding >= 0L))
+    /// Answers congestion: the window shrinks.
+    let private congested
+        (now: Instant)
+        (before: Congestion)
+        (after: Congestion)
+        (reordering: Reordering)
+        (s: Sending)
+        : Sending =
+        { s with
+            Congestion = after
+            Recovery =
+                { s.Recovery with
+                    At = now
+                    Before = before
+                    Unproven = 0
+                    Reordering = Reordering.persisted reordering } }
+
+    /// Losses are a share of the last packets sent: of this many at least.
+    [<Literal>]
+    let private LossSample = 128
+
+    /// Counts `lost` octets; what was sent long ago is forgotten by halves.
+    let private counted (link: Link) (lost: int) (s: Sending) : Recovery =
+        let recovery = s.Recovery
+        let span = s.Outstanding.Sum - recovery.LostFrom
+
+        let enough =
+            2L * int64 (max (Congestion.window s.Congestion) (LossSample * link.Segment))
+
+        if span > 2L * enough then
+            // Nothing was lost for longer than counts.
+            { recovery with
+                Lost = lost
+                LostFrom = s.Outstanding.Sum - enough / 2L }
+        elif span > enough then
+            { recovery with
+                Lost = (recovery.Lost + lost) / 2
+                LostFrom = recovery.LostFrom + span / 2L }
+        else
+            { recovery with
+                Lost = recovery.Lost + lost }
+
+    /// Whether loss is not congestion: at most one packet in fifty, and what was sent right after the lost one arrived as
+    /// fast as the path ever was, so that no queue can have been full. What a radio loses would else keep a window of any
+    /// length at a few dozen packets (RFC 9438 §5.2: 38 at 0.1 %). NewReno takes every loss for congestion.
+    let private isTolerable (link: Link) (s: Sending) : bool =
+        let minimum = s.Trip.Minimum
+        let recovery = s.Recovery
+
+        let span =
+            max (s.Outstanding.Sum - recovery.LostFrom) (int64 (LossSample * link.Segment))
+
+        Congestion.tellsLossFromCongestion s.Congestion
+        && s.Rack.Trip <= minimum + minimum / 16L
+        && 50L * int64 recovery.Lost <= span
+
+    /// Looks for losses, after a SACK or when the reordering timer expires: what is found is to be sent again, and is
+    /// congestion where it is the first loss since the last answer.
+    let private detect
+        (now: Instant)
+        (link: Link)
+        (beyond: int64)
+        (ceiling: int64)
+        (outputs: byref<ListCollector<SctpOutput>>)
+        (streams: Streams)
+        (s: Sending)
+        : struct (Streams * Sending) =
+        let inRecovery = s.Rack.SentAt < s.Recovery.At
+
+        let window = Reordering.window inRecovery beyond s.Trip s.Recovery.Reordering
+
+        let struct (o, losses) = Rack.detect now s.Rack window ceiling s.Outstanding
+
+        if losses.NewestAt < 0L<us> then
+            if losses.Due = s.Timers.ReorderAt && Object.ReferenceEquals(o, s.Outstanding) then
+                struct (streams, s)
+            else
+                struct (streams,
+                        { s with
+                            Outstanding = o
+                            Window = s.Window + int64 s.Outstanding.FlightSize - int64 o.FlightSize
+                            Timers = { s.Timers with ReorderAt = losses.Due } })
+        else
+            let lost = o.MarkedSize - s.Outstanding.MarkedSize
+            let struct (o, streams) = abandonStale now link s.Repair.Limited &outputs o streams
+
+            // Octets that are lost take no room at the peer.
+            let window = s.Window + int64 s.Outstanding.FlightSize - int64 o.FlightSize
+
+            let isNews = losses.NewestAt >= s.Recovery.At
+            let recovery = counted link lost s
+
+            let s =
+                { s with
+                    Recovery = recovery
+                    Outstanding = o
+                    Window = window
+                    Timers = { s.Timers with ReorderAt = losses.Due }
+                    Repair =
+                        if isNews && not s.Repair.FastRetransmit then
+                            { s.Repair with FastRetransmit = true }
+                        else
+                            s.Repair }
+
+            let s =
+                if isNews && not (isTolerable link s) then
+                    congested now s.Congestion (Congestion.lost link.Segment s.Congestion) s.Recovery.Reordering s
+                else
+                    s
+
+            struct (streams, s)
+
+    /// Duplicates are reported: the reordering window grows; and where all that was sent again since the last congestion
+    /// came twice, there was none.
+    let private duplicated (cumulative: int64) (sack: Sack) (s: Sending) : Sending =
+        let reports = sack.DuplicateTsns.Length
+        let recovery = s.Recovery
+
+        let ofProbe =
+            recovery.Probe >= 0L
+            && Array.exists (fun (tsn: Tsn) -> Tsn.unwrap cumulative tsn = recovery.Probe) sack.DuplicateTsns
+
+        let wasFalse = recovery.Unproven > 0 && recovery.Unproven <= reports
+
+        let next =
+            { recovery with
+                Reordering =
+                    // A probe is sent before anyone knows of a loss: it says nothing of reordering.
+                    if ofProbe then
+                        recovery.Reordering
+                    else
+                        Reordering.duplicated cumulative s.Outstanding.Chunks.Next recovery.Reordering
+                Probe = if ofProbe then -1L else recovery.Probe
+                Unproven =
+                    if wasFalse then
+                        -1
+                    else
+                        max -1 (recovery.Unproven - (if recovery.Unproven > 0 then reports else 0)) }
+
+        { s with
+            Recovery = next
+            Congestion =
+                if wasFalse then
+                    { recovery.Before with
+                        Window = max recovery.Before.Window s.Congestion.Window
+                        Threshold = max recovery.Before.Threshold s.Congestion.Threshold }
+                else
+                    s.Congestion }
+
+    /// Settles the tail loss probe once all of its time is acknowledged, RFC 8985 §7.4: a chunk sent again that did not
+    /// come twice had been lost, though no one else would notice.
+    let private settleProbe (now: Instant) (link: Link) (cumulative: int64) (s: Sending) : Sending =
+        let recovery = s.Recovery
+
+        if recovery.Probe < 0L || cumulative < recovery.Probe then
+            s
+        elif not recovery.ProbeResent then
+            { s with
+                Recovery = { recovery with Probe = -1L } }
+        elif cumulative > recovery.Probe then
+            congested
+                now
+                s.Congestion
+                (Congestion.lost link.Segment s.Congestion)
+                recovery.Reordering
+                { s with
+                    Recovery = { recovery with Probe = -1L } }
+        else
+            s
+
+    /// When to flush after a SACK.
+    let private flushAt
+        (now: Instant)
+        (link: Link)
+        (streams: Streams)
+        (timers: SendTimers)
+        (o: Outstanding)
+        (congestion: Congestion)
+        (trip: RoundTrip)
+        (repair: Repair)
+        : Instant =
+        if repair.FastRetransmit || hasNews o repair then
+            now
+        elif o.FlightSize >= Congestion.window congestion then
+            timers.FlushAt
+        elif o.MarkedSize > 0 || Streams.hasMore streams then
+            Pacing.ofWindow link congestion trip
+            |> Pacing.gate now (streams.Buffered + int64 o.MarkedSize) timers.Ready
+        else
+            timers.FlushAt
 
     /// A SACK, RFC 9260 §6.2.1. ValueNone where it acknowledges what was never sent.
     let sacked
@@ -189,80 +444,150 @@ module internal Sending =
         (s: Sending)
         : struct (Streams * Sending) voption =
         let before = s.Outstanding
-
         let cumulative = Tsn.unwrap (Outstanding.cumulative before) sack.CumulativeTsnAck
 
-        match Outstanding.acknowledge link.Segment cumulative sack.GapAckBlocks before with
+        match Outstanding.acknowledge now s.Trip.Minimum cumulative sack.GapAckBlocks before with
         | ValueNone -> ValueNone
         | ValueSome(struct (o, ack)) ->
-            let timed = s.Timed
+            let rack = Rack.updated now ack s.Rack
 
-            let isMeasured =
-                timed.Tsn >= 0L
-                && (timed.Tsn <= cumulative || (Outstanding.stretchOf timed.Tsn o).Fate = Fate.Acked)
+            let sample =
+                if ack.SampleAt >= 0L<us> then
+                    now - ack.SampleAt
+                else
+                    0L<us>
 
-            let progress =
-                { Acked = ack.Bytes
-                  FlightBefore = before.FlightSize
-                  InFastRecovery = Outstanding.inRecovery o
-                  CumulativeAdvanced = ack.CumulativeAdvanced
-                  AllAcked = Outstanding.isEmpty o }
+            let trip =
+                if ack.SampleAt < 0L<us> then
+                    if ack.Bytes > 0 && s.Repair.Errors > 0 then
+                        RoundTrip.relaxed link.Config.Times s.Trip
+                    else
+                        s.Trip
+                elif ack.SampleTsn >= s.Trip.From then
+                    RoundTrip.measuredFrom before.Chunks.Next link.Config.Times sample s.Trip
+                else
+                    RoundTrip.glimpsed sample s.Trip
 
             let congestion =
                 if ack.Bytes > 0 then
-                    Congestion.acknowledged link.Segment progress s.Congestion
+                    Congestion.acknowledged
+                        { Now = now
+                          Segment = link.Segment
+                          Acked = ack.Bytes
+                          FlightBefore = before.FlightSize
+                          InRecovery = rack.SentAt < s.Recovery.At
+                          Sample = sample
+                          Trip = trip }
+                        s.Congestion
                 else
                     s.Congestion
 
-            // Fast recovery is entered once for a window of data, §7.2.4 rule 2 and 6.
-            let entersRecovery = ack.LossFound && not (Outstanding.inRecovery o)
+            let isEmpty = Outstanding.isEmpty o
+            // A peer that says its window is closed is alive, §6.1 A.
+            let isAlive =
+                ack.Bytes > 0 || int64 sack.AdvertisedReceiverWindow < int64 link.Segment
 
-            let struct (o, streams) =
-                if ack.LossFound then
-                    let struct (o, streams) = abandonStale now link &outputs o streams
-                    struct ((if entersRecovery then Outstanding.enterRecovery o else o), streams)
+            let repair =
+                if (isAlive && s.Repair.Errors > 0) || (isEmpty && s.Repair.Probing) then
+                    { s.Repair with
+                        Errors = if isAlive then 0 else s.Repair.Errors
+                        Probing = s.Repair.Probing && not isEmpty }
                 else
-                    struct (o, streams)
+                    s.Repair
 
-            let trip =
-                if isMeasured then
-                    RoundTrip.measured link.Config.Times (now - timed.SentAt) s.Trip
+            let recovery =
+                if ack.Reordered && not s.Recovery.Reordering.Seen then
+                    { s.Recovery with
+                        Reordering = Reordering.seen s.Recovery.Reordering }
                 else
-                    s.Trip
+                    s.Recovery
 
-            let next =
-                { s with
-                    Outstanding = o
-                    Congestion =
-                        if entersRecovery then
-                            Congestion.lost link.Segment congestion
-                        else
-                            congestion
-                    Trip = trip
-                    Window = int64 sack.AdvertisedReceiverWindow - int64 o.FlightSize
-                    Timed = if isMeasured then { timed with Tsn = -1L } else timed
-                    Timers =
-                        { s.Timers with
-                            // Rules R2 and R3 of §6.3.2.
-                            T3 =
-                                if Outstanding.isEmpty o then Instant.never
-                                elif ack.CumulativeAdvanced then now + trip.Timeout
-                                else s.Timers.T3 }
-                    Repair =
-                        { s.Repair with
-                            // A peer that says its window is closed is alive, §6.1 A.
-                            Errors =
-                                if ack.Bytes > 0 || int64 sack.AdvertisedReceiverWindow < int64 link.Segment then
-                                    0
-                                else
-                                    s.Repair.Errors
-                            Probing = s.Repair.Probing && not (Outstanding.isEmpty o)
-                            FastRetransmit = s.Repair.FastRetransmit || entersRecovery } }
+            // Rules R2 and R3 of §6.3.2.
+            let t3 =
+                if isEmpty then Instant.never
+                elif ack.CumulativeAdvanced then now + trip.Timeout
+                else s.Timers.T3
 
-            ValueSome(struct (streams, (if wantsFlush streams next then flushSoon now next else next)))
+            let window = int64 sack.AdvertisedReceiverWindow - int64 o.FlightSize
 
-    /// T3-rtx expired, RFC 9260 §6.3.3: what is in flight is to be sent again. To be followed by `flush` of one packet.
-    let timedOut
+            let isPlain =
+                o.Stretches.Length = 0
+                && sack.DuplicateTsns.Length = 0
+                && recovery.Probe < 0L
+                && s.Timers.ReorderAt = Instant.never
+                && not (Rack.isLate rack o)
+
+            if isPlain then
+                ValueSome(
+                    struct (streams,
+                            { Outstanding = o
+                              Congestion = congestion
+                              Trip = trip
+                              Window = window
+                              Timers =
+                                { s.Timers with
+                                    T3 = t3
+                                    ProbeAt =
+                                        if ack.Bytes > 0 then
+                                            probeAt now link t3 o.FlightSize trip recovery repair
+                                        else
+                                            s.Timers.ProbeAt
+                                    FlushAt = flushAt now link streams s.Timers o congestion trip repair }
+                              Rack = rack
+                              Repair = repair
+                              Recovery = recovery })
+                )
+            else
+                let next =
+                    { Outstanding = o
+                      Congestion = congestion
+                      Trip = trip
+                      Window = window
+                      Timers = { s.Timers with T3 = t3 }
+                      Rack = rack
+                      Repair = repair
+                      Recovery = recovery }
+
+                let next =
+                    if sack.DuplicateTsns.Length > 0 then
+                        duplicated cumulative sack next
+                    else
+                        next
+
+                let struct (streams, next) =
+                    detect now link ack.Beyond ack.Ceiling &outputs streams (settleProbe now link cumulative next)
+
+                ValueSome(
+                    struct (streams,
+                            { next with
+                                Timers =
+                                    { next.Timers with
+                                        ProbeAt =
+                                            if ack.Bytes > 0 || next.Outstanding.FlightSize = 0 then
+                                                probeAt
+                                                    now
+                                                    link
+                                                    t3
+                                                    next.Outstanding.FlightSize
+                                                    trip
+                                                    next.Recovery
+                                                    next.Repair
+                                            else
+                                                next.Timers.ProbeAt
+                                        FlushAt =
+                                            flushAt
+                                                now
+                                                link
+                                                streams
+                                                next.Timers
+                                                next.Outstanding
+                                                next.Congestion
+                                                trip
+                                                next.Repair } })
+                )
+
+    /// T3-rtx expired, RFC 9260 §6.3.3: what is in flight is to be sent again.
+    let private timedOut
         (now: Instant)
         (link: Link)
         (outputs: byref<ListCollector<SctpOutput>>)
@@ -282,308 +607,62 @@ module internal Sending =
             let window = s.Window + int64 s.Outstanding.FlightSize
 
             let struct (o, streams) =
-                abandonStale now link &outputs (Outstanding.markAll s.Outstanding) streams
+                abandonStale now link s.Repair.Limited &outputs (Outstanding.markAll s.Outstanding) streams
+
+            let s =
+                if s.Repair.Probing then
+                    s
+                elif s.Repair.Errors > 0 then
+                    // The same loss once more: ssthresh stays, RFC 5681 §3.1, and so does what there was before it.
+                    { s with
+                        Congestion =
+                            { s.Congestion with
+                                Window = link.Segment }
+                        Recovery = { s.Recovery with At = now } }
+                else
+                    congested now s.Congestion (Congestion.timedOut link.Segment s.Congestion) s.Recovery.Reordering s
 
             struct (streams,
                     { s with
                         Outstanding = o
                         Trip = trip
-                        Congestion =
-                            if s.Repair.Probing then
-                                s.Congestion
-                            else
-                                Congestion.timedOut link.Segment s.Congestion
                         Window = window
-                        Timed = { s.Timed with Tsn = -1L }
-                        Timers = { s.Timers with T3 = Instant.never }
+                        Timers =
+                            { s.Timers with
+                                T3 = Instant.never
+                                ProbeAt = Instant.never
+                                ReorderAt = Instant.never }
                         Repair =
                             { s.Repair with
                                 Errors = s.Repair.Errors + 1
                                 FastRetransmit = false
                                 // To be said again, RFC 3758 §3.5 rule A5.
-                                Forwarded = 0L } })
+                                Forwarded = 0L }
+                        Recovery = { s.Recovery with Probe = -1L } })
 
-    /// What one flush works on. Local to `flush`.
-    [<Sealed>]
-    type private Burst(link: Link, streams: Streams, s: Sending) =
-        member val Streams = streams with get, set
-        member val Outstanding = s.Outstanding with get, set
-        member val Window = s.Window with get, set
-        member val Chunks = ResizeArray<Data>() with get
-        /// Octets left in the packet.
-        member val Room = 0 with get, set
-        member val Resent = 0 with get, set
-        /// The first chunk sent for the first time; -1 before.
-        member val FirstNew = -1L with get, set
-        member val ResentEarliest = false with get, set
-        /// The window is closed, and nothing is outstanding that would open it.
-        member val Shut = false with get, set
-        // Octets that left the queue of one stream, not yet told.
-        member val Stream = 0us with get, set
-        member val Left = 0 with get, set
-        member _.CongestionWindow = Congestion.window s.Congestion
-        member _.Link = link
-
-        member b.CongestionAllows = b.Outstanding.FlightSize < b.CongestionWindow
-
-    /// Tells of octets that left a stream's queue, one output for a run of one stream.
-    let private leave (stream: uint16) (bytes: int) (outputs: byref<ListCollector<SctpOutput>>) (b: Burst) : unit =
-        if b.Left > 0 && b.Stream <> stream then
-            outputs.Add(SctpOutput.Transmitted(b.Stream, b.Left))
-            b.Left <- 0
-
-        b.Stream <- stream
-        b.Left <- b.Left + bytes
-
-    /// Puts chunks marked for retransmission into the packet, RFC 9260 §6.1 C. `ignoring` the congestion window for a fast
-    /// retransmit.
-    let private resend (now: Instant) (ignoring: bool) (outputs: byref<ListCollector<SctpOutput>>) (b: Burst) : unit =
-        let mutable tsn = Outstanding.firstMarked 0L b.Outstanding
-
-        while tsn >= 0L && (ignoring || b.CongestionAllows) do
-            let slot = b.Outstanding.Chunks[tsn]
-            let resends = (Outstanding.stretchOf tsn b.Outstanding).Resends
-            let size = Data.sizeOf slot.Size
-
-            if isStale now b.Link resends slot.Message then
-                let struct (o, streams) = abandon tsn &outputs b.Outstanding b.Streams
-                b.Outstanding <- o
-                b.Streams <- streams
-                tsn <- Outstanding.firstMarked (tsn + 1L) b.Outstanding
-            elif size <= b.Room then
-                b.Chunks.Add(Outstanding.describe tsn b.Outstanding)
-                b.ResentEarliest <- b.ResentEarliest || tsn = b.Outstanding.Chunks.First
-                b.Outstanding <- Outstanding.resent tsn tsn b.Outstanding
-                b.Room <- b.Room - size
-                b.Window <- b.Window - int64 size
-                b.Resent <- b.Resent + 1
-                tsn <- Outstanding.firstMarked (tsn + 1L) b.Outstanding
-            else
-                tsn <- -1L
-
-    /// Drops messages whose time is over, or whose stream the peer has not, from the head of the queue. False where
-    /// nothing is left.
-    let private trimmed (now: Instant) (outputs: byref<ListCollector<SctpOutput>>) (b: Burst) : bool =
-        let mutable going = Streams.hasMore b.Streams
-
-        while going do
-            let message = Streams.peek b.Streams
-
-            match b.Streams.Current with
-            | ValueSome current when b.Link.Peer.ForwardTsn && now >= message.ExpiresAt ->
-                // Its chunks may all be acknowledged: a placeholder stands for what will not be sent.
-                let o =
-                    Outstanding.append message message.Payload.Length 0 current.Ssn b.Outstanding
-
-                let placeholder = o.Chunks.Next - 1L
-                let struct (o, _) = Outstanding.abandon placeholder o
-                let struct (left, streams) = Streams.discardCurrent placeholder b.Streams
-                b.Outstanding <- o
-                b.Streams <- streams
-                leave message.Stream left &outputs b
-                going <- Streams.hasMore b.Streams
-            | ValueNone when now >= message.ExpiresAt || int message.Stream >= b.Link.OutboundStreams ->
-                b.Streams <- Streams.discardNext b.Streams
-                leave message.Stream message.Payload.Length &outputs b
-                going <- Streams.hasMore b.Streams
-            | _ -> going <- false
-
-        Streams.hasMore b.Streams
-
-    /// How much of the next message goes into this packet; 0 for none.
-    let private share (b: Burst) : int =
-        let room = b.Room - Data.HeaderSize
-        let remaining = Streams.remaining b.Streams
-
-        if remaining <= room then remaining
-        elif room >= MinFragment then room &&& ~~~3
-        else 0
-
-    /// Puts new chunks into the packet as far as windows allow, RFC 9260 §6.1 A, B.
-    let private sendNew (now: Instant) (probe: bool) (outputs: byref<ListCollector<SctpOutput>>) (b: Burst) : unit =
-        let mutable going = b.CongestionAllows && trimmed now &outputs b
-
-        while going do
-            let size = share b
-            let onWire = Data.sizeOf size
-            let fits = int64 onWire <= b.Window || (probe && Outstanding.isEmpty b.Outstanding)
-
-            if size > 0 && fits then
-                let tsn = b.Outstanding.Chunks.Next
-                let struct (piece, streams) = Streams.take size tsn b.Streams
-                b.Streams <- streams
-                b.Outstanding <- Outstanding.append piece.Message piece.Offset size piece.Ssn b.Outstanding
-                b.Room <- b.Room - onWire
-                b.Window <- b.Window - int64 onWire
-
-                if b.FirstNew < 0L then
-                    b.FirstNew <- tsn
-
-                leave piece.Message.Stream size &outputs b
-                let chunk = Outstanding.describe tsn b.Outstanding
-                going <- b.CongestionAllows
-
-                // The window is full: its SACK lets us go on, RFC 7053.
-                b.Chunks.Add(
-                    if going then
-                        chunk
-                    else
-                        { chunk with
-                            Flags = chunk.Flags ||| Flag.Immediate }
-                )
-
-                going <- going && trimmed now &outputs b
-            else
-                b.Shut <- size > 0 && Outstanding.isEmpty b.Outstanding
-                going <- false
-
-    /// The control chunks that fit into one packet, and those that do not.
-    let private fitting (room: int) (control: Chunk list) : struct (Chunk list * Chunk list * int) =
-        match control with
-        | [] -> struct ([], [], room)
-        | [ single ] -> struct (control, [], room - Chunk.size single)
-        | _ ->
-            let mutable room = room
-            let mutable taken = []
-            let mutable rest = control
-
-            while not rest.IsEmpty && (taken.IsEmpty || Chunk.size rest.Head <= room) do
-                room <- room - Chunk.size rest.Head
-                taken <- rest.Head :: taken
-                rest <- rest.Tail
-
-            struct (List.rev taken, rest, room)
-
-    /// FORWARD TSN where there is news, RFC 3758 §3.5 rules C3 to C5.
-    let private forward (link: Link) (s: Sending) : struct (Chunk voption * Sending) =
-        if hasNews s then
-            let struct (point, skipped) =
-                Outstanding.forward ((link.Segment - 8) / 4) s.Outstanding
-
-            struct (ValueSome(ForwardTsn(Tsn.wrap point, skipped)),
-                    { s with
-                        Repair =
-                            { s.Repair with
-                                Forwarded = Outstanding.advancedAckPoint s.Outstanding } })
-        else
-            struct (ValueNone, s)
-
-    /// Sends what there is and may be sent: `control` chunks first, then retransmissions, then new data, in at most `limit`
-    /// packets. RFC 9260 §6.1.
-    let flush
+    /// What has become due besides a flush; to be followed by one, which may send what is answered here.
+    let expired
         (now: Instant)
         (link: Link)
-        (limit: int)
-        (control: Chunk list)
         (outputs: byref<ListCollector<SctpOutput>>)
         (streams: Streams)
         (s: Sending)
-        : struct (Streams * Sending) =
-        let struct (news, s) = forward link s
+        : struct (Streams * Sending * Burst) =
+        if s.Timers.T3 <= now then
+            let struct (streams, s) = timedOut now link &outputs streams s
+            struct (streams, s, Burst.Timeout)
+        elif s.Timers.ReorderAt <= now then
+            // No more is known than when the timer was set: it is over.
+            let struct (streams, s) =
+                detect now link 0L (Outstanding.ceiling s.Outstanding) &outputs streams s
 
-        let mutable control =
-            match news with
-            | ValueSome chunk -> control @ [ chunk ]
-            | ValueNone -> control
-
-        // The window of a path that was idle shrinks, §7.2.1.
-        let idle = (now - s.Timers.LastSentAt) / s.Trip.Timeout
-
-        let s =
-            if idle > 0L && Outstanding.isEmpty s.Outstanding then
-                { s with
-                    Congestion = Congestion.idle link.Segment idle s.Congestion }
-            else
-                s
-
-        let b = Burst(link, streams, s)
-        let mutable fast = s.Repair.FastRetransmit
-        let mutable packets = 0
-        let mutable going = true
-
-        while going do
-            let struct (taken, rest, room) = fitting link.Segment control
-            control <- rest
-            b.Room <- room
-            b.Chunks.Clear()
-            resend now fast &outputs b
-
-            if b.Chunks.Count > 0 then
-                fast <- false
-
-            if Outstanding.firstMarked 0L b.Outstanding < 0L then
-                sendNew now s.Repair.Probing &outputs b
-
-            if b.Chunks.Count > 0 || not taken.IsEmpty then
-                outputs.Add(
-                    Link.packet
-                        taken
-                        (if b.Chunks.Count = 0 then
-                             Array.Empty()
-                         else
-                             b.Chunks.ToArray())
-                        link
-                )
-
-                packets <- packets + 1
-                going <- packets < limit || not control.IsEmpty
-            else
-                going <- false
-
-        if b.Left > 0 then
-            outputs.Add(SctpOutput.Transmitted(b.Stream, b.Left))
-
-        let sentAny = b.Resent > 0 || b.FirstNew >= 0L
-
-        // A burst ended by its limit goes on at the pace of one window a round trip.
-        let limited =
-            packets >= limit
-            && b.CongestionAllows
-            && (Streams.hasMore b.Streams || Outstanding.firstMarked 0L b.Outstanding >= 0L)
-            && limit > 1
-
-        let pace =
-            match s.Trip.Smoothed with
-            | ValueSome srtt ->
-                max minPace (srtt * int64 (limit * link.Segment) / int64 (Congestion.window s.Congestion))
-            | ValueNone -> s.Trip.Timeout / 8L
-
-        let next =
-            { s with
-                Outstanding = b.Outstanding
-                Window = b.Window
-                Timed =
-                    if b.Resent > 0 then
-                        // Karn's algorithm, §6.3.1 C5.
-                        { Tsn = -1L; SentAt = now }
-                    elif s.Timed.Tsn < 0L && b.FirstNew >= 0L then
-                        { Tsn = b.FirstNew; SentAt = now }
-                    else
-                        s.Timed
-                Timers =
-                    { T3 =
-                        if b.ResentEarliest then
-                            now + s.Trip.Timeout
-                        elif
-                            s.Timers.T3 = Instant.never
-                            && (b.Shut || not (Outstanding.isEmpty b.Outstanding))
-                        then
-                            now + s.Trip.Timeout
-                        else
-                            s.Timers.T3
-                      FlushAt = if limited then now + pace else Instant.never
-                      LastSentAt = if sentAny then now else s.Timers.LastSentAt }
-                Repair =
-                    { s.Repair with
-                        FastRetransmit = false
-                        Probing = s.Repair.Probing && not (Outstanding.isEmpty b.Outstanding)
-                        Resent = s.Repair.Resent + int64 b.Resent } }
-
-        // Given up while resending: said at once, in a packet of its own.
-        let struct (news, next) = forward link next
-
-        match news with
-        | ValueSome chunk -> outputs.Add(Link.packet [ chunk ] (Array.Empty()) link)
-        | ValueNone -> ()
-
-        struct (b.Streams, next)
+            struct (streams, s, Burst.Paced)
+        elif s.Timers.ProbeAt <= now then
+            struct (streams,
+                    { s with
+                        Timers =
+                            { s.Timers with
+                                ProbeAt = Instant.never } },
+                    Burst.Probe)
+        else
+            struct (streams, s, Burst.Paced)

@@ -88,6 +88,8 @@ internal static class Translate
             options.FailedAfter.ToMicroseconds(),
             options.MaxDatagramSize,
             options.ReceiveWindow,
+            options.MaxReceiveWindow ?? Math.Max(options.ReceiveWindow, Core.Peer.DefaultOptions.MaxReceiveWindow),
+            (Core.CongestionControl)options.CongestionControl,
             options.MaxMessageSize,
             options.SendBuffer,
             options.KeyLogPath is not null

@@ -213,6 +213,8 @@ internal static class InputCodec
         to.Number(value.FailedAfter);
         to.Number(value.MaxDatagramSize);
         to.Number(value.ReceiveWindow);
+        to.Number(value.MaxReceiveWindow);
+        to.Number((int)value.CongestionControl);
         to.Number(value.MaxMessageSize);
         to.Number(value.SendBuffer);
         to.Flag(value.KeyLog);
@@ -220,7 +222,17 @@ internal static class InputCodec
 
     /// <summary>Reads the options of a peer.</summary>
     public static PeerOptions ReadOptions(JournalCursor from) =>
-        new(from.Number(), from.Number(), from.Int32(), from.Int32(), from.Int32(), from.Int32(), from.Flag());
+        new(
+            from.Number(),
+            from.Number(),
+            from.Int32(),
+            from.Int32(),
+            from.Int32(),
+            (CongestionControl)from.Int32(),
+            from.Int32(),
+            from.Int32(),
+            from.Flag()
+        );
 
     /// <summary>Writes a description.</summary>
     public static void Write(JournalBuffer to, Description value)

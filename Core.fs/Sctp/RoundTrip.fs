@@ -1,0 +1,96 @@
+namespace Hybrid.WebRtc.Core.Association
+
+open System
+open Hybrid.WebRtc.Core
+
+/// The round trip and the timeout that follows from it, RFC 9260 §6.3.1; and the least round trip of late, which says
+/// how long the path is without its queues (RFC 8985 §6.1 RACK.min_RTT, RFC 9406).
+[<NoComparison; NoEquality>]
+type internal RoundTrip =
+    {
+        /// SRTT; ValueNone before the first measurement.
+        Smoothed: Duration voption
+        Variation: Duration
+        /// RTO, with the doublings of `backOff`.
+        Timeout: Duration
+        /// The least of the last span of measurements and of the present one; `Int64.MaxValue` before the first.
+        Minimum: Duration
+        /// The least of the present span.
+        Recent: Duration
+        /// Measurements of the present span.
+        Measurements: int
+        /// TSNs below it do not measure: one measurement a round trip, RFC 9260 §6.3.1 C4.
+        From: int64
+    }
+
+[<RequireQualifiedAccess>]
+module internal RoundTrip =
+    /// Measurements, which is to say round trips, that the least one is remembered for, and at most as long again: a
+    /// path that has become longer is believed after a while.
+    [<Literal>]
+    let private Span = 128
+
+    let private unknown: Duration = Int64.MaxValue * 1L<us>
+
+    let create (times: SctpTimes) : RoundTrip =
+        { Smoothed = ValueNone
+          Variation = 0L<us>
+          Timeout = times.RtoInitial
+          Minimum = unknown
+          Recent = unknown
+          Measurements = 0
+          From = 0L }
+
+    /// A measurement, rules C2 to C7; RTO.Alpha is 1/8 and RTO.Beta 1/4. TSNs from `from` on may be the next.
+    let measuredFrom (from: int64) (times: SctpTimes) (sample: Duration) (trip: RoundTrip) : RoundTrip =
+        let sample = max 1L<us> sample
+
+        let struct (smoothed, variation) =
+            match trip.Smoothed with
+            | ValueNone -> struct (sample, sample / 2L)
+            | ValueSome srtt ->
+                let difference = if srtt > sample then srtt - sample else sample - srtt
+                struct ((7L * srtt + sample) / 8L, (3L * trip.Variation + difference) / 4L)
+
+        // Rule G1: the clock's granularity is a microsecond.
+        let variation = max 1L<us> variation
+        let recent = min trip.Recent sample
+        let isOver = trip.Measurements + 1 >= Span
+
+        { trip with
+            Smoothed = ValueSome smoothed
+            Variation = variation
+            Timeout = min times.RtoMax (max times.RtoMin (smoothed + 4L * variation))
+            Minimum = if isOver then recent else min trip.Minimum sample
+            Recent = if isOver then unknown else recent
+            Measurements = if isOver then 0 else trip.Measurements + 1
+            From = from }
+
+    /// A measurement by other means than DATA.
+    let measured (times: SctpTimes) (sample: Duration) (trip: RoundTrip) : RoundTrip =
+        measuredFrom trip.From times sample trip
+
+    /// A sample that is no measurement, for there is one of this round trip, may still be the least.
+    let glimpsed (sample: Duration) (trip: RoundTrip) : RoundTrip =
+        let sample = max 1L<us> sample
+
+        if sample >= trip.Recent then
+            trip
+        else
+            { trip with
+                Minimum = min trip.Minimum sample
+                Recent = sample }
+
+    /// The timeout without its doublings: something was acknowledged. RFC 9260 §6.3.1 waits for a measurement, which
+    /// retransmissions do not give; a path that answers is no reason to wait.
+    let relaxed (times: SctpTimes) (trip: RoundTrip) : RoundTrip =
+        { trip with
+            Timeout =
+                match trip.Smoothed with
+                | ValueSome srtt -> min times.RtoMax (max times.RtoMin (srtt + 4L * trip.Variation))
+                | ValueNone -> times.RtoInitial }
+
+    /// Rule E2: doubled up to RTO.Max.
+    let backOff (times: SctpTimes) (trip: RoundTrip) : RoundTrip =
+        { trip with
+            Timeout = min times.RtoMax (2L * trip.Timeout) }
