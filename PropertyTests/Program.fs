@@ -34,6 +34,7 @@ let main args =
       Sctp.ChunkTests.tests
       Sctp.SctpTests.tests
       Sctp.SctpStreamsTests.tests
+      Sctp.InterleavingTests.tests
       Sctp.OutstandingTests.tests
       Sctp.SctpLawsTests.tests
       Sctp.SctpLawsTests.attackTests

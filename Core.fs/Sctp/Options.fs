@@ -21,7 +21,8 @@ type OutgoingMessage =
         Ppid: uint32
         Ordered: bool
         Reliability: Reliability
-        /// RFC 8832 §5.1's scale: 128, 256, 512, 1024. Carried; the scheduler of today serves streams in turn.
+        /// RFC 8832 §5.1's scale: 128, 256, 512, 1024. What streams have to send goes out in shares of these weights,
+        /// RFC 8260 §3.6; 0 counts as 1.
         Priority: uint16
         /// At least one octet. The machine's own from now on: it is referred to until it is acknowledged.
         Payload: ReadOnlyMemory<byte>
@@ -78,6 +79,8 @@ type SctpConfig =
         ReceiveWindow: int
         /// Octets of the largest message taken from the peer; a larger one ends the association. 262,144.
         MaxMessageSize: int
+        /// Offer I-DATA, RFC 8260: a small message need not wait for a large one on another stream. True.
+        Interleaving: bool
         Times: SctpTimes
         Limits: SctpLimits
     }
@@ -93,6 +96,7 @@ module SctpConfig =
           Mtu = 1160
           ReceiveWindow = 8 * 1024 * 1024
           MaxMessageSize = 262_144
+          Interleaving = true
           Times =
             { RtoInitial = Duration.milliseconds 500L
               RtoMin = Duration.milliseconds 400L

@@ -17,6 +17,9 @@ type internal Link =
         InboundStreams: int
     }
 
+    /// Messages travel in I-DATA.
+    member link.Interleaves = link.Peer.Interleaves
+
     /// PMDCS, RFC 9260 §1.3: octets of chunks in a packet.
     member link.Segment = link.Config.Mtu - SctpPacket.HeaderSize
 
@@ -86,7 +89,7 @@ module internal Sending =
     let private minPace: Duration = Duration.microseconds 50L
 
     let create (now: Instant) (initialTsn: Tsn) (link: Link) : Sending =
-        { Outstanding = Outstanding.create (Tsn.first initialTsn)
+        { Outstanding = Outstanding.create link.Interleaves (Tsn.first initialTsn)
           Congestion = Congestion.create link.Segment
           Trip = RoundTrip.create link.Config.Times
           Window = int64 link.Peer.Window
@@ -130,7 +133,7 @@ module internal Sending =
         let struct (o, unsent) = Outstanding.abandon tsn o
 
         if unsent then
-            let struct (left, streams) = Streams.discardCurrent (o.Chunks.Next - 1L) streams
+            let struct (left, streams) = Streams.discard message (o.Chunks.Next - 1L) streams
             outputs.Add(SctpOutput.Transmitted(message.Stream, left))
             struct (o, streams)
         else
@@ -343,7 +346,7 @@ module internal Sending =
         while tsn >= 0L && (ignoring || b.CongestionAllows) do
             let slot = b.Outstanding.Chunks[tsn]
             let resends = (Outstanding.stretchOf tsn b.Outstanding).Resends
-            let size = Data.sizeOf slot.Size
+            let size = Data.sizeOf b.Link.Interleaves slot.Size
 
             if isStale now b.Link resends slot.Message then
                 let struct (o, streams) = abandon tsn &outputs b.Outstanding b.Streams
@@ -369,15 +372,15 @@ module internal Sending =
         while going do
             let message = Streams.peek b.Streams
 
-            match b.Streams.Current with
+            match Streams.current b.Streams with
             | ValueSome current when b.Link.Peer.ForwardTsn && now >= message.ExpiresAt ->
                 // Its chunks may all be acknowledged: a placeholder stands for what will not be sent.
                 let o =
-                    Outstanding.append message message.Payload.Length 0 current.Ssn b.Outstanding
+                    Outstanding.append message message.Payload.Length 0 current.Mid current.Fsn b.Outstanding
 
                 let placeholder = o.Chunks.Next - 1L
                 let struct (o, _) = Outstanding.abandon placeholder o
-                let struct (left, streams) = Streams.discardCurrent placeholder b.Streams
+                let struct (left, streams) = Streams.discard message placeholder b.Streams
                 b.Outstanding <- o
                 b.Streams <- streams
                 leave message.Stream left &outputs b
@@ -392,7 +395,7 @@ module internal Sending =
 
     /// How much of the next message goes into this packet; 0 for none.
     let private share (b: Burst) : int =
-        let room = b.Room - Data.HeaderSize
+        let room = b.Room - Data.headerSize b.Link.Interleaves
         let remaining = Streams.remaining b.Streams
 
         if remaining <= room then remaining
@@ -405,14 +408,14 @@ module internal Sending =
 
         while going do
             let size = share b
-            let onWire = Data.sizeOf size
+            let onWire = Data.sizeOf b.Link.Interleaves size
             let fits = int64 onWire <= b.Window || (probe && Outstanding.isEmpty b.Outstanding)
 
             if size > 0 && fits then
                 let tsn = b.Outstanding.Chunks.Next
                 let struct (piece, streams) = Streams.take size tsn b.Streams
                 b.Streams <- streams
-                b.Outstanding <- Outstanding.append piece.Message piece.Offset size piece.Ssn b.Outstanding
+                b.Outstanding <- Outstanding.append piece.Message piece.Offset size piece.Mid piece.Fsn b.Outstanding
                 b.Room <- b.Room - onWire
                 b.Window <- b.Window - int64 onWire
 
@@ -454,13 +457,19 @@ module internal Sending =
 
             struct (List.rev taken, rest, room)
 
-    /// FORWARD TSN where there is news, RFC 3758 §3.5 rules C3 to C5.
+    /// FORWARD TSN, or I-FORWARD-TSN, where there is news, RFC 3758 §3.5 rules C3 to C5.
     let private forward (link: Link) (s: Sending) : struct (Chunk voption * Sending) =
         if hasNews s then
             let struct (point, skipped) =
-                Outstanding.forward ((link.Segment - 8) / 4) s.Outstanding
+                Outstanding.forward ((link.Segment - 8) / Chunk.skipSize link.Interleaves) s.Outstanding
 
-            struct (ValueSome(ForwardTsn(Tsn.wrap point, skipped)),
+            let chunk =
+                if link.Interleaves then
+                    IForwardTsn(Tsn.wrap point, skipped)
+                else
+                    ForwardTsn(Tsn.wrap point, skipped)
+
+            struct (ValueSome chunk,
                     { s with
                         Repair =
                             { s.Repair with
@@ -496,7 +505,7 @@ module internal Sending =
             else
                 s
 
-        let b = Burst(link, streams, s)
+        let b = Burst(link, Streams.draft streams, s)
         let mutable fast = s.Repair.FastRetransmit
         let mutable packets = 0
         let mutable going = true
@@ -586,4 +595,4 @@ module internal Sending =
         | ValueSome chunk -> outputs.Add(Link.packet [ chunk ] (Array.Empty()) link)
         | ValueNone -> ()
 
-        struct (b.Streams, next)
+        struct (Streams.keep b.Streams, next)

@@ -26,6 +26,7 @@ let private message count : Message =
     { Stream = 1us
       Ppid = 53u
       Ordered = true
+      Priority = 256us
       ExpiresAt = Instant.never
       MaxRetransmits = Int32.MaxValue
       Payload = ReadOnlyMemory(Array.zeroCreate (count * Size)) }
@@ -118,7 +119,7 @@ let tests =
                       entropy <- e
                       n
 
-                  let mutable o = Outstanding.create 1000L
+                  let mutable o = Outstanding.create false 1000L
                   let mutable model: Flags list = []
                   let mutable messages = 0
 
@@ -141,7 +142,7 @@ let tests =
                                         Resends = 0
                                         Message = messages } ]
 
-                              o <- Outstanding.append m (i * Size) Size Ssn.zero o
+                              o <- Outstanding.append m (i * Size) Size Mid.zero 0u o
                       | 3 ->
                           o <- Outstanding.markAll o
 
@@ -225,17 +226,17 @@ let tests =
                           failtestf "seed %d: the model says otherwise" seed)
 
           testCase "what was never sent cannot be acknowledged" (fun () ->
-              let o = Outstanding.create 10L |> Outstanding.append (message 1) 0 Size Ssn.zero
+              let o = Outstanding.create false 10L |> Outstanding.append (message 1) 0 Size Mid.zero 0u
               Expect.isTrue (Outstanding.acknowledge Segment 11L [||] o).IsNone "cumulatively"
               Expect.isTrue (Outstanding.acknowledge Segment 9L [| { Start = 2us; End = 2us } |] o).IsNone "by a gap")
 
           testCase "a SACK costs the same for 10 and for 10,000 outstanding chunks" (fun () ->
               let cost count =
-                  let mutable o = Outstanding.create 1000L
+                  let mutable o = Outstanding.create false 1000L
                   let m = message 1
 
                   for _ in 1..count do
-                      o <- Outstanding.append m 0 Size Ssn.zero o
+                      o <- Outstanding.append m 0 Size Mid.zero 0u o
 
                   let blocks = [| { Start = 3us; End = 4us } |]
 

@@ -67,7 +67,7 @@ let private setUp =
                   [ packet 1u (Abort(false, []))
                     packet 1u (Abort(true, []))
                     packet 1u CookieAck
-                    packet 1u (CookieEcho(ReadOnlyMemory(Array.zeroCreate 58)))
+                    packet 1u (CookieEcho(ReadOnlyMemory(Array.zeroCreate 59)))
                     packet
                         0u
                         (Init

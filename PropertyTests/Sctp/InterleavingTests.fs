@@ -1,0 +1,518 @@
+module Hybrid.WebRtc.PropertyTests.Sctp.InterleavingTests
+
+open System
+open System.Buffers.Binary
+open Expecto
+open Hybrid.WebRtc.Core
+open Hybrid.WebRtc.Core.Association
+open Hybrid.WebRtc.PropertyTests
+
+let private without (c: SctpConfig) = { c with Interleaving = false }
+
+/// Which ends offer I-DATA.
+let private offers =
+    [ "both", id, id
+      "neither", without, without
+      "the first alone", id, without
+      "the second alone", without, id ]
+
+let private pairOf (weather: Weather) (seed: int64) (a: SctpConfig -> SctpConfig) (b: SctpConfig -> SctpConfig) =
+    SctpPair(
+        weather,
+        seed,
+        a,
+        fun c ->
+            b
+                { c with
+                    Interleaving = (SctpConfig.create c.Ciphers).Interleaving }
+    )
+
+/// The types of the chunks in a packet.
+let private kinds (bytes: byte[]) : byte list =
+    let rec from at =
+        if at + 4 > bytes.Length then
+            []
+        else
+            let length =
+                int (BinaryPrimitives.ReadUInt16BigEndian(ReadOnlySpan(bytes, at + 2, 2)))
+
+            bytes[at] :: from (at + max 4 ((length + 3) / 4 * 4))
+
+    from 12
+
+/// Collects the types of all chunks that either end sends.
+let private watch (pair: SctpPair) =
+    let seen = Collections.Generic.HashSet<byte>()
+
+    pair.Filter <-
+        fun _ bytes ->
+            for kind in kinds bytes do
+                seen.Add kind |> ignore
+
+            true
+
+    seen
+
+let private negotiation =
+    testList
+        "Negotiation"
+        [ for name, a, b in offers do
+              testCase $"I-DATA offered by {name}: the chunks are those that both know (RFC 8260 §2.2.1)" (fun () ->
+                  let pair = pairOf Weather.fair 1L a b
+                  let seen = watch pair
+                  pair.Establish()
+
+                  for who in 0..1 do
+                      pair.Send(who, 1, Numbered.make 1 5000)
+                      pair.Send(who, 2, Numbered.make 2 100, ordered = false)
+
+                  pair.Run(Duration.seconds 2L)
+                  Expect.equal (List.sort (numbers pair.A)) [ 1; 2 ] "one way"
+                  Expect.equal (List.sort (numbers pair.B)) [ 1; 2 ] "the other"
+                  let both = (name = "both")
+                  Expect.equal (seen.Contains Kind.IData) both "I-DATA"
+                  Expect.equal (seen.Contains Kind.Data) (not both) "DATA")
+
+          testCase "an INIT of Firefox reads as it was captured: it offers I-DATA" (fun () ->
+              // fixtures/captures: 0x8008 = 82 c0 40 c2.
+              let listed = Tlv.ofBytes Parameter.SupportedExtensions [| 0x82uy; 0xc0uy; 0x40uy; 0xc2uy |]
+
+              let init =
+                  { InitiateTag = 1u
+                    AdvertisedReceiverWindow = 1_048_576u
+                    OutboundStreams = 256us
+                    InboundStreams = 2048us
+                    InitialTsn = Tsn 1u
+                    Parameters = [ listed ] }
+
+              let read change =
+                  Handshake.introduction
+                      (change (SctpConfig.create Hybrid.WebRtc.Stack.SystemCiphers.Shared))
+                      init
+                      init.Parameters
+
+              Expect.isTrue (read id).Interleaves "agreed on"
+              Expect.isTrue (read id).ForwardTsn "and I-FORWARD-TSN with it"
+              Expect.isFalse (read without).Interleaves "not where we do not offer it"
+              Expect.isTrue (read without).ForwardTsn "but FORWARD TSN")
+
+          for interleaving in [ true; false ] do
+              for kind in [ "data"; "skip" ] do
+                  testCase
+                      $"the other kind of chunk ends the association (RFC 8260 §2.2.3, §2.3.1): I-DATA {interleaving}, {kind}"
+                      (fun () ->
+                          let change = if interleaving then id else without
+                          let pair = SctpPair(Weather.fair, 2L, change)
+                          let mutable tag = 0u
+
+                          pair.Filter <-
+                              fun who bytes ->
+                                  if who = 0 && bytes[12] <> Kind.Init then
+                                      tag <- BinaryPrimitives.ReadUInt32BigEndian(ReadOnlySpan(bytes, 4, 4))
+
+                                  true
+
+                          pair.Establish()
+
+                          let packet =
+                              { SourcePort = 5000us
+                                DestinationPort = 5000us
+                                VerificationTag = tag
+                                Control =
+                                  if kind = "data" then []
+                                  elif interleaving then [ ForwardTsn(Tsn 1u, [||]) ]
+                                  else [ IForwardTsn(Tsn 1u, [||]) ]
+                                Data =
+                                  if kind = "data" then
+                                      [| { Interleaved = not interleaving
+                                           Flags = Flag.Whole
+                                           Stream = 1us
+                                           Mid = Mid.zero
+                                           Fsn = 0u
+                                           Tsn = Tsn 1u
+                                           Ppid = 53u
+                                           Payload = ReadOnlyMemory [| 1uy |] } |]
+                                  else
+                                      [||] }
+
+                          let bytes = Array.zeroCreate (SctpPacket.size packet)
+                          SctpPacket.write (Span bytes) packet |> ignore
+                          pair.Inject(1, bytes)
+
+                          match Seq.last pair.B.Events with
+                          | SctpOutput.Failed fault ->
+                              Expect.equal fault.SctpCauseCode (ValueSome Cause.ProtocolViolation) "cause 13"
+                          | other -> failtestf "%A" other) ]
+
+let private data =
+    testList
+        "Data"
+        [ for name, a, b in offers do
+              seeds 12 $"any seed, 30%% loss, I-DATA offered by {name}: every reliable message once, each stream in order" (fun seed ->
+                  let pair = pairOf Weather.foul seed a b
+                  pair.Establish()
+
+                  for who in 0..1 do
+                      for n in 0..149 do
+                          pair.Send(
+                              who,
+                              n % 4,
+                              Numbered.make n (4 + (n * 7919 + int seed * 131) % 9000),
+                              ordered = (n % 4 < 3),
+                              priority = (128us <<< (n % 4))
+                          )
+
+                  let ok =
+                      pair.Until(minutes 20L, (fun () -> pair.A.Messages.Count >= 150 && pair.B.Messages.Count >= 150))
+
+                  Expect.isTrue ok "all arrived"
+                  pair.Run(Duration.seconds 10L)
+
+                  for e in pair.Ends do
+                      Expect.equal e.Messages.Count 150 "none twice"
+
+                      for stream in 0..2 do
+                          Expect.equal (numbersOf stream e) [ stream..4..149 ] "in order"
+
+                      Expect.equal (List.sort (numbersOf 3 e)) [ 3..4..149 ] "the unordered, once each"
+                      Expect.isTrue (e.Events |> Seq.forall _.IsEstablished) "nothing failed")
+
+          testCase "70,000 messages on one stream: the MID goes on past 65,536" (fun () ->
+              let pair = pair Weather.fair 11L
+              pair.Establish()
+              let mutable sent = 0
+
+              while sent < 70_000 do
+                  for _ in 1..1000 do
+                      pair.Send(0, 3, Numbered.make sent 8)
+                      sent <- sent + 1
+
+                  pair.Run(Duration.milliseconds 20L)
+
+              Expect.isTrue (pair.Until(minutes 5L, arrived 70_000 pair.B)) "all arrived"
+              Expect.equal (numbers pair.B) [ 0..69_999 ] "in order")
+
+          seeds 20 "any seed: what is given up in the midst of others never blocks (I-FORWARD-TSN, RFC 8260 §2.3.1)" (fun seed ->
+              let pair = pair { Weather.foul with Loss = 0.2 } seed
+              let seen = watch pair
+              pair.Establish()
+
+              for n in 0..299 do
+                  let reliability =
+                      match n % 4 with
+                      | 0 -> MaxRetransmits 0
+                      | 1 -> MaxRetransmits 1
+                      | 2 -> MaxLifetime(Duration.milliseconds 200L)
+                      | _ -> Reliable
+
+                  pair.Send(
+                      0,
+                      n % 8,
+                      Numbered.make n (4 + (n * 7919) % 12000),
+                      ordered = (n % 16 < 8),
+                      reliability = reliability,
+                      priority = (128us <<< (n % 3))
+                  )
+
+                  if n % 20 = 0 then
+                      pair.Run(Duration.milliseconds 30L)
+
+              let reliable =
+                  [ for n in 0..299 do
+                        if n % 4 = 3 then
+                            n ]
+
+              Expect.isTrue
+                  (pair.Until(
+                      minutes 20L,
+                      (fun () -> List.sort (numbersOf 3 pair.B @ numbersOf 7 pair.B) = reliable)
+                  ))
+                  "all reliable messages arrived"
+
+              pair.Weather <- Weather.fair
+              pair.Run(Duration.seconds 20L)
+
+              for stream in 0..7 do
+                  pair.Send(0, stream, Numbered.make (1000 + stream) 3000)
+
+              pair.Run(Duration.seconds 5L)
+
+              for stream in 0..7 do
+                  let got = numbersOf stream pair.B
+                  Expect.equal (List.last got) (1000 + stream) "the stream goes on"
+                  let ordered = got |> List.filter (fun n -> n % 16 < 8 && n < 1000)
+                  Expect.equal ordered (List.sort ordered) "ordered ones in order"
+                  Expect.equal (List.distinct got) got "once each"
+
+              Expect.isTrue (seen.Contains Kind.IForwardTsn) "something was given up"
+              Expect.isFalse (seen.Contains Kind.ForwardTsn) "and told by MID"
+              Expect.equal (Sctp.bufferedAmount pair.A.State) 0L "nothing is left in the queue"
+
+              Expect.equal
+                  (Seq.sum pair.A.Left)
+                  (List.sum [ for n in 0..299 -> int64 (4 + (n * 7919) % 12000) ] + 24000L)
+                  "each octet left the queue once"
+
+              match pair.B.State.Phase with
+              | Established b -> Expect.equal b.Receiving.Reassembly.Held 0L "no piece is kept"
+              | _ -> failtest "not up")
+
+          seeds 10 "any seed, 20% loss: a reset sets both numbers of a stream to zero (RFC 8260 §2.3.2)" (fun seed ->
+              let pair = pair { Weather.foul with Loss = 0.2 } seed
+              let mids = Collections.Generic.Dictionary<struct (bool * uint32), uint32>()
+              pair.Establish()
+
+              for round in 0..2 do
+                  for n in 0..9 do
+                      pair.Send(0, 1, Numbered.make (100 * round + n) 1500)
+                      pair.Send(0, 1, Numbered.make (100 * round + 20 + n) 1500, ordered = false)
+                      pair.Send(0, 2, Numbered.make (100 * round + n) 3000)
+
+                  pair.Step(0, SctpInput.Reset [| 1us |])
+
+                  let reset () =
+                      (pair.B.Events |> Seq.filter _.IsIncomingReset |> Seq.length) = round + 1
+                      && (pair.A.Events |> Seq.filter _.IsOutgoingReset |> Seq.length) = round + 1
+                      && pair.B.Messages.Count = 30 * (round + 1)
+
+                  Expect.isTrue (pair.Until(minutes 10L, reset)) "performed"
+
+                  match Streams.draft pair.A.State.Streams |> fun s -> Slots.tryFind 1 s.Table, s.Hot with
+                  | _, ValueSome hot when hot.Stream = 1us ->
+                      mids[struct (true, uint32 round)] <- Mid.value hot.NextOrdered
+                      mids[struct (false, uint32 round)] <- Mid.value hot.NextUnordered
+                  | ValueSome cold, _ ->
+                      mids[struct (true, uint32 round)] <- Mid.value cold.NextOrdered
+                      mids[struct (false, uint32 round)] <- Mid.value cold.NextUnordered
+                  | _ -> failtest "no stream"
+
+              Expect.isTrue (mids.Values |> Seq.forall (fun mid -> mid = 0u)) "zero"
+
+              Expect.equal
+                  (numbersOf 1 pair.B |> List.filter (fun n -> n % 100 < 20))
+                  [ for r in 0..2 do
+                        yield! [ for n in 0..9 -> 100 * r + n ] ]
+                  "in order across resets") ]
+
+/// 20 ms there and back: what is under way is a window.
+let private narrow =
+    { Weather.fair with
+        Delay = Duration.milliseconds 10L }
+
+let private scheduling =
+    testList
+        "Scheduling"
+        [ testCase "a small message on a high-priority channel does not wait behind a large one" (fun () ->
+              let pair = SctpPair(narrow, 1L, (fun c -> { c with MaxMessageSize = 256 <<< 20 }))
+              pair.Establish()
+              pair.B.Consumes <- true
+              pair.Send(0, 1, Array.zeroCreate (32 <<< 20), priority = 256us)
+              pair.Run(Duration.milliseconds 300L)
+              let asked = pair.Now
+              pair.Send(0, 3, Numbered.make 7 200, priority = 1024us)
+              Expect.isTrue (pair.Until(Duration.seconds 60L, arrived 1 pair.B)) "it arrives"
+              let struct (stream, _, _) = pair.B.Messages[0]
+              Expect.equal stream 3us "before the large one"
+              Expect.isLessThan (pair.Now - asked) (Duration.milliseconds 45L) "within two round trips"
+              Expect.isGreaterThan (Sctp.bufferedAmount pair.A.State) 1_000_000L "much of which was still to be sent"
+              Expect.isTrue (pair.Until(minutes 5L, arrived 2 pair.B)) "that arrives too") ]
+
+/// What a scheduler has streams send, without an association: `rounds` chunks of at most `size`.
+let private served (interleaves: bool) (streams: (int * uint16 * int * int) list) (rounds: int) (size: int) =
+    let mutable s = Streams.empty |> Streams.interleaving interleaves
+
+    for stream, priority, count, length in streams do
+        for _ in 1..count do
+            s <-
+                Streams.enqueue
+                    { Stream = uint16 stream
+                      Ppid = 53u
+                      Ordered = true
+                      Priority = priority
+                      ExpiresAt = Instant.never
+                      MaxRetransmits = Int32.MaxValue
+                      Payload = ReadOnlyMemory(Array.zeroCreate length) }
+                    s
+
+    [ for n in 1..rounds do
+          // Every seventh chunk begins a new flush.
+          s <- if n % 7 = 0 then Streams.draft (Streams.keep s) else Streams.draft s
+
+          if Streams.hasMore s then
+              let struct (piece, next) = Streams.take (min size (Streams.remaining s)) (int64 n) s
+              s <- next
+              int piece.Message.Stream, piece.Size ]
+
+let private octets stream (pieces: (int * int) list) =
+    pieces |> List.sumBy (fun (s, size) -> if s = stream then size else 0) |> float
+
+let private fairness =
+    testList
+        "Weighted fair queueing"
+        [ for interleaves in [ true; false ] do
+              testCase $"weights 1:2:4:8 give goodputs of these ratios within 10%% (RFC 8260 §3.6), interleaved {interleaves}" (fun () ->
+                  let pieces =
+                      served
+                          interleaves
+                          [ for i in 0..3 -> i, (128us <<< i), (if interleaves then 1 else 400), (if interleaves then 4_000_000 else 10_000) ]
+                          3000
+                          1140
+
+                  let first = octets 0 pieces
+
+                  for i in 1..3 do
+                      let ratio = octets i pieces / first
+                      Expect.isTrue (abs (ratio / float (1 <<< i) - 1.0) < 0.1) $"stream {i}: {ratio}")
+
+              testCase $"equal priorities get equal shares, whatever the size of their messages, interleaved {interleaves}" (fun () ->
+                  let pieces = served interleaves [ 5, 256us, 100, 60_000; 9, 256us, 10_000, 1_000; 11, 256us, 40_000, 200 ] 8000 1140
+                  let total = octets 5 pieces + octets 9 pieces + octets 11 pieces
+
+                  // Each chunk costs its header too.
+                  for stream in [ 5; 9; 11 ] do
+                      let share = octets stream pieces / total
+                      Expect.isTrue (abs (share - 1.0 / 3.0) < 0.04) $"stream {stream}: {share}")
+
+          testCase "who was idle gets no credit, and who comes late waits no longer than its share" (fun () ->
+              let message stream priority length : Message =
+                  { Stream = stream
+                    Ppid = 53u
+                    Ordered = true
+                    Priority = priority
+                    ExpiresAt = Instant.never
+                    MaxRetransmits = Int32.MaxValue
+                    Payload = ReadOnlyMemory(Array.zeroCreate length) }
+
+              let mutable s = Streams.empty |> Streams.interleaving true |> Streams.enqueue (message 1us 256us 5_000_000)
+
+              let take () =
+                  s <- Streams.draft s
+                  let struct (piece, next) = Streams.take (min 1140 (Streams.remaining s)) 1L s
+                  s <- Streams.keep next
+                  piece.Message.Stream
+
+              for _ in 1..2000 do
+                  take () |> ignore
+
+              s <- Streams.enqueue (message 2us 256us 1_000_000) s
+              let order = [ for _ in 1..100 -> take () ]
+              let late = order |> List.filter (fun stream -> stream = 2us) |> List.length
+              Expect.isTrue (abs (late - 50) <= 2) $"half of the turns: {late}"
+              s <- Streams.enqueue (message 3us 1024us 100) s
+              let order = [ for _ in 1..3 -> take () ]
+              Expect.contains order 3us "a small one of high priority is among the next")
+
+          testCase "messages of one stream keep their order, and of DATA nothing comes between fragments" (fun () ->
+              let pieces = served false [ for i in 0..4 -> i, (128us <<< (i % 4)), 50, 3000 ] 1000 1140
+
+              pieces
+              |> List.chunkBySize 3
+              |> List.iter (fun three -> Expect.equal (three |> List.map fst |> List.distinct |> List.length) 1 "whole messages")
+
+              Expect.equal (pieces |> List.sumBy snd) (5 * 50 * 3000) "all of it")
+
+          seeds 40 "any script of sends, turns, resets and what is given up: as the model has it, old versions too" (fun seed ->
+              let mutable entropy = Entropy.ofNumber seed
+
+              let draw bound =
+                  let struct (n, e) = Entropy.below bound entropy
+                  entropy <- e
+                  n
+
+              let mutable s = Streams.empty |> Streams.interleaving (seed % 2L = 0L)
+              // Per stream: lengths not yet begun or under way, and what is sent of the first.
+              let mutable model: Map<int, Message list * int> = Map.empty
+              let versions = ResizeArray<struct (Streams * int64 * bool)>()
+
+              let total () =
+                  model
+                  |> Map.fold (fun sum _ (messages, sent) -> sum - int64 sent + List.sumBy (fun (m: Message) -> int64 m.Payload.Length) messages) 0L
+
+              for n in 1L .. 400L do
+                  match draw 8 with
+                  | 0
+                  | 1
+                  | 2 ->
+                      let stream = draw 12
+
+                      let m =
+                          { Stream = uint16 stream
+                            Ppid = uint32 n
+                            Ordered = draw 2 = 0
+                            Priority = 128us <<< draw 4
+                            ExpiresAt = Instant.never
+                            MaxRetransmits = 0
+                            Payload = ReadOnlyMemory(Array.zeroCreate (1 + draw 4000)) }
+
+                      s <- Streams.enqueue m s
+                      let messages, sent = model |> Map.tryFind stream |> Option.defaultValue ([], 0)
+                      model <- model |> Map.add stream (messages @ [ m ], sent)
+                  | 3 ->
+                      // Gives up one that is under way.
+                      match model |> Map.toList |> List.tryFind (fun (_, (_, sent)) -> sent > 0) with
+                      | Some(stream, (messages, sent)) ->
+                          let struct (left, next) = Streams.discard messages.Head n s
+                          s <- next
+                          Expect.equal left (messages.Head.Payload.Length - sent) "what is left"
+                          model <- model |> Map.add stream (messages.Tail, 0)
+                      | None -> ()
+                  | _ ->
+                      s <- Streams.draft s
+
+                      for _ in 0 .. draw 6 do
+                          if Streams.hasMore s then
+                              let next = Streams.peek s
+                              let stream = int next.Stream
+                              let messages, sent = model[stream]
+                              Expect.isTrue (Object.ReferenceEquals(messages.Head, next)) "the first of its stream"
+                              let size = min (1 + draw 1500) (Streams.remaining s)
+                              Expect.equal (Streams.remaining s) (next.Payload.Length - sent) "remaining"
+
+                              if sent = 0 && draw 10 = 0 then
+                                  s <- Streams.discardNext s
+                                  model <- model |> Map.add stream (messages.Tail, 0)
+                              else
+                                  let struct (piece, after) = Streams.take size n s
+                                  s <- after
+                                  Expect.equal (piece.Offset, piece.Size) (sent, size) "the next piece"
+
+                                  model <-
+                                      model
+                                      |> Map.add
+                                          stream
+                                          (if sent + size = next.Payload.Length then
+                                               (messages.Tail, 0)
+                                           else
+                                               (messages, sent + size))
+
+                      s <- Streams.keep s
+
+                  Expect.equal s.Buffered (total ()) "octets in all"
+
+                  if n % 20L = 0L then
+                      versions.Add(struct (s, s.Buffered, Streams.hasMore s))
+
+                  let stream = draw 12
+                  let messages, sent = model |> Map.tryFind stream |> Option.defaultValue ([], 0)
+
+                  Expect.equal
+                      (Streams.buffered (uint16 stream) s)
+                      (List.sumBy (fun (m: Message) -> int64 m.Payload.Length) messages - int64 sent)
+                      "octets of a stream"
+
+              // All that is left comes, from this version and from each older one.
+              versions.Add(struct (s, s.Buffered, Streams.hasMore s))
+
+              for struct (version, octets, _) in versions do
+                  let mutable s = Streams.draft version
+                  let mutable taken = 0L
+
+                  while Streams.hasMore s do
+                      let struct (piece, next) = Streams.take (Streams.remaining s) 1000L s
+                      taken <- taken + int64 piece.Size
+                      s <- next
+
+                  Expect.equal taken octets "all of it"
+                  Expect.equal version.Buffered octets "and the version is what it was") ]
+
+let tests = testList "Sctp interleaving" [ negotiation; data; scheduling; fairness ]
