@@ -35,6 +35,8 @@ let main args =
       Sctp.SctpTests.tests
       Sctp.SctpStreamsTests.tests
       Sctp.InterleavingTests.tests
+      Sctp.ReassemblyTests.tests
+      Sctp.AllocationTests.tests
       Sctp.OutstandingTests.tests
       Sctp.SctpLawsTests.tests
       Sctp.SctpLawsTests.attackTests

@@ -134,27 +134,27 @@ module Channels =
     /// A channel, for `warm`, or to see what never changes with traffic.
     let private glance (handle: ChannelHandle) (state: State) : Channel voption =
         match state.Hot with
-        | NonNull hot when hot.Info.Handle = handle -> ValueSome hot
+        // `NonNull` would allocate.
+        | null -> Slots.tryFind handle state.Channels
+        | hot when hot.Info.Handle = handle -> ValueSome hot
         | _ -> Slots.tryFind handle state.Channels
+
+    let private isOn (stream: uint16) (channel: Channel) =
+        match channel.Info.Init.Id with
+        | ValueSome id -> id = int stream
+        | ValueNone -> false
+
+    let private found (stream: uint16) (state: State) : Channel voption =
+        match Slots.tryFind (int stream) state.Streams with
+        | ValueSome handle -> Slots.tryFind handle state.Channels
+        | ValueNone -> ValueNone
 
     /// The same, by its stream.
     let private glanceAt (stream: uint16) (state: State) : Channel voption =
         match state.Hot with
-        | NonNull hot when
-            (match hot.Info.Init.Id with
-             | ValueSome id -> id = int stream
-             | ValueNone -> false)
-            ->
-            ValueSome hot
-        | _ ->
-            match Slots.tryFind (int stream) state.Streams with
-            | ValueSome handle -> Slots.tryFind handle state.Channels
-            | ValueNone -> ValueNone
-
-    let private onStream (stream: uint16) (state: State) : Channel voption =
-        match Slots.tryFind (int stream) state.Streams with
-        | ValueSome handle -> Slots.tryFind handle state.Channels
-        | ValueNone -> ValueNone
+        | null -> found stream state
+        | hot when isOn stream hot -> ValueSome hot
+        | _ -> found stream state
 
     // --- Creating, W3C WebRTC 1.0 §6.1 createDataChannel
 
@@ -421,7 +421,7 @@ module Channels =
         let refused drop =
             struct (state, [ Discarded payload.Length; Ignored drop ])
 
-        match ppid, onStream stream state with
+        match ppid, found stream state with
         | Ppid.Dcep, found ->
             match Dcep.read payload.Span, found with
             | ValueSome(Dcep.Open o), ValueNone ->
@@ -472,7 +472,7 @@ module Channels =
         | _ -> Step.only state
 
     let private incomingReset (stream: uint16) (state: State) : Step<State, Output> =
-        match onStream stream state with
+        match found stream state with
         | ValueSome({ Phase = Open _ } as channel) ->
             let closing =
                 { channel with
@@ -490,7 +490,7 @@ module Channels =
         | _ -> Step.one (Ignored Drop.Unexpected) state
 
     let private outgoingReset (stream: uint16) (state: State) : Step<State, Output> =
-        match onStream stream state with
+        match found stream state with
         | ValueSome({ Phase = Closing BothResets } as channel) ->
             Step.only (
                 keep

@@ -36,7 +36,7 @@ type internal Unconsumed =
         Charge: int64
     }
 
-/// The run that the last fragment belongs to, where it lacks its end. It is not among the others: it most often grows.
+/// A run that is likely to grow, as that of the last fragment is: not among the others of its stream.
 [<Struct; NoComparison; NoEquality>]
 type internal Growing =
     {
@@ -65,7 +65,10 @@ type internal Reassembly =
         Interleaved: bool
         /// Of DATA.
         mutable Runs: Run[]
+        /// That of the last fragment, where it lacks its end.
         mutable Growing: Growing voption
+        /// Of other streams and kinds, one of each at most, the last one first: messages that come interleaved.
+        mutable Aside: Growing[]
         mutable Streams: Slots<Inbound>
         /// The stream that was used last: not in `Streams`, or not as it is there. A lone stream costs no table.
         mutable Hot: Inbound voption
@@ -96,6 +99,10 @@ module internal Reassembly =
     [<Literal>]
     let private MaxRuns = 1024
 
+    /// Runs that are kept aside; more of them take their places among the others.
+    [<Literal>]
+    let private MaxAside = 8
+
     /// Runs that get room before their octets come: nobody is to have us set aside much for little.
     [<Literal>]
     let private MaxRoomy = 4
@@ -106,6 +113,7 @@ module internal Reassembly =
           Interleaved = interleaved
           Runs = Array.Empty()
           Growing = ValueNone
+          Aside = Array.Empty()
           Streams = Slots.empty
           Hot = ValueNone
           Held = 0L
@@ -250,14 +258,84 @@ module internal Reassembly =
             Body = Rope.join growing.Run.Body (Leaf(growing.Leaf, growing.Length))
             Charge = growing.Run.Charge + growing.Length }
 
-    /// The growing run takes its place among the others.
-    let private settle (r: Reassembly) : unit =
+    /// A growing run takes its place among the others.
+    let private settle (growing: Growing) (r: Reassembly) : unit =
+        let run = whole growing
+        setLane run.Stream run.Unordered (Runs.add run (lane run.Stream run.Unordered r)) r
+
+    let private settleAll (r: Reassembly) : unit =
+        match r.Growing with
+        | ValueSome growing ->
+            r.Growing <- ValueNone
+            settle growing r
+        | ValueNone -> ()
+
+        for growing in r.Aside do
+            settle growing r
+
+        r.Aside <- Array.Empty()
+
+    /// Makes room for another growing run of this stream and kind: the one of its own takes its place among the others,
+    /// that of another goes aside.
+    let private makeWay (stream: uint16) (unordered: bool) (r: Reassembly) : unit =
+        let isOf (growing: Growing) =
+            not r.Interleaved
+            || (growing.Run.Stream = stream && growing.Run.Unordered = unordered)
+
+        for i in 0 .. r.Aside.Length - 1 do
+            if i < r.Aside.Length && isOf r.Aside[i] then
+                let own = r.Aside[i]
+                r.Aside <- Array.removeAt i r.Aside
+                settle own r
+
         match r.Growing with
         | ValueNone -> ()
         | ValueSome growing ->
-            let run = whole growing
             r.Growing <- ValueNone
-            setLane run.Stream run.Unordered (Runs.add run (lane run.Stream run.Unordered r)) r
+
+            if isOf growing then
+                settle growing r
+            else
+                if r.Aside.Length = MaxAside then
+                    let oldest = r.Aside[MaxAside - 1]
+                    r.Aside <- Array.removeAt (MaxAside - 1) r.Aside
+                    settle oldest r
+
+                let aside = Array.zeroCreate (r.Aside.Length + 1)
+                aside[0] <- growing
+                Array.Copy(r.Aside, 0, aside, 1, r.Aside.Length)
+                r.Aside <- aside
+
+    let private isNext (key: int64) (data: Data) (growing: Growing) =
+        growing.Last + 1L = key
+        && not (Flag.has Flag.Begin data.Flags)
+        && Runs.belongs data growing.Run
+
+    /// Where the fragment follows a run that is aside, that is the growing one from now on.
+    let private recall (key: int64) (data: Data) (r: Reassembly) : unit =
+        let isCurrent =
+            match r.Growing with
+            | ValueSome growing -> isNext key data growing
+            | ValueNone -> false
+
+        if r.Aside.Length > 0 && not isCurrent then
+            let mutable at = 0
+
+            while at < r.Aside.Length && not (isNext key data r.Aside[at]) do
+                at <- at + 1
+
+            if at < r.Aside.Length then
+                let recalled = r.Aside[at]
+
+                match r.Growing with
+                | ValueSome growing ->
+                    let aside = Array.copy r.Aside
+                    Array.Copy(r.Aside, 0, aside, 1, at)
+                    aside[0] <- growing
+                    r.Aside <- aside
+                | ValueNone -> r.Aside <- Array.removeAt at r.Aside
+
+                r.Growing <- ValueSome recalled
 
     /// Octets to set aside for a run of `length`.
     let private room (wanted: bool) (otherwise: int) (length: int) (r: Reassembly) : struct (int * bool) =
@@ -384,8 +462,8 @@ module internal Reassembly =
 
                 if Flag.has Flag.End data.Flags then
                     // Nothing follows it.
-                    r.Growing <- ValueSome { next with Run = { next.Run with Ended = true } }
-                    settle r
+                    r.Growing <- ValueNone
+                    settle { next with Run = { next.Run with Ended = true } } r
                 else
                     r.Growing <- ValueSome next
 
@@ -409,8 +487,8 @@ module internal Reassembly =
         (outputs: byref<ListCollector<SctpOutput>>)
         (r: Reassembly)
         : Violation =
-        settle r
         let unordered = Flag.has Flag.Unordered data.Flags
+        makeWay data.Stream unordered r
         raiseFloor data r
         let isEnd = Flag.has Flag.End data.Flags
         let runs = lane data.Stream unordered r
@@ -510,12 +588,10 @@ module internal Reassembly =
         elif isLate data r then
             Violation.None
         else
+            recall key data r
+
             match r.Growing with
-            | ValueSome growing when
-                growing.Last + 1L = key
-                && not (Flag.has Flag.Begin data.Flags)
-                && Runs.belongs data growing.Run
-                ->
+            | ValueSome growing when isNext key data growing ->
                 let runs = lane data.Stream growing.Run.Unordered r
 
                 let touches =
@@ -581,7 +657,7 @@ module internal Reassembly =
     /// FORWARD TSN or I-FORWARD-TSN into a draft, RFC 3758 §3.6, RFC 8260 §2.3.1: what lacks a piece is dropped, by TSN or
     /// by MID, and streams go on after what is skipped.
     let skip (tsn: int64) (skipped: Skip[]) (outputs: byref<ListCollector<SctpOutput>>) (r: Reassembly) : unit =
-        settle r
+        settleAll r
 
         if not r.Interleaved then
             r.Runs <- kept (fun run -> (run.Begun || run.First - 1L > tsn) && run.Last + 1L > tsn) r.Runs r
@@ -608,7 +684,7 @@ module internal Reassembly =
     /// or lacks a piece, never comes.
     let reset (streams: uint16[]) (r: Reassembly) : Reassembly =
         let r = draft r
-        settle r
+        settleAll r
 
         let release (inbound: Inbound) =
             Map.iter (fun _ w -> r.Held <- r.Held - charge w) inbound.Waiting

@@ -86,6 +86,13 @@ type internal Streams =
         mutable Hot: Outbound voption
         /// Streams in `Table` that may send.
         mutable Turns: Turns
+        /// Octets of messages that may be under way at once, where they mix: as many as the peer has room for in pieces,
+        /// lest it be full of beginnings and wait for the ends.
+        Budget: int64
+        /// Octets of messages under way, from beginning to end.
+        mutable UnderWay: int64
+        /// Streams in `Table` whose next message waits for others to end.
+        mutable Parked: Turns
         /// Messages that their streams have not been told of.
         mutable Inbox: Log<Message>
         /// Octets not yet sent.
@@ -107,6 +114,9 @@ module internal Streams =
           Table = Slots.empty
           Hot = ValueNone
           Turns = Nobody
+          Budget = 0L
+          UnderWay = 0L
+          Parked = Nobody
           Inbox = Log.startingAt 0L
           Buffered = 0L
           Clock = 0L
@@ -264,6 +274,47 @@ module internal Streams =
                 stream.Due <- due s stream
                 queue stream s
 
+    /// Whether a message that is not sent in one chunk has to wait for others to end.
+    let private isTooMuch (underWay: int64) (stream: Outbound) (s: Streams) : bool =
+        let length = stream.Head.Payload.Length
+
+        s.Interleaves
+        && underWay > 0L
+        && length > Quantum
+        && not stream.IsUnderWay
+        && underWay + int64 length > s.Budget
+
+    /// Out of line until others have ended.
+    let private park (stream: Outbound) (s: Streams) : unit =
+        if isSame stream s.Hot then
+            s.Hot <- ValueNone
+            s.Table <- Slots.set (int stream.Stream) stream s.Table
+
+        stream.Queued <- true
+        s.Parked <- Turns.add stream.Due stream.Stream s.Parked
+
+    /// A message has ended: others may begin.
+    let private ended (length: int) (s: Streams) : unit =
+        s.UnderWay <- s.UnderWay - int64 length
+        let mutable planned = s.UnderWay
+        let mutable going = s.Parked.IsTurn
+
+        while going do
+            match s.Parked with
+            | Nobody -> going <- false
+            | Turn(_, number, _, _, _) ->
+                match find number s with
+                | ValueSome parked when parked.IsReady && isTooMuch planned parked s -> going <- false
+                | ValueSome parked ->
+                    s.Parked <- Turns.withoutFirst s.Parked
+                    let parked = own parked s
+                    parked.Queued <- false
+
+                    if parked.IsReady then
+                        planned <- planned + int64 parked.Head.Payload.Length
+                        queue parked s
+                | ValueNone -> s.Parked <- Turns.withoutFirst s.Parked
+
     /// Of a draft: the first in line, out of it. None where nothing may be sent.
     let private choose (s: Streams) : Outbound voption =
         sort s
@@ -293,21 +344,23 @@ module internal Streams =
                 | Nobody -> Int64.MaxValue
 
             let next =
-                match s.Hot, s.Open, s.Turns with
+                match s.Hot, s.Turns, s.Open with
                 | ValueSome hot, _, _ when hotDue <= openDue && hotDue <= turnDue -> own hot s
-                | _, NonNull opened, _ when openDue <= turnDue -> opened.Dequeue()
-                | _, _, Turn(_, stream, _, _, _) ->
+                | _, Turn(_, stream, _, _, _), _ when turnDue <= openDue ->
                     s.Turns <- Turns.withoutFirst s.Turns
 
                     match find stream s with
                     | ValueSome waiting -> own waiting s
                     | ValueNone -> unused s.Version stream
-                | _ -> unused s.Version 0us
+                | _, _, null -> unused s.Version 0us
+                | _, _, opened -> opened.Dequeue()
 
             next.Queued <- false
 
             // It may have lost what it stood in line for.
-            if next.IsReady then
+            if next.IsReady && isTooMuch s.UnderWay next s then
+                park next s
+            elif next.IsReady then
                 s.Clock <- max s.Clock next.Due
                 s.Serving <- ValueSome next
 
@@ -441,6 +494,8 @@ module internal Streams =
               Mid = midOf message stream
               Fsn = stream.Fsn }
 
+        let length = message.Payload.Length
+        let wasUnderWay = stream.IsUnderWay
         d.Buffered <- d.Buffered - int64 size
         stream.Buffered <- stream.Buffered - int64 size
         stream.LastTsn <- tsn
@@ -448,21 +503,31 @@ module internal Streams =
         stream.Sent <- stream.Sent + size
         stream.Fsn <- stream.Fsn + 1u
 
-        if stream.Sent = message.Payload.Length then
+        if stream.Sent = length then
             finish stream
+
+            if wasUnderWay then
+                ended length d
+
             release d
-        elif d.Interleaves then
-            release d
+        else
+            if not wasUnderWay then
+                d.UnderWay <- d.UnderWay + int64 length
+
+            if d.Interleaves then
+                release d
 
         struct (piece, (if s.IsDraft then d else keep d))
 
     /// Gives up what is left of the message at the head of a queue, part of which was sent.
     let private cut (tsn: int64) (stream: Outbound) (s: Streams) : int =
-        let left = stream.Head.Payload.Length - stream.Sent
+        let length = stream.Head.Payload.Length
+        let left = length - stream.Sent
         stream.Buffered <- stream.Buffered - int64 left
         stream.LastTsn <- tsn
         s.Buffered <- s.Buffered - int64 left
         finish stream
+        ended length s
 
         if isSame stream s.Serving then
             release s
@@ -547,9 +612,10 @@ module internal Streams =
                     reopened true stream d)
             s
 
-    /// Whether fragments of several messages may mix from now on. Nothing may be under way.
-    let interleaving (allowed: bool) (s: Streams) : Streams =
-        if s.Interleaves = allowed then
-            s
-        else
-            { s with Interleaves = allowed }
+    /// Whether fragments of several messages may mix from now on, with a peer that has room for `window` octets. Nothing may
+    /// be under way.
+    let interleaving (allowed: bool) (window: uint32) (s: Streams) : Streams =
+        { s with
+            Interleaves = allowed
+            // The other half is for messages that wait for their turn, or to be read.
+            Budget = int64 window / 2L }

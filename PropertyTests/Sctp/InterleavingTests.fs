@@ -294,32 +294,73 @@ let private data =
                         yield! [ for n in 0..9 -> 100 * r + n ] ]
                   "in order across resets") ]
 
-/// 20 ms there and back: what is under way is a window.
-let private narrow =
-    { Weather.fair with
-        Delay = Duration.milliseconds 10L }
+/// A file of 32 MB on a channel of low priority, at a window of 512 KB a round trip of 20 ms, and in its midst a small message
+/// on one of high: how long that takes.
+let private smallBehindLarge (change: SctpConfig -> SctpConfig) (length: int) : Duration =
+    let pair =
+        SctpPair(
+            Weather.fair,
+            1L,
+            fun c ->
+                change
+                    { c with
+                        MaxMessageSize = 256 * 1024
+                        ReceiveWindow = 512 * 1024 }
+        )
+
+    pair.Establish()
+
+    for n in 1..128 do
+        pair.Send(0, 1, Array.zeroCreate (256 * 1024), priority = 256us)
+
+    pair.Run(Duration.milliseconds 300L)
+    let asked = pair.Now
+    pair.Send(0, 3, Numbered.make 7 length, priority = 1024us)
+
+    let isThere () =
+        pair.B.Messages |> Seq.exists (fun (struct (stream, _, _)) -> stream = 3us)
+
+    Expect.isTrue (pair.Until(Duration.seconds 60L, isThere)) "it arrives"
+    let took = pair.Now - asked
+    Expect.isGreaterThan (Sctp.bufferedAmount pair.A.State) 10_000_000L "much of the file was still to be sent"
+    Expect.isTrue (pair.Until(minutes 5L, arrived 129 pair.B)) "the file arrives too"
+    took
 
 let private scheduling =
     testList
         "Scheduling"
-        [ testCase "a small message on a high-priority channel does not wait behind a large one" (fun () ->
-              let pair = SctpPair(narrow, 1L, (fun c -> { c with MaxMessageSize = 256 <<< 20 }))
+        [ testCase "a small message on a high-priority channel does not wait behind a large file" (fun () ->
+              Expect.isLessThan (smallBehindLarge id 200) (Duration.milliseconds 45L) "within two round trips")
+
+          seeds 4 "two hundred large messages at once do not fill the peer with beginnings: all arrive" (fun seed ->
+              let pair =
+                  SctpPair(
+                      (if seed % 2L = 0L then Weather.fair else { Weather.foul with Loss = 0.05 }),
+                      seed,
+                      fun c ->
+                          { c with
+                              MaxMessageSize = 64 * 1024
+                              ReceiveWindow = 256 * 1024 }
+                  )
+
               pair.Establish()
-              pair.B.Consumes <- true
-              pair.Send(0, 1, Array.zeroCreate (32 <<< 20), priority = 256us)
-              pair.Run(Duration.milliseconds 300L)
-              let asked = pair.Now
-              pair.Send(0, 3, Numbered.make 7 200, priority = 1024us)
-              Expect.isTrue (pair.Until(Duration.seconds 60L, arrived 1 pair.B)) "it arrives"
-              let struct (stream, _, _) = pair.B.Messages[0]
-              Expect.equal stream 3us "before the large one"
-              Expect.isLessThan (pair.Now - asked) (Duration.milliseconds 45L) "within two round trips"
-              Expect.isGreaterThan (Sctp.bufferedAmount pair.A.State) 1_000_000L "much of which was still to be sent"
-              Expect.isTrue (pair.Until(minutes 5L, arrived 2 pair.B)) "that arrives too") ]
+
+              for n in 0..199 do
+                  pair.Send(0, n, Numbered.make n (60_000 - n), priority = (128us <<< (n % 4)))
+
+              Expect.isTrue (pair.Until(minutes 10L, arrived 200 pair.B)) "all arrived"
+              Expect.equal (List.sort (numbers pair.B)) [ 0..199 ] "whole")
+
+          testCase "the same where messages cannot be interleaved: but for the one under way" (fun () ->
+              Expect.isLessThan (smallBehindLarge without 200) (Duration.milliseconds 65L) "within three")
+
+          testCase "a larger one of high priority takes its share of the link: 4 of 5 octets" (fun () ->
+              // 256 KB at four fifths of 512 KB a round trip.
+              Expect.isLessThan (smallBehindLarge id 262_000) (Duration.milliseconds 65L) "within three round trips") ]
 
 /// What a scheduler has streams send, without an association: `rounds` chunks of at most `size`.
 let private served (interleaves: bool) (streams: (int * uint16 * int * int) list) (rounds: int) (size: int) =
-    let mutable s = Streams.empty |> Streams.interleaving interleaves
+    let mutable s = Streams.empty |> Streams.interleaving interleaves (1u <<< 30)
 
     for stream, priority, count, length in streams do
         for _ in 1..count do
@@ -383,7 +424,7 @@ let private fairness =
                     MaxRetransmits = Int32.MaxValue
                     Payload = ReadOnlyMemory(Array.zeroCreate length) }
 
-              let mutable s = Streams.empty |> Streams.interleaving true |> Streams.enqueue (message 1us 256us 5_000_000)
+              let mutable s = Streams.empty |> Streams.interleaving true (1u <<< 30) |> Streams.enqueue (message 1us 256us 5_000_000)
 
               let take () =
                   s <- Streams.draft s
@@ -419,7 +460,7 @@ let private fairness =
                   entropy <- e
                   n
 
-              let mutable s = Streams.empty |> Streams.interleaving (seed % 2L = 0L)
+              let mutable s = Streams.empty |> Streams.interleaving (seed % 2L = 0L) (if seed % 3L = 0L then 10_000u else 1_000_000u)
               // Per stream: lengths not yet begun or under way, and what is sent of the first.
               let mutable model: Map<int, Message list * int> = Map.empty
               let versions = ResizeArray<struct (Streams * int64 * bool)>()

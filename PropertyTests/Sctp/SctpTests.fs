@@ -7,6 +7,9 @@ open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Core.Association
 open Hybrid.WebRtc.PropertyTests
 
+/// Whether a packet begins with DATA or I-DATA.
+let private isData (bytes: byte[]) = bytes[12] = 0uy || bytes[12] = 0x40uy
+
 let private setUp =
     testList
         "Set-up"
@@ -165,7 +168,7 @@ let private data =
               // The first DATA packet is lost.
               pair.Filter <-
                   fun who bytes ->
-                      if who = 0 && bytes[12] = 0uy && not swallowed then
+                      if who = 0 && isData bytes && not swallowed then
                           swallowed <- true
                           false
                       else
@@ -284,7 +287,7 @@ let private data =
                       let tsn =
                           Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(ReadOnlySpan(bytes, 16, 4))
 
-                      if who <> 0 || bytes[12] <> 0uy then
+                      if who <> 0 || not (isData bytes) then
                           true
                       else
                           count <- count + 1
