@@ -34,7 +34,8 @@ module Slots =
         Bits * depth >= 31 || key < (1 <<< (Bits * depth))
 
     /// What is no value is an array: the level says so.
-    let inline private ways (node: obj) : (obj | null)[] = Unchecked.nonNull (Unsafe.As<(obj | null)[]> node)
+    let inline private ways (node: obj) : (obj | null)[] =
+        Unchecked.nonNull (Unsafe.As<(obj | null)[]> node)
 
     let inline private way (shift: int) (key: int) = (key >>> shift) &&& (Ways - 1)
 

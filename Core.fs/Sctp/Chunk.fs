@@ -244,7 +244,13 @@ module internal Data =
         if data.Interleaved then
             writer.UInt16 0us
             writer.UInt32(Mid.value data.Mid)
-            writer.UInt32(if Flag.has Flag.Begin data.Flags then data.Ppid else data.Fsn)
+
+            writer.UInt32(
+                if Flag.has Flag.Begin data.Flags then
+                    data.Ppid
+                else
+                    data.Fsn
+            )
         else
             writer.UInt16(Ssn.value (Mid.toSsn data.Mid))
             writer.UInt32 data.Ppid

@@ -126,6 +126,7 @@ module internal Endpoint =
     /// Data may flow: the application is told, and what waited goes.
     let establish (now: Instant) (a: Association) (outputs: byref<ListCollector<SctpOutput>>) (state: SctpAssociation) =
         outputs.Add(SctpOutput.Established(a.Link.OutboundStreams, a.Link.InboundStreams))
+
         let streams =
             Streams.interleaving a.Link.Interleaves a.Link.Peer.Window state.Streams
 

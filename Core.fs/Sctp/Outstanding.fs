@@ -3,22 +3,6 @@ namespace Hybrid.WebRtc.Core.Association
 open System
 open Hybrid.WebRtc.Core
 
-/// A user message on its way out: never changed, shared by all of its chunks.
-[<NoComparison; ReferenceEquality>]
-type internal Message =
-    {
-        Stream: uint16
-        Ppid: uint32
-        Ordered: bool
-        /// The weight of its stream among others, RFC 8260 §3.6.
-        Priority: uint16
-        /// `Instant.never` unless its lifetime is limited.
-        ExpiresAt: Instant
-        /// `Int32.MaxValue` unless limited.
-        MaxRetransmits: int
-        Payload: ReadOnlyMemory<byte>
-    }
-
 /// A chunk that was given a TSN: a reference into its message.
 [<Struct; NoComparison; NoEquality>]
 type internal Slot =
@@ -121,14 +105,7 @@ module internal Outstanding =
     let total (o: Outstanding) : int = int (o.Sum - before o.Chunks.First o)
 
     /// With the next TSN given to a piece of a message, in flight.
-    let append
-        (message: Message)
-        (offset: int)
-        (size: int)
-        (mid: Mid)
-        (fsn: uint32)
-        (o: Outstanding)
-        : Outstanding =
+    let append (message: Message) (offset: int) (size: int) (mid: Mid) (fsn: uint32) (o: Outstanding) : Outstanding =
         let onWire = Data.sizeOf o.Interleaved size
 
         { o with

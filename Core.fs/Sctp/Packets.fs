@@ -276,7 +276,8 @@ module internal Packets =
             violated (Cause.protocolViolation "FORWARD TSN, where I-DATA was agreed on.") &outputs state
         | IForwardTsn _, (Established a | ShutdownPending a | ShutdownSent(_, a)) when not a.Link.Interleaves ->
             violated (Cause.protocolViolation "I-FORWARD-TSN, where I-DATA was not agreed on.") &outputs state
-        | (ForwardTsn(tsn, skipped) | IForwardTsn(tsn, skipped)), (Established a | ShutdownPending a | ShutdownSent(_, a)) ->
+        | (ForwardTsn(tsn, skipped) | IForwardTsn(tsn, skipped)),
+          (Established a | ShutdownPending a | ShutdownSent(_, a)) ->
             let a = Association.forwarded tsn skipped &outputs a
 
             { state with

@@ -119,12 +119,7 @@ module internal Receiving =
                     Duplicates = tsn :: a.Duplicates }
 
     /// A DATA or I-DATA chunk with user data, into a draft; adds the messages that are due.
-    let data
-        (config: SctpConfig)
-        (chunk: Data)
-        (outputs: byref<ListCollector<SctpOutput>>)
-        (r: Receiving)
-        : Arrival =
+    let data (config: SctpConfig) (chunk: Data) (outputs: byref<ListCollector<SctpOutput>>) (r: Receiving) : Arrival =
         let tsn = Tsn.unwrap r.Cumulative chunk.Tsn
 
         if not (isNew tsn r) then

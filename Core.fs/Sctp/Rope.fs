@@ -124,7 +124,8 @@ module internal Runs =
     let belongs (data: Data) (run: Run) : bool =
         run.Stream = data.Stream
         && run.Unordered = Flag.has Flag.Unordered data.Flags
-        && (Mid.value run.Mid = Mid.value data.Mid || (run.Unordered && not data.Interleaved))
+        && (Mid.value run.Mid = Mid.value data.Mid
+            || (run.Unordered && not data.Interleaved))
 
     let joined (left: Run) (right: Run) : Run =
         { left with

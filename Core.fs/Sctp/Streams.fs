@@ -4,66 +4,6 @@ open System
 open System.Collections.Generic
 open Hybrid.WebRtc.Core
 
-/// One outgoing stream. The draft of `Streams` whose version it bears changes it in place; to everyone else it is immutable.
-[<NoComparison; ReferenceEquality>]
-type internal Outbound =
-    {
-        Stream: uint16
-        Version: int64
-        /// Messages, the one under way first.
-        mutable Queue: Log<Message>
-        /// Octets not yet sent.
-        mutable Buffered: int64
-        /// The last TSN given to this stream, unwrapped; 0 before the first.
-        mutable LastTsn: int64
-        /// A reset waits for the messages numbered below this one; `Int64.MaxValue` where none was asked for.
-        /// Messages from here on wait for the reset, RFC 6525 §5.1.2 rule A1.
-        mutable Barrier: int64
-        /// Of the ordered message under way, or the next; DATA's SSN, RFC 9260 §6.5, is its low half.
-        mutable NextOrdered: Mid
-        /// The same of unordered ones, RFC 8260 §2.1.
-        mutable NextUnordered: Mid
-        /// Octets of the message under way that have been sent; 0 where none is.
-        mutable Sent: int
-        /// Of its next fragment.
-        mutable Fsn: uint32
-        /// The virtual time that the stream has been served for.
-        mutable Served: int64
-        /// The virtual time at which what it sends next would be done.
-        mutable Due: int64
-        /// Waits for its turn with others: in `Turns`, or in the draft's queue.
-        mutable Queued: bool
-    }
-
-    /// Whether something may be sent now.
-    member stream.IsReady = stream.Queue.First < min stream.Barrier stream.Queue.Next
-
-    /// Whether a message has been begun and not ended.
-    member stream.IsUnderWay = stream.Sent > 0
-
-    member stream.Head = stream.Queue[stream.Queue.First]
-
-/// A message part of which has been sent.
-[<Struct; NoComparison; NoEquality>]
-type internal Partial =
-    {
-        Message: Message
-        /// Octets that have been sent.
-        Sent: int
-        Mid: Mid
-        /// Of its next fragment.
-        Fsn: uint32
-    }
-
-/// What is to be sent next.
-[<Struct; NoComparison; NoEquality>]
-type internal Piece =
-    { Message: Message
-      Offset: int
-      Size: int
-      Mid: Mid
-      Fsn: uint32 }
-
 /// What the application sent and the association has not given a TSN: a queue a stream, and whose turn it is.
 ///
 /// Turns are by weighted fair queueing, RFC 8260 §3.6, self-clocked (Golestani 1994): what a stream sends next is due when it
@@ -127,21 +67,6 @@ module internal Streams =
         match other with
         | ValueSome other -> Object.ReferenceEquals(stream, other)
         | ValueNone -> false
-
-    let private unused (version: int64) (stream: uint16) : Outbound =
-        { Stream = stream
-          Version = version
-          Queue = Log.startingAt 0L
-          Buffered = 0L
-          LastTsn = 0L
-          Barrier = Int64.MaxValue
-          NextOrdered = Mid.zero
-          NextUnordered = Mid.zero
-          Sent = 0
-          Fsn = 0u
-          Served = 0L
-          Due = 0L
-          Queued = false }
 
     // ---- Virtual time ----
 
@@ -213,17 +138,13 @@ module internal Streams =
             let mine =
                 match found with
                 | ValueSome known -> { known with Version = version }
-                | ValueNone -> unused version stream
+                | ValueNone -> Outbound.unused version stream
 
             match s.Hot with
             // Busy in this very draft.
             | ValueSome hot when hot.Version = version -> s.Table <- Slots.set (int stream) mine s.Table
             | ValueSome hot ->
-                let cold =
-                    if hot.IsReady then
-                        { hot with Version = version }
-                    else
-                        hot
+                let cold = if hot.IsReady then { hot with Version = version } else hot
 
                 s.Table <- Slots.set (int hot.Stream) cold s.Table
 
@@ -293,9 +214,9 @@ module internal Streams =
         stream.Queued <- true
         s.Parked <- Turns.add stream.Due stream.Stream s.Parked
 
-    /// A message has ended: others may begin.
-    let private ended (length: int) (s: Streams) : unit =
-        s.UnderWay <- s.UnderWay - int64 length
+    /// Lets messages begin that waited for others to end, as many as may be under way at once. Called wherever one ends or
+    /// is given up, however small: what was let go before may never have been under way.
+    let private unpark (s: Streams) : unit =
         let mutable planned = s.UnderWay
         let mutable going = s.Parked.IsTurn
 
@@ -351,8 +272,8 @@ module internal Streams =
 
                     match find stream s with
                     | ValueSome waiting -> own waiting s
-                    | ValueNone -> unused s.Version stream
-                | _, _, null -> unused s.Version 0us
+                    | ValueNone -> Outbound.unused s.Version stream
+                | _, _, null -> Outbound.unused s.Version 0us
                 | _, _, opened -> opened.Dequeue()
 
             next.Queued <- false
@@ -428,12 +349,6 @@ module internal Streams =
     /// The stream whose turn it is. Call only where `hasMore`.
     let private next (s: Streams) : Outbound = (choose (draft s)).Value
 
-    let private midOf (message: Message) (stream: Outbound) : Mid =
-        if message.Ordered then
-            stream.NextOrdered
-        else
-            stream.NextUnordered
-
     /// The message that comes next, whole or what is left of it. Call only where `hasMore`.
     let peek (s: Streams) : Message = (next s).Head
 
@@ -449,7 +364,7 @@ module internal Streams =
             ValueSome
                 { Message = stream.Head
                   Sent = stream.Sent
-                  Mid = midOf stream.Head stream
+                  Mid = Outbound.midOf stream.Head stream
                   Fsn = stream.Fsn }
         | _ -> ValueNone
 
@@ -469,18 +384,6 @@ module internal Streams =
                 Inbox = inbox
                 Buffered = buffered }
 
-    /// The message at the head of a queue, and with it its number, is done with.
-    let private finish (stream: Outbound) : unit =
-        let message = stream.Head
-        stream.Queue <- Log.dropTo (stream.Queue.First + 1L) stream.Queue
-        stream.Sent <- 0
-        stream.Fsn <- 0u
-
-        if message.Ordered then
-            stream.NextOrdered <- Mid.next stream.NextOrdered
-        else
-            stream.NextUnordered <- Mid.next stream.NextUnordered
-
     /// Takes `size` octets, at most `remaining`, of the message that comes next, for `tsn`.
     let take (size: int) (tsn: int64) (s: Streams) : struct (Piece * Streams) =
         let d = draft s
@@ -491,7 +394,7 @@ module internal Streams =
             { Message = message
               Offset = stream.Sent
               Size = size
-              Mid = midOf message stream
+              Mid = Outbound.midOf message stream
               Fsn = stream.Fsn }
 
         let length = message.Payload.Length
@@ -504,11 +407,12 @@ module internal Streams =
         stream.Fsn <- stream.Fsn + 1u
 
         if stream.Sent = length then
-            finish stream
+            Outbound.finish stream
 
             if wasUnderWay then
-                ended length d
+                d.UnderWay <- d.UnderWay - int64 length
 
+            unpark d
             release d
         else
             if not wasUnderWay then
@@ -526,8 +430,9 @@ module internal Streams =
         stream.Buffered <- stream.Buffered - int64 left
         stream.LastTsn <- tsn
         s.Buffered <- s.Buffered - int64 left
-        finish stream
-        ended length s
+        s.UnderWay <- s.UnderWay - int64 length
+        Outbound.finish stream
+        unpark s
 
         if isSame stream s.Serving then
             release s
@@ -543,6 +448,7 @@ module internal Streams =
                 stream.Queue <- Log.dropTo (stream.Queue.First + 1L) stream.Queue
                 stream.Buffered <- stream.Buffered - size
                 d.Buffered <- d.Buffered - size
+                unpark d
                 release d)
             s
 

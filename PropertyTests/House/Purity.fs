@@ -91,8 +91,7 @@ let private isAllowed (u: Use) =
     || (u.Type = "System.Threading.Interlocked"
         && (inSignature || u.Member = "CompareExchange" && List.contains u.By claims))
     // Memory that is written before it is shown needs no clearing.
-    || (u.Type = "System.GC"
-        && (inSignature || u.Member = "AllocateUninitializedArray"))
+    || (u.Type = "System.GC" && (inSignature || u.Member = "AllocateUninitializedArray"))
     // What attributes are given, and what the compiler opens of itself in every file.
     || (inSignature
         && List.exists

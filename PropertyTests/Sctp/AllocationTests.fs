@@ -32,7 +32,9 @@ let private message (stream: int) (payload: byte[]) : Message =
 /// `burst` messages on `streams` streams queued, and sent in one flush, again and again: octets a message.
 let private sent (interleaves: bool) (streams: int) (burst: int) : float =
     let mutable s = Streams.empty |> Streams.interleaving interleaves (1u <<< 30)
-    let messages = [| for n in 0 .. burst - 1 -> message (n % streams) (Array.zeroCreate 100) |]
+
+    let messages =
+        [| for n in 0 .. burst - 1 -> message (n % streams) (Array.zeroCreate 100) |]
 
     let flush _ =
         for m in messages do
@@ -69,10 +71,17 @@ let private cut (interleaves: bool) (streams: int) (burst: int) : float =
 let private config =
     let c = SctpConfig.create SystemCiphers.Shared
 
-    { c with
-        ReceiveWindow = 1 <<< 30 }
+    { c with ReceiveWindow = 1 <<< 30 }
 
-let private chunk (interleaved: bool) (tsn: int64) (flags: byte) (stream: int) (number: int) (fsn: int) (size: int) : Data =
+let private chunk
+    (interleaved: bool)
+    (tsn: int64)
+    (flags: byte)
+    (stream: int)
+    (number: int)
+    (fsn: int)
+    (size: int)
+    : Data =
     { Interleaved = interleaved
       Flags = flags
       Stream = uint16 stream
@@ -85,7 +94,10 @@ let private chunk (interleaved: bool) (tsn: int64) (flags: byte) (stream: int) (
 /// Packets of `chunks.[n]`, each a draft of its own: octets a chunk beyond those of the user, which become one message.
 let private received (interleaved: bool) (packets: Data[][]) : float =
     let first = Tsn.wrap 1000L
-    let mutable r = Receiving.create interleaved config.MaxMessageSize config.ReceiveWindow first
+
+    let mutable r =
+        Receiving.create interleaved config.MaxMessageSize config.ReceiveWindow first
+
     let half = packets.Length / 2
     let mutable before = 0L
     let mutable payload = 0
@@ -110,7 +122,8 @@ let private received (interleaved: bool) (packets: Data[][]) : float =
         outputs.Close() |> ignore
         r <- draft
 
-    float (GC.GetAllocatedBytesForCurrentThread() - before - int64 payload) / float chunks
+    float (GC.GetAllocatedBytesForCurrentThread() - before - int64 payload)
+    / float chunks
 
 /// 64 KiB messages in chunks of 1,140 octets, one a packet, by turns on `streams` streams.
 let private bulk (interleaved: bool) (streams: int) : Data[][] =

@@ -75,7 +75,8 @@ let private negotiation =
 
           testCase "an INIT of Firefox reads as it was captured: it offers I-DATA" (fun () ->
               // fixtures/captures: 0x8008 = 82 c0 40 c2.
-              let listed = Tlv.ofBytes Parameter.SupportedExtensions [| 0x82uy; 0xc0uy; 0x40uy; 0xc2uy |]
+              let listed =
+                  Tlv.ofBytes Parameter.SupportedExtensions [| 0x82uy; 0xc0uy; 0x40uy; 0xc2uy |]
 
               let init =
                   { InitiateTag = 1u
@@ -148,34 +149,40 @@ let private data =
     testList
         "Data"
         [ for name, a, b in offers do
-              seeds 12 $"any seed, 30%% loss, I-DATA offered by {name}: every reliable message once, each stream in order" (fun seed ->
-                  let pair = pairOf Weather.foul seed a b
-                  pair.Establish()
+              seeds
+                  12
+                  $"any seed, 30%% loss, I-DATA offered by {name}: every reliable message once, each stream in order"
+                  (fun seed ->
+                      let pair = pairOf Weather.foul seed a b
+                      pair.Establish()
 
-                  for who in 0..1 do
-                      for n in 0..149 do
-                          pair.Send(
-                              who,
-                              n % 4,
-                              Numbered.make n (4 + (n * 7919 + int seed * 131) % 9000),
-                              ordered = (n % 4 < 3),
-                              priority = (128us <<< (n % 4))
+                      for who in 0..1 do
+                          for n in 0..149 do
+                              pair.Send(
+                                  who,
+                                  n % 4,
+                                  Numbered.make n (4 + (n * 7919 + int seed * 131) % 9000),
+                                  ordered = (n % 4 < 3),
+                                  priority = (128us <<< (n % 4))
+                              )
+
+                      let ok =
+                          pair.Until(
+                              minutes 20L,
+                              (fun () -> pair.A.Messages.Count >= 150 && pair.B.Messages.Count >= 150)
                           )
 
-                  let ok =
-                      pair.Until(minutes 20L, (fun () -> pair.A.Messages.Count >= 150 && pair.B.Messages.Count >= 150))
+                      Expect.isTrue ok "all arrived"
+                      pair.Run(Duration.seconds 10L)
 
-                  Expect.isTrue ok "all arrived"
-                  pair.Run(Duration.seconds 10L)
+                      for e in pair.Ends do
+                          Expect.equal e.Messages.Count 150 "none twice"
 
-                  for e in pair.Ends do
-                      Expect.equal e.Messages.Count 150 "none twice"
+                          for stream in 0..2 do
+                              Expect.equal (numbersOf stream e) [ stream..4..149 ] "in order"
 
-                      for stream in 0..2 do
-                          Expect.equal (numbersOf stream e) [ stream..4..149 ] "in order"
-
-                      Expect.equal (List.sort (numbersOf 3 e)) [ 3..4..149 ] "the unordered, once each"
-                      Expect.isTrue (e.Events |> Seq.forall _.IsEstablished) "nothing failed")
+                          Expect.equal (List.sort (numbersOf 3 e)) [ 3..4..149 ] "the unordered, once each"
+                          Expect.isTrue (e.Events |> Seq.forall _.IsEstablished) "nothing failed")
 
           testCase "70,000 messages on one stream: the MID goes on past 65,536" (fun () ->
               let pair = pair Weather.fair 11L
@@ -192,70 +199,73 @@ let private data =
               Expect.isTrue (pair.Until(minutes 5L, arrived 70_000 pair.B)) "all arrived"
               Expect.equal (numbers pair.B) [ 0..69_999 ] "in order")
 
-          seeds 20 "any seed: what is given up in the midst of others never blocks (I-FORWARD-TSN, RFC 8260 §2.3.1)" (fun seed ->
-              let pair = pair { Weather.foul with Loss = 0.2 } seed
-              let seen = watch pair
-              pair.Establish()
+          seeds
+              20
+              "any seed: what is given up in the midst of others never blocks (I-FORWARD-TSN, RFC 8260 §2.3.1)"
+              (fun seed ->
+                  let pair = pair { Weather.foul with Loss = 0.2 } seed
+                  let seen = watch pair
+                  pair.Establish()
 
-              for n in 0..299 do
-                  let reliability =
-                      match n % 4 with
-                      | 0 -> MaxRetransmits 0
-                      | 1 -> MaxRetransmits 1
-                      | 2 -> MaxLifetime(Duration.milliseconds 200L)
-                      | _ -> Reliable
+                  for n in 0..299 do
+                      let reliability =
+                          match n % 4 with
+                          | 0 -> MaxRetransmits 0
+                          | 1 -> MaxRetransmits 1
+                          | 2 -> MaxLifetime(Duration.milliseconds 200L)
+                          | _ -> Reliable
 
-                  pair.Send(
-                      0,
-                      n % 8,
-                      Numbered.make n (4 + (n * 7919) % 12000),
-                      ordered = (n % 16 < 8),
-                      reliability = reliability,
-                      priority = (128us <<< (n % 3))
-                  )
+                      pair.Send(
+                          0,
+                          n % 8,
+                          Numbered.make n (4 + (n * 7919) % 12000),
+                          ordered = (n % 16 < 8),
+                          reliability = reliability,
+                          priority = (128us <<< (n % 3))
+                      )
 
-                  if n % 20 = 0 then
-                      pair.Run(Duration.milliseconds 30L)
+                      if n % 20 = 0 then
+                          pair.Run(Duration.milliseconds 30L)
 
-              let reliable =
-                  [ for n in 0..299 do
-                        if n % 4 = 3 then
-                            n ]
+                  let reliable =
+                      [ for n in 0..299 do
+                            if n % 4 = 3 then
+                                n ]
 
-              Expect.isTrue
-                  (pair.Until(
-                      minutes 20L,
-                      (fun () -> List.sort (numbersOf 3 pair.B @ numbersOf 7 pair.B) = reliable)
-                  ))
-                  "all reliable messages arrived"
+                  Expect.isTrue
+                      (pair.Until(
+                          minutes 20L,
+                          (fun () -> List.sort (numbersOf 3 pair.B @ numbersOf 7 pair.B) = reliable)
+                      ))
+                      "all reliable messages arrived"
 
-              pair.Weather <- Weather.fair
-              pair.Run(Duration.seconds 20L)
+                  pair.Weather <- Weather.fair
+                  pair.Run(Duration.seconds 20L)
 
-              for stream in 0..7 do
-                  pair.Send(0, stream, Numbered.make (1000 + stream) 3000)
+                  for stream in 0..7 do
+                      pair.Send(0, stream, Numbered.make (1000 + stream) 3000)
 
-              pair.Run(Duration.seconds 5L)
+                  pair.Run(Duration.seconds 5L)
 
-              for stream in 0..7 do
-                  let got = numbersOf stream pair.B
-                  Expect.equal (List.last got) (1000 + stream) "the stream goes on"
-                  let ordered = got |> List.filter (fun n -> n % 16 < 8 && n < 1000)
-                  Expect.equal ordered (List.sort ordered) "ordered ones in order"
-                  Expect.equal (List.distinct got) got "once each"
+                  for stream in 0..7 do
+                      let got = numbersOf stream pair.B
+                      Expect.equal (List.last got) (1000 + stream) "the stream goes on"
+                      let ordered = got |> List.filter (fun n -> n % 16 < 8 && n < 1000)
+                      Expect.equal ordered (List.sort ordered) "ordered ones in order"
+                      Expect.equal (List.distinct got) got "once each"
 
-              Expect.isTrue (seen.Contains Kind.IForwardTsn) "something was given up"
-              Expect.isFalse (seen.Contains Kind.ForwardTsn) "and told by MID"
-              Expect.equal (Sctp.bufferedAmount pair.A.State) 0L "nothing is left in the queue"
+                  Expect.isTrue (seen.Contains Kind.IForwardTsn) "something was given up"
+                  Expect.isFalse (seen.Contains Kind.ForwardTsn) "and told by MID"
+                  Expect.equal (Sctp.bufferedAmount pair.A.State) 0L "nothing is left in the queue"
 
-              Expect.equal
-                  (Seq.sum pair.A.Left)
-                  (List.sum [ for n in 0..299 -> int64 (4 + (n * 7919) % 12000) ] + 24000L)
-                  "each octet left the queue once"
+                  Expect.equal
+                      (Seq.sum pair.A.Left)
+                      (List.sum [ for n in 0..299 -> int64 (4 + (n * 7919) % 12000) ] + 24000L)
+                      "each octet left the queue once"
 
-              match pair.B.State.Phase with
-              | Established b -> Expect.equal b.Receiving.Reassembly.Held 0L "no piece is kept"
-              | _ -> failtest "not up")
+                  match pair.B.State.Phase with
+                  | Established b -> Expect.equal b.Receiving.Reassembly.Held 0L "no piece is kept"
+                  | _ -> failtest "not up")
 
           seeds 10 "any seed, 20% loss: a reset sets both numbers of a stream to zero (RFC 8260 §2.3.2)" (fun seed ->
               let pair = pair { Weather.foul with Loss = 0.2 } seed
@@ -335,7 +345,10 @@ let private scheduling =
           seeds 4 "two hundred large messages at once do not fill the peer with beginnings: all arrive" (fun seed ->
               let pair =
                   SctpPair(
-                      (if seed % 2L = 0L then Weather.fair else { Weather.foul with Loss = 0.05 }),
+                      (if seed % 2L = 0L then
+                           Weather.fair
+                       else
+                           { Weather.foul with Loss = 0.05 }),
                       seed,
                       fun c ->
                           { c with
@@ -377,7 +390,11 @@ let private served (interleaves: bool) (streams: (int * uint16 * int * int) list
 
     [ for n in 1..rounds do
           // Every seventh chunk begins a new flush.
-          s <- if n % 7 = 0 then Streams.draft (Streams.keep s) else Streams.draft s
+          s <-
+              if n % 7 = 0 then
+                  Streams.draft (Streams.keep s)
+              else
+                  Streams.draft s
 
           if Streams.hasMore s then
               let struct (piece, next) = Streams.take (min size (Streams.remaining s)) (int64 n) s
@@ -391,28 +408,42 @@ let private fairness =
     testList
         "Weighted fair queueing"
         [ for interleaves in [ true; false ] do
-              testCase $"weights 1:2:4:8 give goodputs of these ratios within 10%% (RFC 8260 §3.6), interleaved {interleaves}" (fun () ->
-                  let pieces =
-                      served
-                          interleaves
-                          [ for i in 0..3 -> i, (128us <<< i), (if interleaves then 1 else 400), (if interleaves then 4_000_000 else 10_000) ]
-                          3000
-                          1140
+              testCase
+                  $"weights 1:2:4:8 give goodputs of these ratios within 10%% (RFC 8260 §3.6), interleaved {interleaves}"
+                  (fun () ->
+                      let pieces =
+                          served
+                              interleaves
+                              [ for i in 0..3 ->
+                                    i,
+                                    (128us <<< i),
+                                    (if interleaves then 1 else 400),
+                                    (if interleaves then 4_000_000 else 10_000) ]
+                              3000
+                              1140
 
-                  let first = octets 0 pieces
+                      let first = octets 0 pieces
 
-                  for i in 1..3 do
-                      let ratio = octets i pieces / first
-                      Expect.isTrue (abs (ratio / float (1 <<< i) - 1.0) < 0.1) $"stream {i}: {ratio}")
+                      for i in 1..3 do
+                          let ratio = octets i pieces / first
+                          Expect.isTrue (abs (ratio / float (1 <<< i) - 1.0) < 0.1) $"stream {i}: {ratio}")
 
-              testCase $"equal priorities get equal shares, whatever the size of their messages, interleaved {interleaves}" (fun () ->
-                  let pieces = served interleaves [ 5, 256us, 100, 60_000; 9, 256us, 10_000, 1_000; 11, 256us, 40_000, 200 ] 8000 1140
-                  let total = octets 5 pieces + octets 9 pieces + octets 11 pieces
+              testCase
+                  $"equal priorities get equal shares, whatever the size of their messages, interleaved {interleaves}"
+                  (fun () ->
+                      let pieces =
+                          served
+                              interleaves
+                              [ 5, 256us, 100, 60_000; 9, 256us, 10_000, 1_000; 11, 256us, 40_000, 200 ]
+                              8000
+                              1140
 
-                  // Each chunk costs its header too.
-                  for stream in [ 5; 9; 11 ] do
-                      let share = octets stream pieces / total
-                      Expect.isTrue (abs (share - 1.0 / 3.0) < 0.04) $"stream {stream}: {share}")
+                      let total = octets 5 pieces + octets 9 pieces + octets 11 pieces
+
+                      // Each chunk costs its header too.
+                      for stream in [ 5; 9; 11 ] do
+                          let share = octets stream pieces / total
+                          Expect.isTrue (abs (share - 1.0 / 3.0) < 0.04) $"stream {stream}: {share}")
 
           testCase "who was idle gets no credit, and who comes late waits no longer than its share" (fun () ->
               let message stream priority length : Message =
@@ -424,7 +455,10 @@ let private fairness =
                     MaxRetransmits = Int32.MaxValue
                     Payload = ReadOnlyMemory(Array.zeroCreate length) }
 
-              let mutable s = Streams.empty |> Streams.interleaving true (1u <<< 30) |> Streams.enqueue (message 1us 256us 5_000_000)
+              let mutable s =
+                  Streams.empty
+                  |> Streams.interleaving true (1u <<< 30)
+                  |> Streams.enqueue (message 1us 256us 5_000_000)
 
               let take () =
                   s <- Streams.draft s
@@ -444,116 +478,127 @@ let private fairness =
               Expect.contains order 3us "a small one of high priority is among the next")
 
           testCase "messages of one stream keep their order, and of DATA nothing comes between fragments" (fun () ->
-              let pieces = served false [ for i in 0..4 -> i, (128us <<< (i % 4)), 50, 3000 ] 1000 1140
+              let pieces =
+                  served false [ for i in 0..4 -> i, (128us <<< (i % 4)), 50, 3000 ] 1000 1140
 
               pieces
               |> List.chunkBySize 3
-              |> List.iter (fun three -> Expect.equal (three |> List.map fst |> List.distinct |> List.length) 1 "whole messages")
+              |> List.iter (fun three ->
+                  Expect.equal (three |> List.map fst |> List.distinct |> List.length) 1 "whole messages")
 
               Expect.equal (pieces |> List.sumBy snd) (5 * 50 * 3000) "all of it")
 
-          seeds 40 "any script of sends, turns, resets and what is given up: as the model has it, old versions too" (fun seed ->
-              let mutable entropy = Entropy.ofNumber seed
+          seeds
+              40
+              "any script of sends, turns, resets and what is given up: as the model has it, old versions too"
+              (fun seed ->
+                  let mutable entropy = Entropy.ofNumber seed
 
-              let draw bound =
-                  let struct (n, e) = Entropy.below bound entropy
-                  entropy <- e
-                  n
+                  let draw bound =
+                      let struct (n, e) = Entropy.below bound entropy
+                      entropy <- e
+                      n
 
-              let mutable s = Streams.empty |> Streams.interleaving (seed % 2L = 0L) (if seed % 3L = 0L then 10_000u else 1_000_000u)
-              // Per stream: lengths not yet begun or under way, and what is sent of the first.
-              let mutable model: Map<int, Message list * int> = Map.empty
-              let versions = ResizeArray<struct (Streams * int64 * bool)>()
+                  let mutable s =
+                      Streams.empty
+                      |> Streams.interleaving (seed % 2L = 0L) (if seed % 3L = 0L then 10_000u else 1_000_000u)
+                  // Per stream: lengths not yet begun or under way, and what is sent of the first.
+                  let mutable model: Map<int, Message list * int> = Map.empty
+                  let versions = ResizeArray<struct (Streams * int64 * bool)>()
 
-              let total () =
-                  model
-                  |> Map.fold (fun sum _ (messages, sent) -> sum - int64 sent + List.sumBy (fun (m: Message) -> int64 m.Payload.Length) messages) 0L
+                  let total () =
+                      model
+                      |> Map.fold
+                          (fun sum _ (messages, sent) ->
+                              sum - int64 sent
+                              + List.sumBy (fun (m: Message) -> int64 m.Payload.Length) messages)
+                          0L
 
-              for n in 1L .. 400L do
-                  match draw 8 with
-                  | 0
-                  | 1
-                  | 2 ->
+                  for n in 1L .. 400L do
+                      match draw 8 with
+                      | 0
+                      | 1
+                      | 2 ->
+                          let stream = draw 12
+
+                          let m =
+                              { Stream = uint16 stream
+                                Ppid = uint32 n
+                                Ordered = draw 2 = 0
+                                Priority = 128us <<< draw 4
+                                ExpiresAt = Instant.never
+                                MaxRetransmits = 0
+                                Payload = ReadOnlyMemory(Array.zeroCreate (1 + draw 4000)) }
+
+                          s <- Streams.enqueue m s
+                          let messages, sent = model |> Map.tryFind stream |> Option.defaultValue ([], 0)
+                          model <- model |> Map.add stream (messages @ [ m ], sent)
+                      | 3 ->
+                          // Gives up one that is under way.
+                          match model |> Map.toList |> List.tryFind (fun (_, (_, sent)) -> sent > 0) with
+                          | Some(stream, (messages, sent)) ->
+                              let struct (left, next) = Streams.discard messages.Head n s
+                              s <- next
+                              Expect.equal left (messages.Head.Payload.Length - sent) "what is left"
+                              model <- model |> Map.add stream (messages.Tail, 0)
+                          | None -> ()
+                      | _ ->
+                          s <- Streams.draft s
+
+                          for _ in 0 .. draw 6 do
+                              if Streams.hasMore s then
+                                  let next = Streams.peek s
+                                  let stream = int next.Stream
+                                  let messages, sent = model[stream]
+                                  Expect.isTrue (Object.ReferenceEquals(messages.Head, next)) "the first of its stream"
+                                  let size = min (1 + draw 1500) (Streams.remaining s)
+                                  Expect.equal (Streams.remaining s) (next.Payload.Length - sent) "remaining"
+
+                                  if sent = 0 && draw 10 = 0 then
+                                      s <- Streams.discardNext s
+                                      model <- model |> Map.add stream (messages.Tail, 0)
+                                  else
+                                      let struct (piece, after) = Streams.take size n s
+                                      s <- after
+                                      Expect.equal (piece.Offset, piece.Size) (sent, size) "the next piece"
+
+                                      model <-
+                                          model
+                                          |> Map.add
+                                              stream
+                                              (if sent + size = next.Payload.Length then
+                                                   (messages.Tail, 0)
+                                               else
+                                                   (messages, sent + size))
+
+                          s <- Streams.keep s
+
+                      Expect.equal s.Buffered (total ()) "octets in all"
+
+                      if n % 20L = 0L then
+                          versions.Add(struct (s, s.Buffered, Streams.hasMore s))
+
                       let stream = draw 12
-
-                      let m =
-                          { Stream = uint16 stream
-                            Ppid = uint32 n
-                            Ordered = draw 2 = 0
-                            Priority = 128us <<< draw 4
-                            ExpiresAt = Instant.never
-                            MaxRetransmits = 0
-                            Payload = ReadOnlyMemory(Array.zeroCreate (1 + draw 4000)) }
-
-                      s <- Streams.enqueue m s
                       let messages, sent = model |> Map.tryFind stream |> Option.defaultValue ([], 0)
-                      model <- model |> Map.add stream (messages @ [ m ], sent)
-                  | 3 ->
-                      // Gives up one that is under way.
-                      match model |> Map.toList |> List.tryFind (fun (_, (_, sent)) -> sent > 0) with
-                      | Some(stream, (messages, sent)) ->
-                          let struct (left, next) = Streams.discard messages.Head n s
+
+                      Expect.equal
+                          (Streams.buffered (uint16 stream) s)
+                          (List.sumBy (fun (m: Message) -> int64 m.Payload.Length) messages - int64 sent)
+                          "octets of a stream"
+
+                  // All that is left comes, from this version and from each older one.
+                  versions.Add(struct (s, s.Buffered, Streams.hasMore s))
+
+                  for struct (version, octets, _) in versions do
+                      let mutable s = Streams.draft version
+                      let mutable taken = 0L
+
+                      while Streams.hasMore s do
+                          let struct (piece, next) = Streams.take (Streams.remaining s) 1000L s
+                          taken <- taken + int64 piece.Size
                           s <- next
-                          Expect.equal left (messages.Head.Payload.Length - sent) "what is left"
-                          model <- model |> Map.add stream (messages.Tail, 0)
-                      | None -> ()
-                  | _ ->
-                      s <- Streams.draft s
 
-                      for _ in 0 .. draw 6 do
-                          if Streams.hasMore s then
-                              let next = Streams.peek s
-                              let stream = int next.Stream
-                              let messages, sent = model[stream]
-                              Expect.isTrue (Object.ReferenceEquals(messages.Head, next)) "the first of its stream"
-                              let size = min (1 + draw 1500) (Streams.remaining s)
-                              Expect.equal (Streams.remaining s) (next.Payload.Length - sent) "remaining"
-
-                              if sent = 0 && draw 10 = 0 then
-                                  s <- Streams.discardNext s
-                                  model <- model |> Map.add stream (messages.Tail, 0)
-                              else
-                                  let struct (piece, after) = Streams.take size n s
-                                  s <- after
-                                  Expect.equal (piece.Offset, piece.Size) (sent, size) "the next piece"
-
-                                  model <-
-                                      model
-                                      |> Map.add
-                                          stream
-                                          (if sent + size = next.Payload.Length then
-                                               (messages.Tail, 0)
-                                           else
-                                               (messages, sent + size))
-
-                      s <- Streams.keep s
-
-                  Expect.equal s.Buffered (total ()) "octets in all"
-
-                  if n % 20L = 0L then
-                      versions.Add(struct (s, s.Buffered, Streams.hasMore s))
-
-                  let stream = draw 12
-                  let messages, sent = model |> Map.tryFind stream |> Option.defaultValue ([], 0)
-
-                  Expect.equal
-                      (Streams.buffered (uint16 stream) s)
-                      (List.sumBy (fun (m: Message) -> int64 m.Payload.Length) messages - int64 sent)
-                      "octets of a stream"
-
-              // All that is left comes, from this version and from each older one.
-              versions.Add(struct (s, s.Buffered, Streams.hasMore s))
-
-              for struct (version, octets, _) in versions do
-                  let mutable s = Streams.draft version
-                  let mutable taken = 0L
-
-                  while Streams.hasMore s do
-                      let struct (piece, next) = Streams.take (Streams.remaining s) 1000L s
-                      taken <- taken + int64 piece.Size
-                      s <- next
-
-                  Expect.equal taken octets "all of it"
-                  Expect.equal version.Buffered octets "and the version is what it was") ]
+                      Expect.equal taken octets "all of it"
+                      Expect.equal version.Buffered octets "and the version is what it was") ]
 
 let tests = testList "Sctp interleaving" [ negotiation; data; scheduling; fairness ]

@@ -226,7 +226,10 @@ let tests =
                           failtestf "seed %d: the model says otherwise" seed)
 
           testCase "what was never sent cannot be acknowledged" (fun () ->
-              let o = Outstanding.create false 10L |> Outstanding.append (message 1) 0 Size Mid.zero 0u
+              let o =
+                  Outstanding.create false 10L
+                  |> Outstanding.append (message 1) 0 Size Mid.zero 0u
+
               Expect.isTrue (Outstanding.acknowledge Segment 11L [||] o).IsNone "cumulatively"
               Expect.isTrue (Outstanding.acknowledge Segment 9L [| { Start = 2us; End = 2us } |] o).IsNone "by a gap")
 

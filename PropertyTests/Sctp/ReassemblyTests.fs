@@ -175,12 +175,21 @@ let tests =
               let mutable n = 0
 
               let one unordered =
-                  cut (fun _ -> 99) true { Number = (if unordered then 1 else 0); Stream = 1; Unordered = unordered; Mid = 0u; Size = 1000 }
+                  cut
+                      (fun _ -> 99)
+                      true
+                      { Number = (if unordered then 1 else 0)
+                        Stream = 1
+                        Unordered = unordered
+                        Mid = 0u
+                        Size = 1000 }
 
               let chunks =
                   List.zip (one false) (one true)
                   |> List.collect (fun (a, b) -> [ a; b ])
-                  |> List.mapi (fun i data -> { data with Tsn = Tsn(1000u + uint32 i) })
+                  |> List.mapi (fun i data ->
+                      { data with
+                          Tsn = Tsn(1000u + uint32 i) })
                   |> Array.ofList
 
               n <- chunks.Length

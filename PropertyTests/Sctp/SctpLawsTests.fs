@@ -216,7 +216,8 @@ let private interleavedAttacks: (string * (uint32 -> int -> Chunk list * Data li
           let unordered = if n % 2 = 0 then Flag.Unordered else 0uy
           [], [ piece (tsn + uint32 n) (Flag.Begin ||| unordered) (n / 2) 0u 0u 1 ])
       "fragments from the end backwards", (fun tsn n -> [], [ piece (tsn + uint32 n) 0uy 1 0u (60000u - uint32 n) 1 ])
-      "fragments of two messages by turns", (fun tsn n -> [], [ piece (tsn + uint32 n) 0uy (n % 2) 0u (uint32 n / 2u) 1 ])
+      "fragments of two messages by turns",
+      (fun tsn n -> [], [ piece (tsn + uint32 n) 0uy (n % 2) 0u (uint32 n / 2u) 1 ])
       "one fragment over and over, each time another TSN", (fun tsn n -> [], [ piece (tsn + uint32 n) 0uy 1 0u 7u 1 ])
       "messages whose turn never comes", (fun tsn n -> [], [ piece (tsn + uint32 n) Flag.Whole 1 (uint32 n + 1u) 0u 1 ])
       "messages in the distant future, on every stream",
@@ -296,4 +297,7 @@ let attackTests =
                       [ piece (attacker.FirstTsn + 64u + uint32 n) Flag.Begin n (if n = 0 then 1u else 0u) 0u 1 ]
                   )
 
-              Expect.isLessThan (GC.GetAllocatedBytesForCurrentThread() - before) 5_000_000L "four rooms, not a thousand") ]
+              Expect.isLessThan
+                  (GC.GetAllocatedBytesForCurrentThread() - before)
+                  5_000_000L
+                  "eight rooms, not a thousand") ]
