@@ -74,17 +74,17 @@ let private negotiation =
                   Expect.equal (seen.Contains Kind.Data) (not both) "DATA")
 
           testCase "an INIT of Firefox reads as it was captured: it offers I-DATA" (fun () ->
-              // fixtures/captures: 0x8008 = 82 c0 40 c2.
+              // fixtures/captures: a_rwnd 16,777,216, 65,535 streams, 0xc000, 0x8008 = 82 c0 40 c2.
               let listed =
                   Tlv.ofBytes Parameter.SupportedExtensions [| 0x82uy; 0xc0uy; 0x40uy; 0xc2uy |]
 
               let init =
                   { InitiateTag = 1u
-                    AdvertisedReceiverWindow = 1_048_576u
-                    OutboundStreams = 256us
-                    InboundStreams = 2048us
+                    AdvertisedReceiverWindow = 16_777_216u
+                    OutboundStreams = 65535us
+                    InboundStreams = 65535us
                     InitialTsn = Tsn 1u
-                    Parameters = [ listed ] }
+                    Parameters = [ Tlv.ofBytes Parameter.ForwardTsnSupported [||]; listed ] }
 
               let read change =
                   Handshake.introduction
