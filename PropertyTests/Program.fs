@@ -35,6 +35,7 @@ let main args =
       Sctp.SctpTests.tests
       Sctp.SctpStreamsTests.tests
       Sctp.InterleavingTests.tests
+      Sctp.TurnsTests.tests
       Sctp.ReassemblyTests.tests
       Sctp.AllocationTests.tests
       Sctp.OutstandingTests.tests
