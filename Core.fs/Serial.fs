@@ -8,6 +8,11 @@ type Tsn = Tsn of uint32
 [<Struct; NoComparison>]
 type Ssn = Ssn of uint16
 
+/// Message Identifier, RFC 8260 §2.1: a message's number in its stream, which I-DATA carries whole. DATA carries its low 16 bits
+/// as the SSN.
+[<Struct; NoComparison>]
+type Mid = Mid of uint32
+
 /// Arithmetic of transmission sequence numbers, modulo 2³² (RFC 1982).
 ///
 /// Inside a machine a TSN is kept *unwrapped*: an `int64` whose low 32 bits are the TSN and which never wraps,
@@ -52,3 +57,33 @@ module Ssn =
 
     /// How many steps of `next` lead from `b` to `a`: 0 to 65,535.
     let ahead (Ssn b) (Ssn a) : int = int (a - b)
+
+/// Arithmetic of message identifiers, modulo 2³² (RFC 1982).
+[<RequireQualifiedAccess>]
+module Mid =
+    /// The 32 bits that I-DATA carries.
+    let inline value (Mid m) = m
+
+    /// Of the first message of a stream, and of the first after a reset.
+    let zero = Mid 0u
+
+    /// The MID that follows.
+    let next (Mid m) : Mid = Mid(m + 1u)
+
+    /// What DATA carries of it.
+    let inline toSsn (Mid m) : Ssn = Ssn(uint16 m)
+
+    /// What is known of it from DATA.
+    let inline ofSsn (Ssn s) : Mid = Mid(uint32 s)
+
+    /// Whether `a` was assigned after `b`, RFC 1982 §3.2. False for exact opposites.
+    let isAfter (Mid b) (Mid a) : bool = int32 (a - b) > 0
+
+    /// How far `a` lies ahead of `b`; negative where it lies behind.
+    let distance (Mid b) (Mid a) : int = int32 (a - b)
+
+    /// The unwrapped number of a MID that lies within 2³¹ of `near`.
+    let unwrap (near: int64) (Mid m) : int64 = near + int64 (int32 (m - uint32 near))
+
+    /// The MID of an unwrapped number.
+    let inline wrap (unwrapped: int64) : Mid = Mid(uint32 unwrapped)

@@ -35,6 +35,10 @@ let main args =
       Sctp.ChunkTests.tests
       Sctp.SctpTests.tests
       Sctp.SctpStreamsTests.tests
+      Sctp.InterleavingTests.tests
+      Sctp.TurnsTests.tests
+      Sctp.ReassemblyTests.tests
+      Sctp.AllocationTests.tests
       Sctp.OutstandingTests.tests
       Sctp.CongestionTests.tests
       Sctp.LossTests.tests

@@ -25,7 +25,7 @@ module internal Channel =
     type Overhead = { Until: int64; Octets: int }
 
     /// What went over a channel.
-    [<NoComparison>]
+    [<Struct; NoComparison>]
     type Traffic =
         {
             MessagesSent: int64
@@ -81,43 +81,57 @@ module internal Channel =
         | _, ValueSome milliseconds -> MaxLifetime(Duration.milliseconds (int64 milliseconds))
         | _ -> Reliable
 
-    /// Queues `payload`; `overhead` of its octets are not the user's.
-    let queue (id: int) ppid control overhead (payload: ReadOnlyMemory<byte>) (channel: Channel) =
-        let traffic = channel.Traffic
-        let queued = traffic.Queued + int64 payload.Length
-
+    /// The message that carries `payload`.
+    let message (id: int) ppid control (payload: ReadOnlyMemory<byte>) (channel: Channel) : OutgoingMessage =
         let ordered =
             match channel.Phase with
             | Open acknowledged -> channel.Info.Init.Ordered || not acknowledged
             | Connecting
             | Closing _ -> true
 
-        let message: OutgoingMessage =
-            { Stream = uint16 id
-              Ppid = ppid
-              // DCEP is reliable and ordered whatever its channel is, RFC 8832 §6.
-              Ordered = ordered || control
-              Reliability = if control then Reliable else reliability channel.Info.Init
-              Priority = uint16 channel.Info.Init.Priority
-              Payload = payload }
+        { Stream = uint16 id
+          Ppid = ppid
+          // DCEP is reliable and ordered whatever its channel is, RFC 8832 §6.
+          Ordered = ordered || control
+          Reliability = if control then Reliable else reliability channel.Info.Init
+          Priority = uint16 channel.Info.Init.Priority
+          Payload = payload }
 
-        let overheads =
-            if overhead = 0 then
-                traffic.Overheads
-            else
-                traffic.Overheads @ [ { Until = queued; Octets = overhead } ]
+    /// The traffic once `octets` more are queued; `overhead` of them are not the user's.
+    let queued (octets: int) (overhead: int) (traffic: Traffic) : Traffic =
+        let queued = traffic.Queued + int64 octets
 
-        struct ({ channel with
-                    Traffic =
-                        { traffic with
-                            Queued = queued
-                            Overheads = overheads } },
-                message)
+        { traffic with
+            Queued = queued
+            Overheads =
+                if overhead = 0 then
+                    traffic.Overheads
+                else
+                    traffic.Overheads @ [ { Until = queued; Octets = overhead } ] }
 
     /// Queues a message of DCEP.
-    let control (id: int) (message: Dcep) (channel: Channel) =
-        let bytes = Dcep.write message
-        queue id Ppid.Dcep true bytes.Length (ReadOnlyMemory bytes) channel
+    let control (id: int) (dcep: Dcep) (channel: Channel) : struct (Channel * OutgoingMessage) =
+        let bytes = Dcep.write dcep
+
+        struct ({ channel with
+                    Traffic = queued bytes.Length bytes.Length channel.Traffic },
+                message id Ppid.Dcep true (ReadOnlyMemory bytes) channel)
+
+    /// The traffic once `octets` have left the association's queue, and how many of them are the user's.
+    let left (octets: int) (traffic: Traffic) : struct (Traffic * int) =
+        let left = traffic.Left + int64 octets
+        let mutable rest = traffic.Overheads
+        let mutable users = octets
+
+        // Overheads that lie wholly within what has left are not the user's.
+        while not rest.IsEmpty && rest.Head.Until <= left do
+            users <- users - rest.Head.Octets
+            rest <- rest.Tail
+
+        struct ({ traffic with
+                    Left = left
+                    Overheads = rest },
+                users)
 
     /// The octet that stands for an empty message, RFC 8831 §6.6.
     let emptyMessage = ReadOnlyMemory [| 0uy |]
@@ -143,3 +157,41 @@ module internal Channel =
                 piece.CopyTo(Memory(whole, at, piece.Length))
 
             ReadOnlyMemory whole
+
+    /// The largest stream id, W3C WebRTC 1.0 §6.2: 65,535 is not one (RFC 8832 §5.1 leaves it out).
+    [<Literal>]
+    let MaxId = 65_534
+
+    /// The longest label or protocol, octets of UTF-8, W3C WebRTC 1.0 §6.1.
+    [<Literal>]
+    let private MaxText = 65_535
+
+    let mistake name message = ValueSome(Mistake.create name message)
+
+    /// What is wrong with a channel whatever others there are, W3C WebRTC 1.0 §6.1 createDataChannel.
+    let invalid (init: ChannelInit) : Mistake voption =
+        let tooLong (text: string) =
+            Text.Encoding.UTF8.GetByteCount text > MaxText
+
+        let within (value: int voption) =
+            match value with
+            | ValueSome n -> n >= 0 && n <= 65_535
+            | ValueNone -> true
+
+        match init.Id with
+        | _ when tooLong init.Label -> mistake ErrorName.TypeError "The label is longer than 65,535 octets of UTF-8."
+        | _ when tooLong init.Protocol ->
+            mistake ErrorName.TypeError "The protocol is longer than 65,535 octets of UTF-8."
+        | _ when init.MaxPacketLifeTime.IsSome && init.MaxRetransmits.IsSome ->
+            mistake
+                ErrorName.TypeError
+                "maxPacketLifeTime and maxRetransmits are both set; a channel takes one of them at most."
+        | _ when not (within init.MaxPacketLifeTime && within init.MaxRetransmits) ->
+            mistake ErrorName.TypeError "maxPacketLifeTime and maxRetransmits are from 0 to 65,535."
+        | ValueNone when init.Negotiated ->
+            mistake
+                ErrorName.TypeError
+                "negotiated is true and id is absent; both sides of a negotiated channel give its id."
+        | ValueSome id when init.Negotiated && (id < 0 || id > MaxId) ->
+            mistake ErrorName.TypeError "id is from 0 to 65,534."
+        | _ -> ValueNone

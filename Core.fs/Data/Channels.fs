@@ -22,21 +22,33 @@ module Channels =
         | Up of Parity: Parity * Streams: int
         | Lost
 
+    /// What changes only as channels come and go.
     [<NoComparison; NoEquality>]
-    type State =
+    type Book =
         internal
             {
-                Association: Association
                 /// The largest message that the pieces of 52 and 54 may add up to.
                 MaxMessageSize: int
-                Channels: Slots<Channel>
-                /// Which channel a stream serves.
-                Streams: Slots<ChannelHandle>
                 NextHandle: ChannelHandle
                 /// Octets of labels and protocols that the peer has us keep.
                 PeersText: int
                 Opened: int
                 Closed: int
+            }
+
+    [<NoComparison; NoEquality>]
+    type State =
+        internal
+            {
+                Association: Association
+                Book: Book
+                Channels: Slots<Channel>
+                /// Which channel a stream serves.
+                Streams: Slots<ChannelHandle>
+                /// The channel that was used last, whose traffic is `Traffic` and not what the channel says: a message
+                /// changes a few numbers here and no table. Null where `Channels` is all.
+                Hot: Channel | null
+                Traffic: Traffic
             }
 
     [<NoComparison; NoEquality>]
@@ -74,11 +86,7 @@ module Channels =
 
     /// The largest stream id, W3C WebRTC 1.0 §6.2: 65,535 is not one (RFC 8832 §5.1 leaves it out).
     [<Literal>]
-    let MaxId = 65_534
-
-    /// The longest label or protocol, octets of UTF-8, W3C WebRTC 1.0 §6.1.
-    [<Literal>]
-    let private MaxText = 65_535
+    let MaxId = Channel.MaxId
 
     /// What labels and protocols of channels that the peer opens may add up to. Ours.
     [<Literal>]
@@ -87,13 +95,16 @@ module Channels =
     /// No channels, and no association yet.
     let create (maxMessageSize: int) : State =
         { Association = Down
-          MaxMessageSize = maxMessageSize
+          Book =
+            { MaxMessageSize = maxMessageSize
+              NextHandle = 1
+              PeersText = 0
+              Opened = 0
+              Closed = 0 }
           Channels = Slots.empty
           Streams = Slots.empty
-          NextHandle = 1
-          PeersText = 0
-          Opened = 0
-          Closed = 0 }
+          Hot = null
+          Traffic = noTraffic }
 
     /// Nothing here waits for time to pass.
     let deadline (_: State) : Instant = Instant.never
@@ -102,24 +113,52 @@ module Channels =
         { state with
             Channels = Slots.set channel.Info.Handle channel state.Channels }
 
-    let private onStream (stream: uint16) (state: State) : Channel voption =
+    /// With all of it in the table.
+    let private cool (state: State) : State =
+        match state.Hot with
+        | null -> state
+        | hot ->
+            { state with
+                Channels = Slots.set hot.Info.Handle { hot with Traffic = state.Traffic } state.Channels
+                Hot = null }
+
+    /// With a channel as the hot one.
+    let private warm (channel: Channel) (state: State) : State =
+        if Object.ReferenceEquals(channel, state.Hot) then
+            state
+        else
+            { cool state with
+                Hot = channel
+                Traffic = channel.Traffic }
+
+    /// A channel, for `warm`, or to see what never changes with traffic.
+    let private glance (handle: ChannelHandle) (state: State) : Channel voption =
+        match state.Hot with
+        // `NonNull` would allocate.
+        | null -> Slots.tryFind handle state.Channels
+        | hot when hot.Info.Handle = handle -> ValueSome hot
+        | _ -> Slots.tryFind handle state.Channels
+
+    let private isOn (stream: uint16) (channel: Channel) =
+        match channel.Info.Init.Id with
+        | ValueSome id -> id = int stream
+        | ValueNone -> false
+
+    let private found (stream: uint16) (state: State) : Channel voption =
         match Slots.tryFind (int stream) state.Streams with
         | ValueSome handle -> Slots.tryFind handle state.Channels
         | ValueNone -> ValueNone
 
+    /// The same, by its stream.
+    let private glanceAt (stream: uint16) (state: State) : Channel voption =
+        match state.Hot with
+        | null -> found stream state
+        | hot when isOn stream hot -> ValueSome hot
+        | _ -> found stream state
+
     // --- Creating, W3C WebRTC 1.0 §6.1 createDataChannel
 
-    let private mistake name message = ValueSome(Mistake.create name message)
-
     let private refusal (init: ChannelInit) (state: State) : Mistake voption =
-        let tooLong (text: string) =
-            Text.Encoding.UTF8.GetByteCount text > MaxText
-
-        let within (value: int voption) =
-            match value with
-            | ValueSome n -> n >= 0 && n <= 65_535
-            | ValueNone -> true
-
         let taken (id: int) = (Slots.tryFind id state.Streams).IsSome
 
         let beyond id =
@@ -128,25 +167,11 @@ module Channels =
             | Down
             | Lost -> false
 
-        match init.Id with
-        | _ when tooLong init.Label -> mistake ErrorName.TypeError "The label is longer than 65,535 octets of UTF-8."
-        | _ when tooLong init.Protocol ->
-            mistake ErrorName.TypeError "The protocol is longer than 65,535 octets of UTF-8."
-        | _ when init.MaxPacketLifeTime.IsSome && init.MaxRetransmits.IsSome ->
-            mistake
-                ErrorName.TypeError
-                "maxPacketLifeTime and maxRetransmits are both set; a channel takes one of them at most."
-        | _ when not (within init.MaxPacketLifeTime && within init.MaxRetransmits) ->
-            mistake ErrorName.TypeError "maxPacketLifeTime and maxRetransmits are from 0 to 65,535."
-        | ValueNone when init.Negotiated ->
-            mistake
-                ErrorName.TypeError
-                "negotiated is true and id is absent; both sides of a negotiated channel give its id."
-        | ValueSome id when init.Negotiated && (id < 0 || id > MaxId) ->
-            mistake ErrorName.TypeError "id is from 0 to 65,534."
-        | ValueSome id when init.Negotiated && taken id ->
+        match invalid init, init.Id with
+        | ValueSome mistake, _ -> ValueSome mistake
+        | _, ValueSome id when init.Negotiated && taken id ->
             mistake ErrorName.OperationError ("The id " + string id + " is in use by another channel.")
-        | ValueSome id when init.Negotiated && beyond id ->
+        | _, ValueSome id when init.Negotiated && beyond id ->
             mistake
                 ErrorName.OperationError
                 ("The id "
@@ -179,12 +204,14 @@ module Channels =
             { state with
                 Channels = Slots.remove channel.Info.Handle state.Channels
                 Streams = streams
-                PeersText = state.PeersText - channel.PeersText
-                Closed =
-                    match channel.Phase with
-                    | Connecting -> state.Closed
-                    | Open _
-                    | Closing _ -> state.Closed + 1 }
+                Book =
+                    { state.Book with
+                        PeersText = state.Book.PeersText - channel.PeersText
+                        Closed =
+                            match channel.Phase with
+                            | Connecting -> state.Book.Closed
+                            | Open _
+                            | Closing _ -> state.Book.Closed + 1 } }
 
     /// The association is up: the channel gets its stream, its OPEN goes out, and it is open (RFC 8832 §6 lets data
     /// follow the OPEN at once).
@@ -208,7 +235,9 @@ module Channels =
             let state =
                 { state with
                     Streams = Slots.set id channel.Info.Handle state.Streams
-                    Opened = state.Opened + 1 }
+                    Book =
+                        { state.Book with
+                            Opened = state.Book.Opened + 1 } }
 
             if init.Negotiated then
                 Step.one (Opened(channel.Info.Handle, id)) (keep opened state)
@@ -238,7 +267,7 @@ module Channels =
                 { init with Id = ValueNone }
 
         let info =
-            { Handle = state.NextHandle
+            { Handle = state.Book.NextHandle
               Init = init }
 
         let channel =
@@ -252,7 +281,9 @@ module Channels =
             keep
                 channel
                 { state with
-                    NextHandle = state.NextHandle + 1
+                    Book =
+                        { state.Book with
+                            NextHandle = state.Book.NextHandle + 1 }
                     Streams =
                         match init.Id with
                         | ValueSome id -> Slots.set id info.Handle state.Streams
@@ -270,41 +301,32 @@ module Channels =
     let private send text (payload: ReadOnlyMemory<byte>) (channel: Channel) (state: State) : Step<State, Output> =
         match channel.Phase, channel.Info.Init.Id with
         | Open _, ValueSome id ->
-            let struct (queued, message) =
-                match payload.IsEmpty, text with
-                | true, true -> queue id Ppid.StringEmpty false 1 emptyMessage channel
-                | true, false -> queue id Ppid.BinaryEmpty false 1 emptyMessage channel
-                | false, true -> queue id Ppid.String false 0 payload channel
-                | false, false -> queue id Ppid.Binary false 0 payload channel
+            let overhead = if payload.IsEmpty then 1 else 0
+            let carried = if payload.IsEmpty then emptyMessage else payload
 
-            let traffic = queued.Traffic
+            let ppid =
+                match payload.IsEmpty, text with
+                | true, true -> Ppid.StringEmpty
+                | true, false -> Ppid.BinaryEmpty
+                | false, true -> Ppid.String
+                | false, false -> Ppid.Binary
+
+            let state = warm channel state
+            let traffic = queued carried.Length overhead state.Traffic
 
             Step.one
-                (Queue message)
-                (keep
-                    { queued with
-                        Traffic =
-                            { traffic with
-                                MessagesSent = traffic.MessagesSent + 1L
-                                BytesSent = traffic.BytesSent + int64 payload.Length } }
-                    state)
+                (Queue(message id ppid false carried channel))
+                { state with
+                    Traffic =
+                        { traffic with
+                            MessagesSent = traffic.MessagesSent + 1L
+                            BytesSent = traffic.BytesSent + int64 payload.Length } }
         | _ -> Step.one (Ignored Drop.Unexpected) state
 
     let private transmitted octets (channel: Channel) (state: State) : Step<State, Output> =
-        let traffic = channel.Traffic
-        let left = traffic.Left + int64 octets
-        // Overheads that lie wholly within what has left are not the user's.
-        let gone, rest = traffic.Overheads |> List.partition (fun o -> o.Until <= left)
-        let users = octets - List.sumBy (fun o -> o.Octets) gone
-
-        let state =
-            keep
-                { channel with
-                    Traffic =
-                        { traffic with
-                            Left = left
-                            Overheads = rest } }
-                state
+        let state = warm channel state
+        let struct (traffic, users) = left octets state.Traffic
+        let state = { state with Traffic = traffic }
 
         if users > 0 then
             Step.one (BufferedAmountFell(channel.Info.Handle, users)) state
@@ -335,11 +357,11 @@ module Channels =
 
         let text = textSize init
 
-        if state.PeersText + text > MaxPeersText then
+        if state.Book.PeersText + text > MaxPeersText then
             struct (state, [ Reset [| stream |]; Ignored Drop.TooMany ])
         else
             let info =
-                { Handle = state.NextHandle
+                { Handle = state.Book.NextHandle
                   Init = init }
 
             let channel =
@@ -354,36 +376,52 @@ module Channels =
             struct (keep
                         channel
                         { state with
-                            NextHandle = state.NextHandle + 1
                             Streams = Slots.set (int stream) info.Handle state.Streams
-                            PeersText = state.PeersText + text
-                            Opened = state.Opened + 1 },
+                            Book =
+                                { state.Book with
+                                    NextHandle = state.Book.NextHandle + 1
+                                    PeersText = state.Book.PeersText + text
+                                    Opened = state.Book.Opened + 1 } },
                     [ Queue ack; Announced info ])
 
     let private deliver text (payload: ReadOnlyMemory<byte>) (channel: Channel) (state: State) : Step<State, Output> =
         let whole = joined channel.Partial payload
-        let traffic = channel.Traffic
+
+        let isPlain =
+            channel.Partial.Size = 0
+            && match channel.Phase with
+               | Open acknowledged -> acknowledged
+               | Connecting
+               | Closing _ -> true
 
         let channel =
-            { channel with
-                // A message shows that the peer has our OPEN, RFC 8832 §6.
-                Phase =
-                    match channel.Phase with
-                    | Open _ -> Open true
-                    | other -> other
-                Partial = noPieces
+            if isPlain then
+                channel
+            else
+                { channel with
+                    // A message shows that the peer has our OPEN, RFC 8832 §6.
+                    Phase =
+                        match channel.Phase with
+                        | Open _ -> Open true
+                        | other -> other
+                    Partial = noPieces }
+
+        let state = warm channel state
+        let traffic = state.Traffic
+
+        Step.one
+            (Deliver(channel.Info.Handle, text, whole))
+            { state with
                 Traffic =
                     { traffic with
                         MessagesReceived = traffic.MessagesReceived + 1L
                         BytesReceived = traffic.BytesReceived + int64 whole.Length } }
 
-        Step.one (Deliver(channel.Info.Handle, text, whole)) (keep channel state)
-
     let private received stream ppid (payload: ReadOnlyMemory<byte>) (state: State) : Step<State, Output> =
         let refused drop =
             struct (state, [ Discarded payload.Length; Ignored drop ])
 
-        match ppid, onStream stream state with
+        match ppid, found stream state with
         | Ppid.Dcep, found ->
             match Dcep.read payload.Span, found with
             | ValueSome(Dcep.Open o), ValueNone ->
@@ -405,7 +443,7 @@ module Channels =
         | (Ppid.StringPartial | Ppid.BinaryPartial), ValueSome channel ->
             let size = channel.Partial.Size + payload.Length
 
-            if size > state.MaxMessageSize then
+            if size > state.Book.MaxMessageSize then
                 refused Drop.TooMany
             else
                 Step.only (
@@ -434,7 +472,7 @@ module Channels =
         | _ -> Step.only state
 
     let private incomingReset (stream: uint16) (state: State) : Step<State, Output> =
-        match onStream stream state with
+        match found stream state with
         | ValueSome({ Phase = Open _ } as channel) ->
             let closing =
                 { channel with
@@ -452,7 +490,7 @@ module Channels =
         | _ -> Step.one (Ignored Drop.Unexpected) state
 
     let private outgoingReset (stream: uint16) (state: State) : Step<State, Output> =
-        match onStream stream state with
+        match found stream state with
         | ValueSome({ Phase = Closing BothResets } as channel) ->
             Step.only (
                 keep
@@ -470,8 +508,8 @@ module Channels =
             | (Open _ | Closing _), ValueSome id -> Some(uint16 id)
             | _ -> None)
 
-    /// The channels and what became of them.
-    let step (_: Instant) (input: Input) (state: State) : Step<State, Output> =
+    /// All but what messages most often do; nothing is hot.
+    let private rare (input: Input) (state: State) : Step<State, Output> =
         match state.Association, input with
         | _, Create(command, init) ->
             match refusal init state with
@@ -484,14 +522,8 @@ module Channels =
                 Association = Up(parity, streams) }
             |> Step.route (openOn parity streams) waiting
         | Up _, Received(stream, ppid, payload) -> received stream ppid payload state
-        | Up _, Transmitted(stream, octets) ->
-            match onStream stream state with
-            | ValueSome channel -> transmitted octets channel state
-            | ValueNone -> Step.only state
-        | _, Send(handle, text, payload) ->
-            match Slots.tryFind handle state.Channels with
-            | ValueSome channel -> send text payload channel state
-            | ValueNone -> Step.one (Ignored Drop.Unexpected) state
+        | Up _, Transmitted _ -> Step.only state
+        | _, Send _ -> Step.one (Ignored Drop.Unexpected) state
         | _, Close handle ->
             match Slots.tryFind handle state.Channels with
             | ValueSome channel -> close channel state
@@ -506,9 +538,26 @@ module Channels =
         | (Up _ | Lost), Established _
         | Lost, AssociationLost _ -> Step.one (Ignored Drop.Unexpected) state
 
+    /// The channels and what became of them.
+    let step (_: Instant) (input: Input) (state: State) : Step<State, Output> =
+        match input with
+        | Send(handle, text, payload) ->
+            match glance handle state with
+            | ValueSome channel -> send text payload channel state
+            | ValueNone -> rare input state
+        | Transmitted(stream, octets) when state.Association.IsUp ->
+            match glanceAt stream state with
+            | ValueSome channel -> transmitted octets channel state
+            | ValueNone -> rare input state
+        | Received(stream, (Ppid.String | Ppid.Binary as ppid), payload) when state.Association.IsUp ->
+            match glanceAt stream state with
+            | ValueSome channel when channel.Partial.Size = 0 -> deliver (ppid = Ppid.String) payload channel state
+            | _ -> rare input (cool state)
+        | _ -> rare input (cool state)
+
     /// The channels' figures, by handle.
     let stats (state: State) : ChannelStats[] =
-        Slots.toList state.Channels
+        Slots.toList (cool state).Channels
         |> List.map (fun channel ->
             { Handle = channel.Info.Handle
               Label = channel.Info.Init.Label

@@ -45,7 +45,7 @@ module internal Association =
 
         { Link = link
           Sending = Sending.create now ownTsn link
-          Receiving = Receiving.create config.MaxMessageSize config.ReceiveWindow peer.InitialTsn
+          Receiving = Receiving.create peer.Interleaves config.MaxMessageSize config.ReceiveWindow peer.InitialTsn
           Reset = Reset.create ownTsn peer.InitialTsn
           Beat =
             { At = now + config.Times.HeartbeatInterval
@@ -387,7 +387,7 @@ module internal Association =
             // A SACK along with it hastens what a deferred reset waits for, RFC 6525 §5.2.1.
             struct (streams, acknowledgeSoon now a)
 
-    /// The DATA chunks from `first` on, up to the next control chunk. `urgent` turns true where a SACK is due at once;
+    /// The DATA or I-DATA chunks from `first` on, up to the next control chunk. `urgent` turns true where a SACK is due at once;
     /// `violation` holds the cause where the peer is to be told that this is the end.
     let data
         (first: ReadOnlyMemory<byte>)
@@ -398,16 +398,20 @@ module internal Association =
         (a: Association)
         : Association =
         let config = a.Link.Config
-        let mutable receiving = a.Receiving
+        let receiving = Receiving.draft a.Receiving
+        let kind = Data.kind a.Link.Interleaves
         let mutable whole = ValueSome first
         let mutable invalidStream = false
 
         while whole.IsSome do
             match Data.read whole.Value with
             | ValueNone -> outputs.Add(SctpOutput.Ignored Drop.Malformed)
+            // RFC 8260 §2.2.3.
+            | ValueSome chunk when chunk.Interleaved <> a.Link.Interleaves ->
+                violation <- ValueSome(Cause.protocolViolation "DATA and I-DATA do not go together.")
             | ValueSome chunk when chunk.Payload.IsEmpty -> violation <- ValueSome(Cause.noUserData chunk.Tsn)
             | ValueSome chunk when int chunk.Stream >= a.Link.InboundStreams ->
-                receiving <- Receiving.discard config chunk receiving
+                Receiving.discard config chunk receiving
 
                 // Said once a packet, §6.5.
                 if not invalidStream then
@@ -416,11 +420,7 @@ module internal Association =
             | ValueSome chunk when Reset.holds chunk.Tsn chunk.Stream a.Reset ->
                 outputs.Add(SctpOutput.Ignored Drop.Unexpected)
             | ValueSome chunk ->
-                let struct (next, arrival) = Receiving.data config chunk &outputs receiving
-
-                receiving <- next
-
-                match arrival with
+                match Receiving.data config chunk &outputs receiving with
                 | Arrival.Accepted -> urgent <- urgent || Flag.has Flag.Immediate chunk.Flags
                 | Arrival.Duplicate ->
                     urgent <- true
@@ -431,7 +431,7 @@ module internal Association =
                 | _ -> violation <- ValueSome(Cause.protocolViolation "A message is too large, or in too many pieces.")
 
             whole <-
-                if violation.IsNone && rest.Length >= Chunk.HeaderSize && rest.Span[0] = Kind.Data then
+                if violation.IsNone && rest.Length >= Chunk.HeaderSize && rest.Span[0] = kind then
                     SctpPacket.nextChunk &rest
                 else
                     ValueNone

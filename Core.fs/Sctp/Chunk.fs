@@ -3,7 +3,8 @@ namespace Hybrid.WebRtc.Core.Association
 open System
 open Hybrid.WebRtc.Core
 
-/// Payload Data, RFC 9260 §3.3.1. Kept apart from the other chunks: there are a thousand of it for one of them.
+/// Payload Data, RFC 9260 §3.3.1, and I-DATA, RFC 8260 §2.1, which takes its place where both ends know it. Kept apart from
+/// the other chunks: there are a thousand of it for one of them.
 ///
 ///      0               8              16                              31
 ///     |   Type = 0    |  Res  |I|U|B|E|            Length             |
@@ -11,19 +12,33 @@ open Hybrid.WebRtc.Core
 ///     |      Stream Identifier S      |   Stream Sequence Number n    |
 ///     |                  Payload Protocol Identifier                  |
 ///     |                           User Data                           |
+///
+///      0               8              16                              31
+///     |   Type = 64   |  Res  |I|U|B|E|       Length = Variable       |
+///     |                              TSN                              |
+///     |        Stream Identifier      |           Reserved            |
+///     |                      Message Identifier                       |
+///     |    Payload Protocol Identifier / Fragment Sequence Number     |
+///     |                           User Data                           |
 [<Struct; NoComparison; NoEquality>]
 type internal Data =
     {
+        /// I-DATA.
+        Interleaved: bool
         Flags: byte
         Stream: uint16
-        Ssn: Ssn
         Tsn: Tsn
+        /// Of DATA, the SSN.
+        Mid: Mid
+        /// 0 in the first fragment of an I-DATA message, and in DATA, whose fragments are numbered by TSN.
+        Fsn: uint32
+        /// 0 in all but the first fragment of an I-DATA message: the field holds the FSN there.
         Ppid: uint32
         /// A part of the user's message: lent when read, a reference into the message when sent.
         Payload: ReadOnlyMemory<byte>
     }
 
-/// Flags of a DATA chunk, RFC 9260 §3.3.1.
+/// Flags of a DATA or I-DATA chunk, RFC 9260 §3.3.1.
 [<RequireQualifiedAccess>]
 module internal Flag =
     /// The last fragment of a message.
@@ -90,11 +105,18 @@ type internal Init =
       InitialTsn: Tsn
       Parameters: Tlv list }
 
-/// The last message that was abandoned on an ordered stream, RFC 3758 §3.2.
+/// The last message that was abandoned on a stream: ordered ones in FORWARD TSN, RFC 3758 §3.2, both kinds in I-FORWARD-TSN,
+/// RFC 8260 §2.3.1.
 [<Struct; NoComparison>]
-type internal Skip = { Stream: uint16; Ssn: Ssn }
+type internal Skip =
+    {
+        Stream: uint16
+        Unordered: bool
+        /// Of FORWARD TSN, the SSN.
+        Mid: Mid
+    }
 
-/// Every chunk but DATA. Memory is lent when read.
+/// Every chunk but DATA and I-DATA. Memory is lent when read.
 [<NoComparison; NoEquality>]
 type internal Chunk =
     | Init of Init
@@ -118,6 +140,13 @@ type internal Chunk =
     ///     |                      New Cumulative TSN                       |
     ///     |         Stream-1              |       Stream Sequence-1       |
     | ForwardTsn of newCumulativeTsn: Tsn * skipped: Skip[]
+    /// RFC 8260 §2.3.1.
+    ///
+    ///     |   Type = 194  | Flags = 0x00  |      Length = Variable        |
+    ///     |                       New Cumulative TSN                      |
+    ///     |       Stream Identifier       |          Reserved           |U|
+    ///     |                       Message Identifier                      |
+    | IForwardTsn of newCumulativeTsn: Tsn * skipped: Skip[]
     /// A type that we do not know; `whole` is the chunk with its header.
     | Unknown of kind: byte * whole: ReadOnlyMemory<byte>
 
@@ -163,6 +192,10 @@ module internal Kind =
     [<Literal>]
     let ShutdownComplete = 14uy
 
+    /// RFC 8260 §2.1.
+    [<Literal>]
+    let IData = 0x40uy
+
     /// RFC 6525 §3.1.
     [<Literal>]
     let Reconfig = 0x82uy
@@ -171,48 +204,84 @@ module internal Kind =
     [<Literal>]
     let ForwardTsn = 0xc0uy
 
+    /// RFC 8260 §2.3.1.
+    [<Literal>]
+    let IForwardTsn = 0xc2uy
+
 [<RequireQualifiedAccess>]
 module internal Data =
-    /// Octets before the user's.
+    /// Octets before the user's in DATA.
     [<Literal>]
     let HeaderSize = 16
 
-    /// Octets on the wire of a chunk with this much user data, padding included.
-    let inline sizeOf (payload: int) = Tlv.padded (HeaderSize + payload)
+    /// The same in I-DATA.
+    [<Literal>]
+    let InterleavedHeaderSize = 20
 
-    let size (data: Data) : int = sizeOf data.Payload.Length
+    /// Octets before the user's.
+    let inline headerSize (interleaved: bool) =
+        if interleaved then InterleavedHeaderSize else HeaderSize
+
+    /// Octets on the wire of a chunk with this much user data, padding included.
+    let inline sizeOf (interleaved: bool) (payload: int) =
+        Tlv.padded (headerSize interleaved + payload)
+
+    let size (data: Data) : int =
+        sizeOf data.Interleaved data.Payload.Length
+
+    /// The type of the chunks that carry messages.
+    let inline kind (interleaved: bool) =
+        if interleaved then Kind.IData else Kind.Data
 
     let write (writer: byref<Writer>) (data: Data) : unit =
         let length = data.Payload.Length
-        writer.Byte Kind.Data
+        writer.Byte(kind data.Interleaved)
         writer.Byte data.Flags
-        writer.UInt16(uint16 (HeaderSize + length))
+        writer.UInt16(uint16 (headerSize data.Interleaved + length))
         writer.UInt32(Tsn.value data.Tsn)
         writer.UInt16 data.Stream
-        writer.UInt16(Ssn.value data.Ssn)
-        writer.UInt32 data.Ppid
+
+        if data.Interleaved then
+            writer.UInt16 0us
+            writer.UInt32(Mid.value data.Mid)
+
+            writer.UInt32(
+                if Flag.has Flag.Begin data.Flags then
+                    data.Ppid
+                else
+                    data.Fsn
+            )
+        else
+            writer.UInt16(Ssn.value (Mid.toSsn data.Mid))
+            writer.UInt32 data.Ppid
+
         writer.Bytes data.Payload.Span
         writer.Zeros(Tlv.padded length - length)
 
     /// ValueNone: shorter than its header. `whole` is the chunk with its header, without padding.
     let read (whole: ReadOnlyMemory<byte>) : Data voption =
         let mutable reader = Reader(whole.Span)
-        reader.Skip 1
+        let interleaved = reader.Byte() = Kind.IData
         let flags = reader.Byte()
         reader.Skip 2
         let tsn = reader.UInt32()
         let stream = reader.UInt16()
         let ssn = reader.UInt16()
-        let ppid = reader.UInt32()
+        let mid = if interleaved then reader.UInt32() else uint32 ssn
+        // PPID or FSN.
+        let last = reader.UInt32()
+        let isFsn = interleaved && not (Flag.has Flag.Begin flags)
 
         if reader.Ok then
             ValueSome
-                { Flags = flags
+                { Interleaved = interleaved
+                  Flags = flags
                   Stream = stream
-                  Ssn = Ssn ssn
                   Tsn = Tsn tsn
-                  Ppid = ppid
-                  Payload = whole.Slice HeaderSize }
+                  Mid = Mid mid
+                  Fsn = if isFsn then last else 0u
+                  Ppid = if isFsn then 0u else last
+                  Payload = whole.Slice(headerSize interleaved) }
         else
             ValueNone
 
@@ -221,6 +290,9 @@ module internal Chunk =
     /// Octets of a chunk's header.
     [<Literal>]
     let HeaderSize = 4
+
+    /// Octets that one skipped stream takes in FORWARD TSN or I-FORWARD-TSN.
+    let skipSize (interleaved: bool) : int = if interleaved then 8 else 4
 
     /// Octets from header to end without padding: the Length field.
     let private length (chunk: Chunk) : int =
@@ -239,7 +311,8 @@ module internal Chunk =
         | ShutdownComplete _ -> HeaderSize
         | CookieEcho cookie -> HeaderSize + cookie.Length
         | Reconfig parameters -> HeaderSize + Tlv.sizeOfAll parameters
-        | ForwardTsn(_, skipped) -> 8 + 4 * skipped.Length
+        | ForwardTsn(_, skipped) -> 8 + skipSize false * skipped.Length
+        | IForwardTsn(_, skipped) -> 8 + skipSize true * skipped.Length
         | Unknown(_, whole) -> whole.Length
 
     /// Octets on the wire, padding included; a multiple of 4.
@@ -261,6 +334,7 @@ module internal Chunk =
         | ShutdownComplete _ -> Kind.ShutdownComplete
         | Reconfig _ -> Kind.Reconfig
         | ForwardTsn _ -> Kind.ForwardTsn
+        | IForwardTsn _ -> Kind.IForwardTsn
         | Unknown(kind, _) -> kind
 
     let private writeSack (writer: byref<Writer>) (sack: Sack) : unit =
@@ -318,7 +392,14 @@ module internal Chunk =
 
                 for skip in skipped do
                     writer.UInt16 skip.Stream
-                    writer.UInt16(Ssn.value skip.Ssn)
+                    writer.UInt16(Ssn.value (Mid.toSsn skip.Mid))
+            | IForwardTsn(tsn, skipped) ->
+                writer.UInt32(Tsn.value tsn)
+
+                for skip in skipped do
+                    writer.UInt16 skip.Stream
+                    writer.UInt16(if skip.Unordered then 1us else 0us)
+                    writer.UInt32(Mid.value skip.Mid)
             | ShutdownAck
             | CookieAck
             | ShutdownComplete _
@@ -393,25 +474,36 @@ module internal Chunk =
             else
                 ValueNone
 
-    let private readForwardTsn (body: ReadOnlyMemory<byte>) : Chunk voption =
+    let private readForwardTsn (interleaved: bool) (body: ReadOnlyMemory<byte>) : Chunk voption =
         let mutable reader = Reader(body.Span)
         let tsn = Tsn(reader.UInt32())
 
         if reader.Ok then
-            let skipped: Skip[] = Array.zeroCreate (reader.Remaining / 4)
+            let skipped: Skip[] = Array.zeroCreate (reader.Remaining / skipSize interleaved)
 
             for i in 0 .. skipped.Length - 1 do
                 let stream = reader.UInt16()
+                let second = reader.UInt16()
 
                 skipped[i] <-
                     { Stream = stream
-                      Ssn = Ssn(reader.UInt16()) }
+                      Unordered = interleaved && second &&& 1us <> 0us
+                      Mid =
+                        if interleaved then
+                            Mid(reader.UInt32())
+                        else
+                            Mid.ofSsn (Ssn second) }
 
-            ValueSome(ForwardTsn(tsn, skipped))
+            ValueSome(
+                if interleaved then
+                    IForwardTsn(tsn, skipped)
+                else
+                    ForwardTsn(tsn, skipped)
+            )
         else
             ValueNone
 
-    /// Any chunk but DATA. `whole` is the chunk with its header, without padding, at least `HeaderSize` octets.
+    /// Any chunk but DATA and I-DATA. `whole` is the chunk with its header, without padding, at least `HeaderSize` octets.
     /// ValueNone where it is shorter than its type asks for, or its parameters do not fit.
     let read (whole: ReadOnlyMemory<byte>) : Chunk voption =
         let kind = whole.Span[0]
@@ -438,5 +530,6 @@ module internal Chunk =
         | Kind.CookieAck -> ValueSome CookieAck
         | Kind.ShutdownComplete -> ValueSome(ShutdownComplete reflected)
         | Kind.Reconfig -> Tlv.readAll body |> ValueOption.map Reconfig
-        | Kind.ForwardTsn -> readForwardTsn body
+        | Kind.ForwardTsn -> readForwardTsn false body
+        | Kind.IForwardTsn -> readForwardTsn true body
         | _ -> ValueSome(Unknown(kind, whole))

@@ -13,7 +13,9 @@ type internal Introduction =
         Window: uint32
         OutboundStreams: uint16
         InboundStreams: uint16
-        /// Understands FORWARD TSN, RFC 3758 §3.3.
+        /// Both ends know I-DATA, RFC 8260 §2.2.1: it carries all messages.
+        Interleaves: bool
+        /// Can be told of what is given up: by FORWARD TSN, RFC 3758 §3.3, or by I-FORWARD-TSN where `Interleaves`.
         ForwardTsn: bool
         /// Understands RE-CONFIG, RFC 6525 §5.1.1.
         Reconfig: bool
@@ -40,7 +42,7 @@ module internal Cookie =
     let private MacSize = 16
 
     [<Literal>]
-    let private BodySize = 42
+    let private BodySize = 43
 
     let private mac (ciphers: ICiphers) (key: byte[]) (body: ReadOnlySpan<byte>) : byte[] =
         (Ciphers.hmac ciphers HashAlgorithm.Sha256 (ReadOnlySpan key) body)[.. MacSize - 1]
@@ -56,6 +58,7 @@ module internal Cookie =
         writer.UInt32 cookie.Peer.Window
         writer.UInt16 cookie.Peer.OutboundStreams
         writer.UInt16 cookie.Peer.InboundStreams
+        writer.Byte(if cookie.Peer.Interleaves then 1uy else 0uy)
         writer.Byte(if cookie.Peer.ForwardTsn then 1uy else 0uy)
         writer.Byte(if cookie.Peer.Reconfig then 1uy else 0uy)
         writer.UInt64 cookie.TieTag
@@ -77,6 +80,7 @@ module internal Cookie =
             let window = reader.UInt32()
             let outbound = reader.UInt16()
             let inbound = reader.UInt16()
+            let interleaves = reader.Byte() <> 0uy
             let forwardTsn = reader.Byte() <> 0uy
             let reconfig = reader.Byte() <> 0uy
             let tie = reader.UInt64()
@@ -90,6 +94,7 @@ module internal Cookie =
                       Window = window
                       OutboundStreams = outbound
                       InboundStreams = inbound
+                      Interleaves = interleaves
                       ForwardTsn = forwardTsn
                       Reconfig = reconfig }
                   TieTag = tie

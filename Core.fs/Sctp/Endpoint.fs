@@ -127,11 +127,14 @@ module internal Endpoint =
     let establish (now: Instant) (a: Association) (outputs: byref<ListCollector<SctpOutput>>) (state: SctpAssociation) =
         outputs.Add(SctpOutput.Established(a.Link.OutboundStreams, a.Link.InboundStreams))
 
+        let streams =
+            Streams.interleaving a.Link.Interleaves a.Link.Peer.Window state.Streams
+
         let struct (streams, a) =
             if state.Wanted.IsEmpty then
-                struct (state.Streams, a)
+                struct (streams, a)
             else
-                Association.reset now (List.toArray state.Wanted) &outputs state.Streams a
+                Association.reset now (List.toArray state.Wanted) &outputs streams a
 
         { state with
             Phase =

@@ -7,6 +7,7 @@ open Hybrid.WebRtc.Core
 /// What one flush works on: changed in place, a chunk costs no record; made a state again at its end. Local to `Flush`.
 [<Sealed>]
 type internal Draft(link: Link, streams: Streams, s: Sending) =
+    let interleaved = link.Interleaves
     let mutable chunks = s.Outstanding.Chunks
     let mutable sum = s.Outstanding.Sum
     let mutable stretches = s.Outstanding.Stretches
@@ -24,7 +25,7 @@ type internal Draft(link: Link, streams: Streams, s: Sending) =
     let mutable count = 0
 
     member _.Link = link
-    member val Streams = streams with get, set
+    member val Streams = Streams.draft streams with get, set
     /// rwnd.
     member val Window = s.Window with get, set
     /// Octets left in the packet.
@@ -84,14 +85,15 @@ type internal Draft(link: Link, streams: Streams, s: Sending) =
 
     /// Gives the next TSN to a piece of a message.
     member _.Append(now: Instant, piece: Piece) : unit =
-        let onWire = Data.sizeOf piece.Size
+        let onWire = Data.sizeOf interleaved piece.Size
 
         chunks <-
             Log.append
                 { Message = piece.Message
                   Offset = piece.Offset
                   Size = piece.Size
-                  Ssn = piece.Ssn
+                  Mid = piece.Mid
+                  Fsn = piece.Fsn
                   Before = sum
                   SentAt = now }
                 chunks
@@ -156,6 +158,7 @@ type internal Draft(link: Link, streams: Streams, s: Sending) =
         draft.Close()
 
         { Chunks = chunks
+          Interleaved = interleaved
           Sum = sum
           Stretches = stretches
           FlightSize = flight
@@ -193,7 +196,7 @@ module internal Flush =
 
         while tsn >= 0L && (ignoring || b.CongestionAllows) do
             let slot = b.Slot tsn
-            let size = Data.sizeOf slot.Size
+            let size = Data.sizeOf b.Link.Interleaves slot.Size
 
             if Sending.isStale now b.Link b.Resends slot.Message then
                 let struct (o, streams) = Sending.abandon now tsn &outputs b.Outstanding b.Streams
@@ -202,7 +205,7 @@ module internal Flush =
                 b.Streams <- streams
                 tsn <- b.NextMarked()
             elif size <= b.Room || (b.Count = 0 && size > b.Link.Segment) then
-                b.Add(Outstanding.describe tsn slot)
+                b.Add(Outstanding.describe b.Link.Interleaves tsn slot)
                 b.ResentEarliest <- b.ResentEarliest || tsn = b.First
                 b.Resend(now, size)
                 b.Room <- b.Room - size
@@ -222,15 +225,15 @@ module internal Flush =
         while going do
             let message = Streams.peek b.Streams
 
-            match b.Streams.Current with
+            match Streams.current b.Streams with
             | ValueSome current when b.Link.Peer.ForwardTsn && now >= message.ExpiresAt ->
                 // Its chunks may all be acknowledged: a placeholder stands for what will not be sent.
                 let o =
-                    Outstanding.append now message message.Payload.Length 0 current.Ssn b.Outstanding
+                    Outstanding.append now message message.Payload.Length 0 current.Mid current.Fsn b.Outstanding
 
                 let placeholder = o.Chunks.Next - 1L
                 let struct (o, _) = Outstanding.abandon now placeholder o
-                let struct (left, streams) = Streams.discardCurrent placeholder b.Streams
+                let struct (left, streams) = Streams.discard message placeholder b.Streams
                 b.Load o
                 b.Streams <- streams
                 leave message.Stream left &outputs b
@@ -245,7 +248,7 @@ module internal Flush =
 
     /// How much of the next message goes into this packet; 0 for none.
     let private share (b: Draft) : int =
-        let room = b.Room - Data.HeaderSize
+        let room = b.Room - Data.headerSize b.Link.Interleaves
         let remaining = Streams.remaining b.Streams
 
         if remaining <= room then remaining
@@ -264,7 +267,7 @@ module internal Flush =
 
         while going do
             let size = share b
-            let onWire = Data.sizeOf size
+            let onWire = Data.sizeOf b.Link.Interleaves size
             let fits = int64 onWire <= b.Window || (probing && b.IsEmpty)
 
             if size > 0 && fits then
@@ -282,7 +285,7 @@ module internal Flush =
                     b.Limited <- tsn
 
                 leave piece.Message.Stream size &outputs b
-                let chunk = Outstanding.describe tsn (b.Slot tsn)
+                let chunk = Outstanding.describe b.Link.Interleaves tsn (b.Slot tsn)
                 going <- ignoring || b.CongestionAllows
 
                 // The window is full: its SACK lets us go on, RFC 7053. And a probe is to be answered.
@@ -305,16 +308,16 @@ module internal Flush =
         let o = b.Outstanding
         let tsn = Outstanding.lastInFlight o
 
-        if tsn >= 0L && (control.IsEmpty || Data.sizeOf o.Chunks[tsn].Size <= b.Room) then
+        if tsn >= 0L && (control.IsEmpty || Data.sizeOf b.Link.Interleaves o.Chunks[tsn].Size <= b.Room) then
             let slot = o.Chunks[tsn]
-            let chunk = Outstanding.describe tsn slot
+            let chunk = Outstanding.describe b.Link.Interleaves tsn slot
 
             b.Add
                 { chunk with
                     Flags = chunk.Flags ||| Flag.Immediate }
 
             b.Load(Outstanding.resent now tsn o)
-            b.Room <- b.Room - Data.sizeOf slot.Size
+            b.Room <- b.Room - Data.sizeOf b.Link.Interleaves slot.Size
             b.Resent <- b.Resent + 1
             b.LastTsn <- tsn
             b.LastResent <- true
@@ -336,13 +339,19 @@ module internal Flush =
 
             struct (List.rev taken, rest, room)
 
-    /// FORWARD TSN where there is news, RFC 3758 §3.5 rules C3 to C5.
+    /// FORWARD TSN, or I-FORWARD-TSN, where there is news, RFC 3758 §3.5 rules C3 to C5.
     let private forward (link: Link) (s: Sending) : struct (Chunk voption * Sending) =
         if Sending.hasNews s.Outstanding s.Repair then
             let struct (point, skipped) =
-                Outstanding.forward ((link.Segment - 8) / 4) s.Outstanding
+                Outstanding.forward ((link.Segment - 8) / Chunk.skipSize link.Interleaves) s.Outstanding
 
-            struct (ValueSome(ForwardTsn(Tsn.wrap point, skipped)),
+            let chunk =
+                if link.Interleaves then
+                    IForwardTsn(Tsn.wrap point, skipped)
+                else
+                    ForwardTsn(Tsn.wrap point, skipped)
+
+            struct (ValueSome chunk,
                     { s with
                         Repair =
                             { s.Repair with
@@ -511,4 +520,4 @@ module internal Flush =
         | ValueSome chunk -> outputs.Add(Link.packet [ chunk ] (Array.Empty()) link)
         | ValueNone -> ()
 
-        struct (b.Streams, next)
+        struct (Streams.keep b.Streams, next)

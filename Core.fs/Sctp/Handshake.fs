@@ -58,10 +58,16 @@ module internal Handshake =
               Control = control
               Data = Array.Empty() }
 
-    /// What we can do, RFC 3758 §3.1, RFC 6525 §5.1.1. Chromium says the same.
-    let private abilities: Tlv list =
+    /// What we can do, RFC 3758 §3.1, RFC 6525 §5.1.1, RFC 8260 §2.2.1. Firefox says the same.
+    let private abilities (config: SctpConfig) : Tlv list =
+        let extensions =
+            if config.Interleaving then
+                [| Kind.Reconfig; Kind.ForwardTsn; Kind.IData; Kind.IForwardTsn |]
+            else
+                [| Kind.Reconfig; Kind.ForwardTsn |]
+
         [ Tlv.ofBytes Parameter.ForwardTsnSupported (Array.Empty())
-          Tlv.ofBytes Parameter.SupportedExtensions [| Kind.Reconfig; Kind.ForwardTsn |] ]
+          Tlv.ofBytes Parameter.SupportedExtensions extensions ]
 
     let private introduce (config: SctpConfig) (tag: uint32) (tsn: Tsn) (parameters: Tlv list) : Init =
         { InitiateTag = tag
@@ -69,7 +75,7 @@ module internal Handshake =
           OutboundStreams = config.Limits.Streams
           InboundStreams = config.Limits.Streams
           InitialTsn = tsn
-          Parameters = parameters @ abilities }
+          Parameters = parameters @ abilities config }
 
     /// The packet that opens an association: its verification tag is 0, RFC 9260 §8.5.1.
     let init (own: Own) : SctpOutput =
@@ -83,20 +89,26 @@ module internal Handshake =
         && init.InboundStreams > 0us
 
     /// What a valid INIT or INIT ACK says of its sender; `parameters` are those that are to be processed.
-    let introduction (init: Init) (parameters: Tlv list) : Introduction =
+    let introduction (config: SctpConfig) (init: Init) (parameters: Tlv list) : Introduction =
         let extensions =
             match Parameter.find Parameter.SupportedExtensions parameters with
             | ValueSome listed -> listed.ToArray()
             | ValueNone -> Array.Empty()
+
+        let interleaves = config.Interleaving && Array.contains Kind.IData extensions
 
         { Tag = init.InitiateTag
           InitialTsn = init.InitialTsn
           Window = init.AdvertisedReceiverWindow
           OutboundStreams = init.OutboundStreams
           InboundStreams = init.InboundStreams
+          Interleaves = interleaves
           ForwardTsn =
-            (Parameter.find Parameter.ForwardTsnSupported parameters).IsSome
-            || Array.contains Kind.ForwardTsn extensions
+            if interleaves then
+                Array.contains Kind.IForwardTsn extensions
+            else
+                (Parameter.find Parameter.ForwardTsnSupported parameters).IsSome
+                || Array.contains Kind.ForwardTsn extensions
           Reconfig = Array.contains Kind.Reconfig extensions }
 
     /// Answers an INIT, RFC 9260 §5.1, §5.2.1, §5.2.2: all that there is to remember goes into the cookie.
@@ -115,7 +127,7 @@ module internal Handshake =
             let cookie =
                 { OwnTag = tag
                   OwnInitialTsn = tsn
-                  Peer = introduction init parameters
+                  Peer = introduction own.Config init parameters
                   TieTag = tieTag
                   CreatedAt = now }
 
@@ -142,7 +154,7 @@ module internal Handshake =
                 outputs.Add(packet own.Config init.InitiateTag [ Abort(false, [ cause ]) ])
 
     /// What an INIT ACK brings, RFC 9260 §5.1.4: the peer, our cookie in memory of our own, and what to report of it.
-    let acknowledged (init: Init) : struct (Introduction * byte[] * Chunk list) voption =
+    let acknowledged (config: SctpConfig) (init: Init) : struct (Introduction * byte[] * Chunk list) voption =
         let struct (parameters, unknown) = Parameter.sift MaxReported init.Parameters
 
         match Parameter.find Parameter.StateCookie parameters with
@@ -153,7 +165,7 @@ module internal Handshake =
                 else
                     [ Error(unknown |> List.map (Parameter.enclose Cause.UnrecognizedParameters)) ]
 
-            ValueSome(struct (introduction init parameters, cookie.ToArray(), report))
+            ValueSome(struct (introduction config init parameters, cookie.ToArray(), report))
         | _ -> ValueNone
 
     /// The 64 bits that tie a restart to an association, RFC 9260 §5.2.2: never zero, and known to the two ends alone.

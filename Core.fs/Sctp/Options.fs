@@ -21,7 +21,8 @@ type OutgoingMessage =
         Ppid: uint32
         Ordered: bool
         Reliability: Reliability
-        /// RFC 8832 §5.1's scale: 128, 256, 512, 1024. Carried; the scheduler of today serves streams in turn.
+        /// RFC 8832 §5.1's scale: 128, 256, 512, 1024. What streams have to send goes out in shares of these weights,
+        /// RFC 8260 §3.6; 0 counts as 1.
         Priority: uint16
         /// At least one octet. The machine's own from now on: it is referred to until it is acknowledged.
         Payload: ReadOnlyMemory<byte>
@@ -89,6 +90,8 @@ type SctpConfig =
         /// Octets of the largest message taken from the peer; a larger one ends the association. 262,144.
         MaxMessageSize: int
         CongestionControl: CongestionControl
+        /// Offer I-DATA, RFC 8260: a small message need not wait for a large one on another stream. True.
+        Interleaving: bool
         Times: SctpTimes
         Limits: SctpLimits
     }
@@ -106,6 +109,7 @@ module SctpConfig =
           MaxReceiveWindow = 32 * 1024 * 1024
           MaxMessageSize = 262_144
           CongestionControl = CongestionControl.Cubic
+          Interleaving = true
           Times =
             { RtoInitial = Duration.milliseconds 500L
               RtoMin = Duration.milliseconds 400L

@@ -3,20 +3,6 @@ namespace Hybrid.WebRtc.Core.Association
 open System
 open Hybrid.WebRtc.Core
 
-/// A user message on its way out: never changed, shared by all of its chunks.
-[<NoComparison; ReferenceEquality>]
-type internal Message =
-    {
-        Stream: uint16
-        Ppid: uint32
-        Ordered: bool
-        /// `Instant.never` unless its lifetime is limited.
-        ExpiresAt: Instant
-        /// `Int32.MaxValue` unless limited.
-        MaxRetransmits: int
-        Payload: ReadOnlyMemory<byte>
-    }
-
 /// A chunk that was given a TSN: a reference into its message.
 [<Struct; NoComparison; NoEquality>]
 type internal Slot =
@@ -25,7 +11,9 @@ type internal Slot =
         Offset: int
         /// Octets of user data. Zero only in the placeholder of `Outstanding.abandon`.
         Size: int
-        Ssn: Ssn
+        Mid: Mid
+        /// Which fragment of the message it is, RFC 8260 §2.1.
+        Fsn: uint32
         /// Octets of all chunks before this one, headers and padding included: the sum over any stretch is a difference.
         Before: int64
         /// When it was sent for the first time. Ascends with the TSN.
@@ -90,6 +78,8 @@ type internal Acknowledgement =
 type internal Outstanding =
     {
         Chunks: Log<Slot>
+        /// They are I-DATA.
+        Interleaved: bool
         /// `Before` of the next chunk.
         Sum: int64
         /// From `Chunks.First` on without a hole, ascending; what follows them is in flight and was sent once.
@@ -102,8 +92,9 @@ type internal Outstanding =
 
 [<RequireQualifiedAccess>]
 module internal Outstanding =
-    let create (initialTsn: int64) : Outstanding =
+    let create (interleaved: bool) (initialTsn: int64) : Outstanding =
         { Chunks = Log.startingAt initialTsn
+          Interleaved = interleaved
           Sum = 0L
           Stretches = Array.Empty()
           FlightSize = 0
@@ -125,8 +116,16 @@ module internal Outstanding =
     let total (o: Outstanding) : int = int (o.Sum - before o.Chunks.First o)
 
     /// With the next TSN given to a piece of a message, in flight.
-    let append (now: Instant) (message: Message) (offset: int) (size: int) (ssn: Ssn) (o: Outstanding) : Outstanding =
-        let onWire = Data.sizeOf size
+    let append
+        (now: Instant)
+        (message: Message)
+        (offset: int)
+        (size: int)
+        (mid: Mid)
+        (fsn: uint32)
+        (o: Outstanding)
+        : Outstanding =
+        let onWire = Data.sizeOf o.Interleaved size
 
         { o with
             Chunks =
@@ -134,7 +133,8 @@ module internal Outstanding =
                     { Message = message
                       Offset = offset
                       Size = size
-                      Ssn = ssn
+                      Mid = mid
+                      Fsn = fsn
                       Before = o.Sum
                       SentAt = now }
                     o.Chunks
@@ -142,7 +142,7 @@ module internal Outstanding =
             FlightSize = o.FlightSize + onWire }
 
     /// The chunk of a slot and its TSN, described.
-    let describe (tsn: int64) (slot: Slot) : Data =
+    let describe (interleaved: bool) (tsn: int64) (slot: Slot) : Data =
         let message = slot.Message
 
         let flags =
@@ -153,10 +153,12 @@ module internal Outstanding =
                      0uy)
             ||| (if message.Ordered then 0uy else Flag.Unordered)
 
-        { Flags = flags
+        { Interleaved = interleaved
+          Flags = flags
           Stream = message.Stream
-          Ssn = slot.Ssn
           Tsn = Tsn.wrap tsn
+          Mid = slot.Mid
+          Fsn = slot.Fsn
           Ppid = message.Ppid
           Payload = message.Payload.Slice(slot.Offset, slot.Size) }
 
@@ -202,8 +204,15 @@ module internal Outstanding =
         else
             fresh (stretches[stretches.Length - 1].Last + 1L) (o.Chunks.Next - 1L)
 
-    /// Every stretch from `first` to `last` as `change` has it.
-    let private paint (first: int64) (last: int64) (change: Stretch -> Stretch) (o: Outstanding) : Outstanding =
+    /// Every stretch from `first` to `last` as `change` has it, where `extent` says so: of a TSN and a limit, whether, and up
+    /// to where that holds.
+    let private paintWhere
+        (extent: int64 -> int64 -> struct (bool * int64))
+        (first: int64)
+        (last: int64)
+        (change: Stretch -> Stretch)
+        (o: Outstanding)
+        : Outstanding =
         let built = ResizeArray(o.Stretches.Length + 3)
         let mutable flight = o.FlightSize
         let mutable marked = o.MarkedSize
@@ -218,9 +227,15 @@ module internal Outstanding =
                 elif at <= last then min stretch.Last last
                 else stretch.Last
 
+            let struct (isTouched, upTo) =
+                if at >= first && at <= last then
+                    extent at upTo
+                else
+                    struct (false, upTo)
+
             let piece = { stretch with First = at; Last = upTo }
 
-            let painted = if at >= first && at <= last then change piece else piece
+            let painted = if isTouched then change piece else piece
 
             if painted.Fate <> piece.Fate then
                 let size = bytes at upTo o
@@ -246,6 +261,10 @@ module internal Outstanding =
             Stretches = finish built
             FlightSize = flight
             MarkedSize = marked }
+
+    /// Every stretch from `first` to `last` as `change` has it.
+    let private paint (first: int64) (last: int64) (change: Stretch -> Stretch) (o: Outstanding) : Outstanding =
+        paintWhere (fun _ limit -> struct (true, limit)) first last change o
 
     /// A SACK with this many gap ack blocks may have left some out: implementations report no more than 20, or as many
     /// as a packet holds.
@@ -502,29 +521,54 @@ module internal Outstanding =
     /// Answers whether there was such a part.
     let abandon (now: Instant) (tsn: int64) (o: Outstanding) : struct (Outstanding * bool) =
         let message = o.Chunks[tsn].Message
+
+        let isIts (o: Outstanding) (at: int64) =
+            Object.ReferenceEquals(o.Chunks[at].Message, message)
+
+        // Without RFC 8260 neighbours; with it others may lie between.
         let mutable first = tsn
         let mutable last = tsn
+        let mutable at = tsn
 
-        while first > o.Chunks.First
-              && Object.ReferenceEquals(o.Chunks[first - 1L].Message, message) do
-            first <- first - 1L
+        while at >= o.Chunks.First
+              && o.Chunks[first].Offset > 0
+              && (o.Interleaved || isIts o at) do
+            if isIts o at then
+                first <- at
 
-        while last + 1L < o.Chunks.Next
-              && Object.ReferenceEquals(o.Chunks[last + 1L].Message, message) do
-            last <- last + 1L
+            at <- at - 1L
+
+        at <- tsn
+
+        while at < o.Chunks.Next
+              && o.Chunks[last].Offset + o.Chunks[last].Size < message.Payload.Length
+              && (o.Interleaved || isIts o at) do
+            if isIts o at then
+                last <- at
+
+            at <- at + 1L
 
         let tail = o.Chunks[last]
         let unsent = tail.Offset + tail.Size < message.Payload.Length
 
         let o =
             if unsent then
-                append now message message.Payload.Length 0 tail.Ssn o
+                append now message message.Payload.Length 0 tail.Mid tail.Fsn o
             else
                 o
 
         let last = if unsent then o.Chunks.Next - 1L else last
 
-        struct (paint first last (fun stretch -> { stretch with Fate = Fate.Abandoned }) o, unsent)
+        let extent (at: int64) (limit: int64) : struct (bool * int64) =
+            let its = isIts o at
+            let mutable upTo = at
+
+            while upTo < limit && isIts o (upTo + 1L) = its do
+                upTo <- upTo + 1L
+
+            struct (its, upTo)
+
+        struct (paintWhere extent first last (fun stretch -> { stretch with Fate = Fate.Abandoned }) o, unsent)
 
     /// Advanced.Peer.Ack.Point, RFC 3758 §3.5 rule C2.
     let advancedAckPoint (o: Outstanding) : int64 =
@@ -533,22 +577,23 @@ module internal Outstanding =
         else
             cumulative o
 
-    /// FORWARD TSN up to the advanced ack point, or as far as `limit` streams reach, RFC 3758 §3.5 rule C4.
+    /// FORWARD TSN or I-FORWARD-TSN up to the advanced ack point, or as far as `limit` streams reach, RFC 3758 §3.5 rule C4.
     let forward (limit: int) (o: Outstanding) : struct (int64 * Skip[]) =
         let upTo = advancedAckPoint o
-        let skipped = System.Collections.Generic.Dictionary<uint16, Ssn>()
+        // By stream, and whether ordered: the former in the high bits.
+        let skipped = System.Collections.Generic.Dictionary<int, Mid>()
         let mutable at = o.Chunks.First
         let mutable full = false
 
         while not full && at <= upTo do
             let slot = o.Chunks[at]
-            let stream = slot.Message.Stream
+            let key = (int slot.Message.Stream <<< 1) + (if slot.Message.Ordered then 0 else 1)
 
-            if not slot.Message.Ordered then
+            if not slot.Message.Ordered && not o.Interleaved then
                 at <- at + 1L
-            elif skipped.Count < limit || skipped.ContainsKey stream then
-                // TSNs ascend, hence so do the SSNs of a stream.
-                skipped[stream] <- slot.Ssn
+            elif skipped.Count < limit || skipped.ContainsKey key then
+                // TSNs ascend, hence so do the numbers of a stream.
+                skipped[key] <- slot.Mid
                 at <- at + 1L
             else
                 full <- true
@@ -558,8 +603,9 @@ module internal Outstanding =
 
         for entry in skipped do
             skips[i] <-
-                { Stream = entry.Key
-                  Ssn = entry.Value }
+                { Stream = uint16 (entry.Key >>> 1)
+                  Unordered = entry.Key &&& 1 <> 0
+                  Mid = entry.Value }
 
             i <- i + 1
 

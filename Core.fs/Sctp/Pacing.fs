@@ -16,6 +16,9 @@ type internal Link =
         InboundStreams: int
     }
 
+    /// Messages travel in I-DATA.
+    member link.Interleaves = link.Peer.Interleaves
+
     /// PMDCS, RFC 9260 §1.3: octets of chunks in a packet.
     member link.Segment = link.Config.Mtu - SctpPacket.HeaderSize
 

@@ -48,7 +48,7 @@ module internal Packets =
         : SctpAssociation =
         match state.Phase with
         | CookieWait timer ->
-            match Handshake.acknowledged init with
+            match Handshake.acknowledged state.Own.Config init with
             | ValueSome(struct (peer, cookie, report)) ->
                 let own = state.Own
 
@@ -279,7 +279,12 @@ module internal Packets =
             { state with
                 Phase = withAssociation a state.Phase
                 Streams = streams }
-        | ForwardTsn(tsn, skipped), (Established a | ShutdownPending a | ShutdownSent(_, a)) ->
+        | ForwardTsn _, (Established a | ShutdownPending a | ShutdownSent(_, a)) when a.Link.Interleaves ->
+            violated (Cause.protocolViolation "FORWARD TSN, where I-DATA was agreed on.") &outputs state
+        | IForwardTsn _, (Established a | ShutdownPending a | ShutdownSent(_, a)) when not a.Link.Interleaves ->
+            violated (Cause.protocolViolation "I-FORWARD-TSN, where I-DATA was not agreed on.") &outputs state
+        | (ForwardTsn(tsn, skipped) | IForwardTsn(tsn, skipped)),
+          (Established a | ShutdownPending a | ShutdownSent(_, a)) ->
             let a = Association.forwarded tsn skipped &outputs a
 
             { state with
@@ -306,7 +311,7 @@ module internal Packets =
 
         ignored Drop.Unsupported &outputs state
 
-    /// What a packet with DATA calls for once it has been taken in.
+    /// What a packet with DATA or I-DATA calls for once it has been taken in.
     let private onArrival
         (now: Instant)
         (urgent: bool)
@@ -353,7 +358,7 @@ module internal Packets =
         while going do
             match SctpPacket.nextChunk &rest with
             | ValueNone -> going <- false
-            | ValueSome whole when whole.Span[0] = Kind.Data ->
+            | ValueSome whole when whole.Span[0] = Kind.Data || whole.Span[0] = Kind.IData ->
                 match state.Phase with
                 | Established a
                 | ShutdownPending a

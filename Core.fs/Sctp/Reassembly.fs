@@ -3,467 +3,505 @@ namespace Hybrid.WebRtc.Core.Association
 open System
 open Microsoft.FSharp.Core.CompilerServices
 open Hybrid.WebRtc.Core
-
-/// Octets that belong together, joined in O(1). Versions share memory as those of a `Log` share segments: the octets past
-/// the end are given to one successor only.
-[<NoComparison; NoEquality>]
-type internal Rope =
-    | Leaf of memory: Segment<byte> * length: int
-    | Join of left: Rope * right: Rope * length: int
+open Hybrid.WebRtc.Core.Association.Incoming
 
 [<RequireQualifiedAccess>]
-module internal Rope =
-    let length (rope: Rope) : int =
-        match rope with
-        | Leaf(_, length)
-        | Join(_, _, length) -> length
-
-    /// A copy of `bytes`, with room for `capacity` octets.
-    let create (capacity: int) (bytes: ReadOnlySpan<byte>) : Rope =
-        let memory = Array.zeroCreate<byte>(max capacity bytes.Length)
-        bytes.CopyTo(Span memory)
-        Leaf(Segment(memory, bytes.Length), bytes.Length)
-
-    let join (left: Rope) (right: Rope) : Rope =
-        Join(left, right, length left + length right)
-
-    /// With `bytes` copied to its end; `hint` is the length that it may come to in all.
-    let rec append (hint: int) (bytes: ReadOnlySpan<byte>) (rope: Rope) : Rope =
-        match rope with
-        | Leaf(memory, length) ->
-            let upTo = length + bytes.Length
-
-            if memory.Claim(length, bytes.Length) then
-                bytes.CopyTo(Span(memory.Items, length, bytes.Length))
-                Leaf(memory, upTo)
-            else
-                let grown = Array.zeroCreate<byte>(max upTo (max hint (2 * length)))
-
-                Span(memory.Items, 0, length).CopyTo(Span grown)
-                bytes.CopyTo(Span(grown, length, bytes.Length))
-                Leaf(Segment(grown, upTo), upTo)
-        | Join(left, (Leaf _ as right), total) -> Join(left, append 0 bytes right, total + bytes.Length)
-        | Join _ -> join rope (create (4 * bytes.Length) bytes)
-
-    /// All of it as one piece of memory, for the receiver to own.
-    let toMemory (rope: Rope) : ReadOnlyMemory<byte> =
-        match rope with
-        // A tail of unused octets is not worth a copy unless it is a large part.
-        | Leaf(memory, length) when memory.Items.Length - length <= length / 4 ->
-            ReadOnlyMemory(memory.Items, 0, length)
-        | _ ->
-            let whole = Array.zeroCreate<byte>(length rope)
-            // From the end backwards: joins lean to the left where pieces came in order, and no stack grows.
-            let mutable waiting = [ rope ]
-            let mutable at = whole.Length
-
-            while not waiting.IsEmpty do
-                match waiting.Head with
-                | Leaf(memory, length) ->
-                    at <- at - length
-                    Span(memory.Items, 0, length).CopyTo(Span(whole, at, length))
-                    waiting <- waiting.Tail
-                | Join(left, right, _) -> waiting <- right :: left :: waiting.Tail
-
-            ReadOnlyMemory whole
-
-/// Neighbouring fragments of one message that lacks others.
-[<NoComparison; NoEquality>]
-type internal Run =
-    {
-        First: int64
-        Last: int64
-        Begun: bool
-        Ended: bool
-        Unordered: bool
-        Stream: uint16
-        Ssn: Ssn
-        Ppid: uint32
-        Body: Rope
-        /// What it takes of the window.
-        Charge: int
-    }
-
-/// A message that waits for earlier ones of its stream.
-[<Struct; NoComparison; NoEquality>]
-type internal Waiting =
-    { Ppid: uint32
-      Payload: ReadOnlyMemory<byte> }
-
-/// One incoming stream.
-[<NoComparison; NoEquality>]
-type internal Inbound =
-    {
-        /// The SSN to be delivered next, unwrapped.
-        Next: int64
-        /// Complete messages beyond it, by unwrapped SSN.
-        Waiting: Map<int64, Waiting>
-    }
-
-/// Messages that were delivered and that the application has not yet consumed.
-[<Struct; NoComparison; NoEquality>]
-type internal Unconsumed =
-    {
-        Bytes: int64
-        /// What they take of the window: more than their octets where they are small.
-        Charge: int64
-    }
-
-/// Fragments become messages, and messages of a stream come in order, RFC 9260 §6.6, §6.9.
-///
-/// A fragment that follows its predecessor is copied once, to its place in the message. What came out of order is kept in
-/// runs of neighbouring TSNs: between two gaps at most two of them are incomplete, so their number is bounded by that of
-/// the gaps, and finding a place costs O(log gaps). All that is held is charged to the window, overhead included.
-[<NoComparison; NoEquality>]
-type internal Reassembly =
-    {
-        /// Ascending.
-        Runs: Run[]
-        Streams: Slots<Inbound>
-        /// Octets held, with what holding them costs.
-        Held: int64
-        Unconsumed: Unconsumed
-        /// The length of the last message that came in fragments: the next is likely to be as long.
-        Hint: int
-        MaxMessageSize: int
-    }
-
-/// Why a fragment cannot belong to any message.
-type internal Violation =
-    | None = 0
-    /// More pieces of incomplete messages than gaps can explain.
-    | Fragments = 1
-    | TooLarge = 2
-
-[<RequireQualifiedAccess>]
+[<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
 module internal Reassembly =
-    /// What a piece or a waiting message costs beside its octets.
-    [<Literal>]
-    let Overhead = 128
-
-    /// Incomplete runs. Gaps explain at most twice as many as a SACK can report, which is less.
+    /// Incomplete runs, of one stream and kind where messages are interleaved. Gaps explain at most twice as many as a SACK
+    /// can report, which is less.
     [<Literal>]
     let private MaxRuns = 2048
 
-    let create (maxMessageSize: int) : Reassembly =
-        { Runs = Array.Empty()
+    /// Runs that are kept aside; more of them take their places among the others.
+    [<Literal>]
+    let private MaxAside = 8
+
+    /// Runs that get room before their octets come: nobody is to have us set aside much for little.
+    [<Literal>]
+    let private MaxRoomy = 8
+
+    let create (interleaved: bool) (maxMessageSize: int) : Reassembly =
+        { Version = 0L
+          MaxMessageSize = maxMessageSize
+          Interleaved = interleaved
+          Runs = Array.Empty()
+          Growing = ValueNone
+          Aside = Array.Empty()
           Streams = Slots.empty
+          Hot = ValueNone
           Held = 0L
           Unconsumed = { Bytes = 0L; Charge = 0L }
           Hint = 0
-          MaxMessageSize = maxMessageSize }
+          Roomy = 0 }
 
-    let private untouched: Inbound = { Next = 0L; Waiting = Map.empty }
+    /// A draft, for the caller alone to change.
+    let draft (r: Reassembly) : Reassembly = { r with Version = r.Version + 1L }
 
-    let private find (stream: uint16) (r: Reassembly) : Inbound =
-        match Slots.tryFind (int stream) r.Streams with
-        | ValueSome inbound -> inbound
-        | ValueNone -> untouched
+    // ---- Fragments ----
 
-    let private put (stream: uint16) (inbound: Inbound) (r: Reassembly) : Reassembly =
-        { r with
-            Streams = Slots.set (int stream) inbound r.Streams }
-
-    let private unwrap (near: int64) (ssn: Ssn) : int64 =
-        near + int64 (Ssn.ahead (Ssn(uint16 near)) ssn)
-
-    let private charge (w: Waiting) = int64 (Overhead + w.Payload.Length)
-
-    /// Hands a message up. It counts until it is consumed.
-    let private deliver
-        (stream: uint16)
-        (ppid: uint32)
-        (payload: ReadOnlyMemory<byte>)
-        (outputs: byref<ListCollector<SctpOutput>>)
-        (r: Reassembly)
-        : Reassembly =
-        outputs.Add(SctpOutput.Message(stream, ppid, payload))
-        let length = int64 payload.Length
-
-        { r with
-            Unconsumed =
-                { Bytes = r.Unconsumed.Bytes + length
-                  Charge = r.Unconsumed.Charge + length + int64 Overhead } }
-
-    /// Delivers messages of a stream from its next SSN on, as far as they are there.
-    let private drain
-        (stream: uint16)
-        (inbound: Inbound)
-        (outputs: byref<ListCollector<SctpOutput>>)
-        (r: Reassembly)
-        : Reassembly =
-        let mutable r = r
-        let mutable inbound = inbound
-        let mutable going = not inbound.Waiting.IsEmpty
-
-        while going do
-            match inbound.Waiting.TryFind inbound.Next with
-            | Some waiting ->
-                r <-
-                    deliver
-                        stream
-                        waiting.Ppid
-                        waiting.Payload
-                        &outputs
-                        { r with
-                            Held = r.Held - charge waiting }
-
-                inbound <-
-                    { Next = inbound.Next + 1L
-                      Waiting = inbound.Waiting.Remove inbound.Next }
-            | None -> going <- false
-
-        put stream inbound r
-
-    /// A message is complete: hand it up, or let it wait for its turn.
-    let private complete
-        (unordered: bool)
-        (stream: uint16)
-        (ssn: Ssn)
-        (message: Waiting)
-        (outputs: byref<ListCollector<SctpOutput>>)
-        (r: Reassembly)
-        : Reassembly =
-        if unordered then
-            deliver stream message.Ppid message.Payload &outputs r
+    let private key (tsn: int64) (data: Data) : int64 =
+        if data.Interleaved then
+            (int64 (Mid.value data.Mid) <<< 32) ||| int64 data.Fsn
         else
-            let inbound = find stream r
-            let number = unwrap inbound.Next ssn
+            tsn
 
-            if number = inbound.Next then
-                let r = deliver stream message.Ppid message.Payload &outputs r
-                drain stream { inbound with Next = number + 1L } &outputs r
+    /// The growing run as one of the others is.
+    let private whole (growing: Growing) : Run =
+        { growing.Run with
+            Last = growing.Last
+            Body = Rope.join growing.Run.Body (Leaf(growing.Leaf, growing.Length))
+            Charge = growing.Run.Charge + growing.Length }
+
+    /// A growing run takes its place among the others.
+    let private settle (growing: Growing) (r: Reassembly) : unit =
+        let run = whole growing
+        setLane run.Stream run.Unordered (Runs.add run (lane run.Stream run.Unordered r)) r
+
+    let private settleAll (r: Reassembly) : unit =
+        match r.Growing with
+        | ValueSome growing ->
+            r.Growing <- ValueNone
+            settle growing r
+        | ValueNone -> ()
+
+        for growing in r.Aside do
+            settle growing r
+
+        r.Aside <- Array.Empty()
+
+    /// Makes room for another growing run of this stream and kind: the one of its own takes its place among the others,
+    /// that of another goes aside.
+    let private makeWay (stream: uint16) (unordered: bool) (r: Reassembly) : unit =
+        let isOf (growing: Growing) =
+            not r.Interleaved
+            || (growing.Run.Stream = stream && growing.Run.Unordered = unordered)
+
+        for i in 0 .. r.Aside.Length - 1 do
+            if i < r.Aside.Length && isOf r.Aside[i] then
+                let own = r.Aside[i]
+                r.Aside <- Array.removeAt i r.Aside
+                settle own r
+
+        match r.Growing with
+        | ValueNone -> ()
+        | ValueSome growing ->
+            r.Growing <- ValueNone
+
+            if isOf growing then
+                settle growing r
             else
-                put
-                    stream
-                    { inbound with
-                        Waiting = inbound.Waiting.Add(number, message) }
-                    { r with
-                        Held = r.Held + charge message }
+                if r.Aside.Length = MaxAside then
+                    let oldest = r.Aside[MaxAside - 1]
+                    r.Aside <- Array.removeAt (MaxAside - 1) r.Aside
+                    settle oldest r
 
-    /// The place of the first run that begins after `tsn`.
-    let private place (tsn: int64) (runs: Run[]) : int =
-        let mutable low = 0
-        let mutable high = runs.Length
+                let aside = Array.zeroCreate (r.Aside.Length + 1)
+                aside[0] <- growing
+                Array.Copy(r.Aside, 0, aside, 1, r.Aside.Length)
+                r.Aside <- aside
 
-        while low < high do
-            let middle = (low + high) >>> 1
+    let private isNext (key: int64) (data: Data) (growing: Growing) =
+        growing.Last + 1L = key
+        && not (Flag.has Flag.Begin data.Flags)
+        && Runs.belongs data growing.Run
 
-            if runs[middle].First <= tsn then
-                low <- middle + 1
-            else
-                high <- middle
+    /// Where the fragment follows a run that is aside, that is the growing one from now on.
+    let private recall (key: int64) (data: Data) (r: Reassembly) : unit =
+        let isCurrent =
+            match r.Growing with
+            | ValueSome growing -> isNext key data growing
+            | ValueNone -> false
 
-        low
+        if r.Aside.Length > 0 && not isCurrent then
+            let mutable at = 0
 
-    /// `runs` with `count` of them from `at` on replaced by `into`.
-    let private splice (at: int) (count: int) (into: Run voption) (runs: Run[]) : Run[] =
-        let extra = if into.IsSome then 1 else 0
-        let size = runs.Length - count + extra
+            while at < r.Aside.Length && not (isNext key data r.Aside[at]) do
+                at <- at + 1
 
-        if size = 0 then
-            Array.Empty()
+            if at < r.Aside.Length then
+                let recalled = r.Aside[at]
+
+                match r.Growing with
+                | ValueSome growing ->
+                    let aside = Array.copy r.Aside
+                    Array.Copy(r.Aside, 0, aside, 1, at)
+                    aside[0] <- growing
+                    r.Aside <- aside
+                | ValueNone -> r.Aside <- Array.removeAt at r.Aside
+
+                r.Growing <- ValueSome recalled
+
+    /// Octets to set aside for a run of `length`.
+    let private room (wanted: bool) (otherwise: int) (length: int) (r: Reassembly) : struct (int * bool) =
+        let hint = min r.Hint r.MaxMessageSize
+
+        if wanted && hint >= length && r.Roomy < MaxRoomy then
+            r.Roomy <- r.Roomy + 1
+            struct (hint, true)
         else
-            let spliced = Array.zeroCreate size
-            Array.Copy(runs, spliced, at)
+            struct (otherwise, false)
 
-            match into with
-            | ValueSome run -> spliced[at] <- run
-            | ValueNone -> ()
-
-            Array.Copy(runs, at + count, spliced, at + extra, runs.Length - at - count)
-            spliced
-
-    let private belongs (data: Data) (run: Run) =
-        run.Stream = data.Stream
-        && run.Unordered = Flag.has Flag.Unordered data.Flags
-        && (run.Unordered || Ssn.value run.Ssn = Ssn.value data.Ssn)
-
-    let private single (tsn: int64) (data: Data) : Run =
+    /// A run of one fragment.
+    let private single (key: int64) (data: Data) (r: Reassembly) : Growing =
         let length = data.Payload.Length
+        let begins = Flag.has Flag.Begin data.Flags
         // Room for the fragments to come; a lone one in the midst may stay alone.
-        let capacity =
-            if Flag.has Flag.Begin data.Flags then
-                4 * length
+        let struct (capacity, roomy) =
+            room begins (if begins then 4 * length else length) length r
+
+        { Run =
+            { First = key
+              Last = key
+              Begun = begins
+              Ended = Flag.has Flag.End data.Flags
+              Unordered = Flag.has Flag.Unordered data.Flags
+              Stream = data.Stream
+              Mid = data.Mid
+              Ppid = data.Ppid
+              Body = Nil
+              Charge = Overhead
+              Roomy = roomy }
+          Last = key
+          Leaf = Rope.memory capacity data.Payload.Span
+          Length = length }
+
+    /// A run with the fragment that follows it.
+    let private extended (key: int64) (data: Data) (growing: Growing) (r: Reassembly) : Growing =
+        let bytes = data.Payload.Span
+        let upTo = growing.Length + bytes.Length
+
+        if growing.Leaf.Claim(growing.Length, bytes.Length) then
+            bytes.CopyTo(Span(growing.Leaf.Items, growing.Length, bytes.Length))
+
+            { growing with
+                Last = key
+                Length = upTo }
+        else
+            let run = growing.Run
+
+            let struct (capacity, roomy) =
+                room (run.Body.IsNil && not run.Roomy) (max upTo (2 * growing.Length)) upTo r
+
+            let grown = GC.AllocateUninitializedArray<byte> capacity
+
+            Span(growing.Leaf.Items, 0, growing.Length).CopyTo(Span grown)
+            bytes.CopyTo(Span(grown, growing.Length, bytes.Length))
+
+            { Run = if roomy then { run with Roomy = true } else run
+              Last = key
+              Leaf = Segment(grown, upTo)
+              Length = upTo }
+
+    /// A run that was among the others, with the fragment that follows it.
+    let private resumed (key: int64) (data: Data) (run: Run) (r: Reassembly) : Growing =
+        match Rope.last run.Body with
+        | struct (before, ValueSome leaf, length) ->
+            extended
+                key
+                data
+                { Run =
+                    { run with
+                        Body = before
+                        Charge = run.Charge - length }
+                  Last = run.Last
+                  Leaf = leaf
+                  Length = length }
+                r
+        | struct (_, ValueNone, _) ->
+            let length = data.Payload.Length
+
+            { Run =
+                { run with
+                    Charge = run.Charge + Overhead }
+              Last = key
+              Leaf = Rope.memory (4 * length) data.Payload.Span
+              Length = length }
+
+    let private forget (run: Run) (r: Reassembly) : unit =
+        if run.Roomy then
+            r.Roomy <- r.Roomy - 1
+
+    /// A message whose last fragment has come. `held`: what its fragments were charged before.
+    let private finished (run: Run) (held: int) (outputs: byref<ListCollector<SctpOutput>>) (r: Reassembly) : unit =
+        r.Held <- r.Held - int64 held
+        r.Hint <- Rope.length run.Body
+        forget run r
+        complete run.Unordered run.Stream run.Mid run.Ppid (Rope.toMemory run.Body) &outputs r
+
+    /// A fragment that follows the growing run, and touches no other.
+    let private grow
+        (key: int64)
+        (data: Data)
+        (growing: Growing)
+        (outputs: byref<ListCollector<SctpOutput>>)
+        (r: Reassembly)
+        : Violation =
+        let length = data.Payload.Length
+
+        if Rope.length growing.Run.Body + growing.Length + length > r.MaxMessageSize then
+            Violation.TooLarge
+        else
+            let next = extended key data growing r
+
+            if Flag.has Flag.End data.Flags && next.Run.Begun then
+                let run = whole next
+                r.Growing <- ValueNone
+                finished run (run.Charge - length) &outputs r
             else
-                length
+                r.Held <- r.Held + int64 length
 
-        { First = tsn
-          Last = tsn
-          Begun = Flag.has Flag.Begin data.Flags
-          Ended = Flag.has Flag.End data.Flags
-          Unordered = Flag.has Flag.Unordered data.Flags
-          Stream = data.Stream
-          Ssn = data.Ssn
-          Ppid = data.Ppid
-          Body = Rope.create capacity data.Payload.Span
-          Charge = Overhead + length }
+                if Flag.has Flag.End data.Flags then
+                    // Nothing follows it.
+                    r.Growing <- ValueNone
 
-    let private extended (hint: int) (tsn: int64) (data: Data) (run: Run) : Run =
-        { run with
-            Last = tsn
-            Ended = Flag.has Flag.End data.Flags
-            Body = Rope.append hint data.Payload.Span run.Body
-            Charge = run.Charge + data.Payload.Length + (if run.Ended then Overhead else 0) }
+                    settle
+                        { next with
+                            Run = { next.Run with Ended = true } }
+                        r
+                else
+                    r.Growing <- ValueSome next
 
-    let private joined (left: Run) (right: Run) : Run =
-        { left with
-            Last = right.Last
-            Ended = right.Ended
-            Body = Rope.join left.Body right.Body
-            Charge = left.Charge + right.Charge }
+            Violation.None
 
-    /// A fragment, whose TSN has not been seen before.
-    let private addFragment (tsn: int64) (data: Data) (outputs: byref<ListCollector<SctpOutput>>) (r: Reassembly) =
-        let runs = r.Runs
-        let after = place tsn runs
+    /// How far the floor of unordered messages may lag behind: serial numbers tell apart no more than twice that.
+    [<Literal>]
+    let private MaxLag = 0x40000000
 
-        let isBegin = Flag.has Flag.Begin data.Flags
+    let private raiseFloor (data: Data) (r: Reassembly) : unit =
+        if data.Interleaved && Flag.has Flag.Unordered data.Flags then
+            match find data.Stream r with
+            | ValueSome inbound when Mid.distance inbound.Floor data.Mid > MaxLag ->
+                (touch data.Stream r).Floor <- Mid(Mid.value data.Mid - uint32 MaxLag)
+            | _ -> ()
+
+    /// A fragment that begins a run, or joins one or two that are not growing.
+    let private splice
+        (key: int64)
+        (data: Data)
+        (outputs: byref<ListCollector<SctpOutput>>)
+        (r: Reassembly)
+        : Violation =
+        let unordered = Flag.has Flag.Unordered data.Flags
+        makeWay data.Stream unordered r
+        raiseFloor data r
         let isEnd = Flag.has Flag.End data.Flags
+        let runs = lane data.Stream unordered r
+        let after = Runs.place key runs
 
+        // Neighbours that contradict each other stay apart: a sender may give up the rest of a message and say so later.
         let joinsLeft =
-            not isBegin
+            not (Flag.has Flag.Begin data.Flags)
             && after > 0
-            && runs[after - 1].Last = tsn - 1L
+            && runs[after - 1].Last = key - 1L
             && not runs[after - 1].Ended
-            && belongs data runs[after - 1]
+            && Runs.belongs data runs[after - 1]
 
         let joinsRight =
             not isEnd
             && after < runs.Length
-            && runs[after].First = tsn + 1L
+            && runs[after].First = key + 1L
             && not runs[after].Begun
-            && belongs data runs[after]
+            && Runs.belongs data runs[after]
 
-        // Neighbours that contradict each other stay apart: a sender may give up the rest of a message and say so later.
+        let size =
+            (if joinsLeft then Rope.length runs[after - 1].Body else 0)
+            + data.Payload.Length
+            + (if joinsRight then Rope.length runs[after].Body else 0)
+
         if runs.Length >= MaxRuns then
-            struct (r, Violation.Fragments)
+            Violation.Fragments
+        elif size > r.MaxMessageSize then
+            Violation.TooLarge
+        elif after > 0 && runs[after - 1].Last >= key then
+            // The same piece of a message under another TSN: only I-DATA can say so. It is not wanted.
+            Violation.None
         else
-            let grown =
+            let growing =
                 if joinsLeft then
-                    extended (min r.Hint r.MaxMessageSize) tsn data runs[after - 1]
+                    resumed key data runs[after - 1] r
                 else
-                    single tsn data
+                    single key data r
 
-            let run = if joinsRight then joined grown runs[after] else grown
+            let growing =
+                if isEnd then
+                    { growing with
+                        Run = { growing.Run with Ended = true } }
+                else
+                    growing
+
             let at = if joinsLeft then after - 1 else after
+            let count = (if joinsLeft then 1 else 0) + (if joinsRight then 1 else 0)
 
-            let replaced = (if joinsLeft then 1 else 0) + (if joinsRight then 1 else 0)
-
-            let chargeBefore =
+            let held =
                 (if joinsLeft then runs[after - 1].Charge else 0)
                 + (if joinsRight then runs[after].Charge else 0)
 
-            if Rope.length run.Body > r.MaxMessageSize then
-                struct (r, Violation.TooLarge)
-            elif run.Begun && run.Ended then
-                let r =
-                    { r with
-                        Runs = splice at replaced ValueNone runs
-                        Held = r.Held - int64 chargeBefore
-                        Hint = Rope.length run.Body }
+            let run =
+                if joinsRight then
+                    if growing.Run.Roomy && runs[after].Roomy then
+                        r.Roomy <- r.Roomy - 1
 
-                let message =
-                    { Waiting.Ppid = run.Ppid
-                      Payload = Rope.toMemory run.Body }
+                    Runs.joined (whole growing) runs[after]
+                else
+                    whole growing
 
-                struct (complete run.Unordered run.Stream run.Ssn message &outputs r, Violation.None)
+            if count > 0 then
+                setLane data.Stream unordered (Runs.without at count runs) r
+
+            if run.Begun && run.Ended then
+                finished run held &outputs r
             else
-                struct ({ r with
-                            Runs = splice at replaced (ValueSome run) runs
-                            Held = r.Held + int64 (run.Charge - chargeBefore) },
-                        Violation.None)
+                r.Held <- r.Held + int64 (run.Charge - held)
 
-    /// A DATA chunk whose TSN has not been seen before. Adds the messages that are complete and due.
-    let add
+                if joinsRight || isEnd then
+                    setLane data.Stream unordered (Runs.add run (lane data.Stream unordered r)) r
+                else
+                    r.Growing <- ValueSome growing
+
+            Violation.None
+
+    /// Whether the message of an I-DATA fragment was skipped, or handed up, before it came.
+    let private isLate (data: Data) (r: Reassembly) : bool =
+        data.Interleaved
+        && (match find data.Stream r with
+            | ValueNone -> false
+            | ValueSome inbound when Flag.has Flag.Unordered data.Flags -> Mid.isAfter data.Mid inbound.Floor
+            | ValueSome inbound -> Mid.unwrap inbound.Next data.Mid < inbound.Next)
+
+    /// A fragment, whose TSN has not been seen before.
+    let private addFragment
         (tsn: int64)
         (data: Data)
         (outputs: byref<ListCollector<SctpOutput>>)
         (r: Reassembly)
-        : struct (Reassembly * Violation) =
-        if data.Flags &&& Flag.Whole = Flag.Whole then
-            if data.Payload.Length > r.MaxMessageSize then
-                struct (r, Violation.TooLarge)
-            else
-                let message =
-                    { Waiting.Ppid = data.Ppid
-                      Payload = ReadOnlyMemory(data.Payload.ToArray()) }
+        : Violation =
+        let key = key tsn data
 
-                let unordered = Flag.has Flag.Unordered data.Flags
-                struct (complete unordered data.Stream data.Ssn message &outputs r, Violation.None)
+        // None is empty.
+        if data.Fsn >= uint32 r.MaxMessageSize then
+            Violation.TooLarge
+        elif isLate data r then
+            Violation.None
         else
+            recall key data r
+
+            match r.Growing with
+            | ValueSome growing when isNext key data growing ->
+                let runs = lane data.Stream growing.Run.Unordered r
+
+                let touches =
+                    runs.Length > 0
+                    && (let after = Runs.place key runs
+
+                        (after < runs.Length && runs[after].First = key + 1L)
+                        || (after > 0 && runs[after - 1].Last >= key))
+
+                if touches then
+                    splice key data &outputs r
+                else
+                    grow key data growing &outputs r
+            | _ -> splice key data &outputs r
+
+    /// A DATA or I-DATA chunk whose TSN has not been seen before, into a draft. Adds the messages that are complete and due.
+    let add (tsn: int64) (data: Data) (outputs: byref<ListCollector<SctpOutput>>) (r: Reassembly) : Violation =
+        if data.Flags &&& Flag.Whole <> Flag.Whole then
             addFragment tsn data &outputs r
+        elif data.Payload.Length > r.MaxMessageSize then
+            Violation.TooLarge
+        else
+            let unordered = Flag.has Flag.Unordered data.Flags
+            complete unordered data.Stream data.Mid data.Ppid (ReadOnlyMemory(data.Payload.ToArray())) &outputs r
+            Violation.None
 
-    /// FORWARD TSN, RFC 3758 §3.6: what lacks a piece up to `tsn` is dropped, and streams go on after what is skipped.
-    let skip (tsn: int64) (skipped: Skip[]) (outputs: byref<ListCollector<SctpOutput>>) (r: Reassembly) : Reassembly =
-        let keeps (run: Run) =
-            (run.Begun || run.First - 1L > tsn) && run.Last + 1L > tsn
+    // ---- What is given up ----
 
-        let mutable held = r.Held
+    /// Those of `runs` that are to be kept; the others are let go of.
+    let private kept (keeps: Run -> bool) (runs: Run[]) (r: Reassembly) : Run[] =
+        if Array.forall keeps runs then
+            runs
+        else
+            for run in runs do
+                if not (keeps run) then
+                    r.Held <- r.Held - int64 run.Charge
+                    forget run r
 
-        for run in r.Runs do
-            if not (keeps run) then
-                held <- held - int64 run.Charge
+            Array.filter keeps runs
 
-        let mutable r =
-            { r with
-                Runs = Array.filter keeps r.Runs
-                Held = held }
+    /// An ordered stream goes on after `number`.
+    let private skipTo
+        (number: int64)
+        (inbound: Inbound)
+        (outputs: byref<ListCollector<SctpOutput>>)
+        (r: Reassembly)
+        : unit =
+        let mutable going = not inbound.Waiting.IsEmpty
+
+        while going do
+            let key, (first: Waiting) = Map.minKeyValue inbound.Waiting
+            going <- key <= number
+
+            if going then
+                r.Held <- r.Held - charge first
+                inbound.Waiting <- inbound.Waiting.Remove key
+                deliver inbound.Stream first.Ppid first.Payload &outputs r
+                going <- not inbound.Waiting.IsEmpty
+
+        inbound.Next <- number + 1L
+        drain inbound &outputs r
+
+    /// FORWARD TSN or I-FORWARD-TSN into a draft, RFC 3758 §3.6, RFC 8260 §2.3.1: what lacks a piece is dropped, by TSN or
+    /// by MID, and streams go on after what is skipped.
+    let skip (tsn: int64) (skipped: Skip[]) (outputs: byref<ListCollector<SctpOutput>>) (r: Reassembly) : unit =
+        settleAll r
+
+        if not r.Interleaved then
+            r.Runs <- kept (fun run -> (run.Begun || run.First - 1L > tsn) && run.Last + 1L > tsn) r.Runs r
 
         for skip in skipped do
-            let inbound = find skip.Stream r
-            let number = unwrap inbound.Next skip.Ssn
+            let keeps (run: Run) = Mid.isAfter skip.Mid run.Mid
 
-            // Half the numbers lie ahead, RFC 1982: the others were delivered before.
-            if number - inbound.Next < 0x8000L then
-                let mutable waiting = inbound.Waiting
-                let mutable going = not waiting.IsEmpty
+            if skip.Unordered then
+                let inbound = touch skip.Stream r
+                inbound.Unordered <- kept keeps inbound.Unordered r
 
-                while going do
-                    let key, (first: Waiting) = Map.minKeyValue waiting
-                    going <- key <= number
+                if not (Mid.isAfter skip.Mid inbound.Floor) then
+                    inbound.Floor <- Mid.next skip.Mid
+            else
+                let inbound = touch skip.Stream r
+                let number = unwrap inbound.Next skip.Mid r
 
-                    if going then
-                        r <-
-                            deliver
-                                skip.Stream
-                                first.Ppid
-                                first.Payload
-                                &outputs
-                                { r with Held = r.Held - charge first }
+                // Half the numbers lie ahead, RFC 1982: the others were delivered before.
+                if number >= inbound.Next && (r.Interleaved || number - inbound.Next < 0x8000L) then
+                    inbound.Ordered <- kept keeps inbound.Ordered r
+                    skipTo number inbound &outputs r
 
-                        waiting <- waiting.Remove key
-                        going <- not waiting.IsEmpty
-
-                r <-
-                    drain
-                        skip.Stream
-                        { Next = number + 1L
-                          Waiting = waiting }
-                        &outputs
-                        r
-
-        r
-
-    /// The peer resets its outgoing streams, RFC 6525 §5.2.2: SSNs start anew; what waited for its turn never comes.
+    /// The peer resets its outgoing streams, RFC 6525 §5.2.2, RFC 8260 §2.3.2: numbers start anew; what waited for its turn,
+    /// or lacks a piece, never comes.
     let reset (streams: uint16[]) (r: Reassembly) : Reassembly =
-        let released (inbound: Inbound) =
-            Map.fold (fun total _ w -> total + charge w) 0L inbound.Waiting
+        let r = draft r
+        settleAll r
+
+        let release (inbound: Inbound) =
+            Map.iter (fun _ w -> r.Held <- r.Held - charge w) inbound.Waiting
+            kept (fun _ -> false) inbound.Ordered r |> ignore
+            kept (fun _ -> false) inbound.Unordered r |> ignore
+
+        match r.Hot with
+        | ValueSome hot ->
+            r.Streams <- Slots.set (int hot.Stream) hot r.Streams
+            r.Hot <- ValueNone
+        | ValueNone -> ()
 
         if streams.Length = 0 then
-            { r with
-                Streams = Slots.empty
-                Held = r.Held - Slots.fold (fun total inbound -> total + released inbound) 0L r.Streams }
+            Slots.fold (fun () inbound -> release inbound) () r.Streams
+            r.Streams <- Slots.empty
         else
-            let mutable r = r
-
             for stream in streams do
                 match Slots.tryFind (int stream) r.Streams with
                 | ValueSome inbound ->
-                    r <-
-                        { r with
-                            Streams = Slots.remove (int stream) r.Streams
-                            Held = r.Held - released inbound }
+                    release inbound
+                    r.Streams <- Slots.remove (int stream) r.Streams
                 | ValueNone -> ()
 
-            r
+        r

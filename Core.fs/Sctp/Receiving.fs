@@ -30,16 +30,17 @@ type internal Allowance =
         Since: Instant
     }
 
-/// The receiving half of an association.
+/// The receiving half of an association. A packet's chunks change one draft in place, made by `draft`; to everyone else a
+/// version is immutable.
 [<NoComparison; NoEquality>]
 type internal Receiving =
     {
         /// All TSNs up to this have been received or skipped, unwrapped.
-        Cumulative: int64
+        mutable Cumulative: int64
         /// TSNs received beyond it.
-        Beyond: RangeSet
+        mutable Beyond: RangeSet
         Reassembly: Reassembly
-        Acknowledging: Acknowledging
+        mutable Acknowledging: Acknowledging
         Allowance: Allowance
     }
 
@@ -70,10 +71,10 @@ module internal Receiving =
     let private MaxDistance = 0xffffL
 
     /// `window` is the configured receive window.
-    let create (maxMessageSize: int) (window: int) (initialTsn: Tsn) : Receiving =
+    let create (interleaved: bool) (maxMessageSize: int) (window: int) (initialTsn: Tsn) : Receiving =
         { Cumulative = Tsn.first initialTsn - 1L
           Beyond = RangeSet.empty
-          Reassembly = Reassembly.create maxMessageSize
+          Reassembly = Reassembly.create interleaved maxMessageSize
           Acknowledging =
             { At = Instant.never
               Packets = 0
@@ -83,6 +84,11 @@ module internal Receiving =
             { Capacity = window
               Taken = 0
               Since = 0L<us> } }
+
+    /// A draft, for the caller alone to change.
+    let draft (r: Receiving) : Receiving =
+        { r with
+            Reassembly = Reassembly.draft r.Reassembly }
 
     let private used (r: Receiving) : int64 =
         r.Reassembly.Held + r.Reassembly.Unconsumed.Charge
@@ -99,17 +105,15 @@ module internal Receiving =
         | ValueNone -> r.Cumulative
 
     /// `tsn`, new, counts as received.
-    let private received (tsn: int64) (r: Receiving) : Receiving =
+    let private received (tsn: int64) (r: Receiving) : unit =
         if tsn = r.Cumulative + 1L then
             match RangeSet.lowest r.Beyond with
             | ValueSome run when run.First = tsn + 1L ->
-                { r with
-                    Cumulative = run.Last
-                    Beyond = RangeSet.removeTo run.Last r.Beyond }
-            | _ -> { r with Cumulative = tsn }
+                r.Cumulative <- run.Last
+                r.Beyond <- RangeSet.removeTo run.Last r.Beyond
+            | _ -> r.Cumulative <- tsn
         else
-            { r with
-                Beyond = RangeSet.addRange tsn tsn r.Beyond }
+            r.Beyond <- RangeSet.addRange tsn tsn r.Beyond
 
     let private isNew (tsn: int64) (r: Receiving) =
         tsn > r.Cumulative
@@ -128,47 +132,38 @@ module internal Receiving =
             || RangeSet.contains (tsn - 1L) r.Beyond
             || RangeSet.contains (tsn + 1L) r.Beyond)
 
-    let private duplicate (tsn: Tsn) (r: Receiving) : Receiving =
+    let private duplicate (tsn: Tsn) (r: Receiving) : unit =
         let a = r.Acknowledging
 
-        if List.length a.Duplicates >= MaxDuplicates then
-            r
-        else
-            { r with
-                Acknowledging =
-                    { a with
-                        Duplicates = tsn :: a.Duplicates } }
+        if List.length a.Duplicates < MaxDuplicates then
+            r.Acknowledging <-
+                { a with
+                    Duplicates = tsn :: a.Duplicates }
 
-    /// A DATA chunk with user data; adds the messages that are due.
-    let data
-        (config: SctpConfig)
-        (chunk: Data)
-        (outputs: byref<ListCollector<SctpOutput>>)
-        (r: Receiving)
-        : struct (Receiving * Arrival) =
+    /// A DATA or I-DATA chunk with user data, into a draft; adds the messages that are due.
+    let data (config: SctpConfig) (chunk: Data) (outputs: byref<ListCollector<SctpOutput>>) (r: Receiving) : Arrival =
         let tsn = Tsn.unwrap r.Cumulative chunk.Tsn
 
         if not (isNew tsn r) then
-            struct (duplicate chunk.Tsn r, Arrival.Duplicate)
+            duplicate chunk.Tsn r
+            Arrival.Duplicate
         elif not (fits config tsn r) then
-            struct (r, Arrival.Refused)
+            Arrival.Refused
         else
-            let struct (reassembly, violation) = Reassembly.add tsn chunk &outputs r.Reassembly
+            match Reassembly.add tsn chunk &outputs r.Reassembly with
+            | Violation.None ->
+                received tsn r
+                Arrival.Accepted
+            | _ -> Arrival.Violated
 
-            match violation with
-            | Violation.None -> struct (received tsn { r with Reassembly = reassembly }, Arrival.Accepted)
-            | _ -> struct (r, Arrival.Violated)
-
-    /// A DATA chunk that is acknowledged and discarded: its stream does not exist, RFC 9260 §6.5.
-    let discard (config: SctpConfig) (chunk: Data) (r: Receiving) : Receiving =
+    /// A chunk, of a draft too, that is acknowledged and discarded: its stream does not exist, RFC 9260 §6.5.
+    let discard (config: SctpConfig) (chunk: Data) (r: Receiving) : unit =
         let tsn = Tsn.unwrap r.Cumulative chunk.Tsn
 
         if isNew tsn r && fits config tsn r then
             received tsn r
-        else
-            r
 
-    /// FORWARD TSN, RFC 3758 §3.6. False where it says nothing new.
+    /// FORWARD TSN or I-FORWARD-TSN, RFC 3758 §3.6. False where it says nothing new.
     let skip
         (newCumulative: Tsn)
         (skipped: Skip[])
@@ -180,7 +175,8 @@ module internal Receiving =
         if tsn <= r.Cumulative then
             struct (r, false)
         else
-            let reassembly = Reassembly.skip tsn skipped &outputs r.Reassembly
+            let r = draft r
+            Reassembly.skip tsn skipped &outputs r.Reassembly
             let beyond = RangeSet.removeTo tsn r.Beyond
 
             // What follows at once has been received: the cumulative TSN goes on to its end.
@@ -189,11 +185,9 @@ module internal Receiving =
                 | ValueSome run when run.First = tsn + 1L -> run.Last
                 | _ -> tsn
 
-            struct ({ r with
-                        Cumulative = cumulative
-                        Beyond = RangeSet.removeTo cumulative beyond
-                        Reassembly = reassembly },
-                    true)
+            r.Cumulative <- cumulative
+            r.Beyond <- RangeSet.removeTo cumulative beyond
+            struct (r, true)
 
     /// A packet with DATA or FORWARD TSN has been taken in: when to acknowledge it, RFC 9260 §6.2, §6.7. At once (that is,
     /// after what is in hand) where there is a gap, `urgent` cause, or a second packet; else after SACK.Delay.

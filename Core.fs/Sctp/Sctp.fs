@@ -133,6 +133,7 @@ module Sctp =
         { Stream = message.Stream
           Ppid = message.Ppid
           Ordered = message.Ordered
+          Priority = message.Priority
           ExpiresAt =
             match message.Reliability with
             | MaxLifetime lifetime -> Instant.add lifetime now

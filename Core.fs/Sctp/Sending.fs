@@ -97,7 +97,7 @@ module internal Sending =
     let create (now: Instant) (initialTsn: Tsn) (link: Link) : Sending =
         let congestion = Congestion.create link.Config.CongestionControl link.Segment
 
-        { Outstanding = Outstanding.create (Tsn.first initialTsn)
+        { Outstanding = Outstanding.create link.Interleaves (Tsn.first initialTsn)
           Congestion = congestion
           Trip = RoundTrip.create link.Config.Times
           Window = int64 link.Peer.Window
@@ -179,7 +179,7 @@ module internal Sending =
         let struct (o, unsent) = Outstanding.abandon now tsn o
 
         if unsent then
-            let struct (left, streams) = Streams.discardCurrent (o.Chunks.Next - 1L) streams
+            let struct (left, streams) = Streams.discard message (o.Chunks.Next - 1L) streams
             outputs.Add(SctpOutput.Transmitted(message.Stream, left))
             struct (o, streams)
         else

@@ -285,7 +285,7 @@ let tests =
                   ||> List.fold (fun pair id ->
                       feed 'b' (Channels.Received(uint16 (2 * id), Ppid.Dcep, payload)) { pair with Told = [] })
 
-              Expect.isLessThan flooded.B.PeersText 4_300_000 "octets kept")
+              Expect.isLessThan flooded.B.Book.PeersText 4_300_000 "octets kept")
 
           testPropertyWithConfig
               Laws.config

@@ -92,9 +92,26 @@ let private chunk: Gen<Chunk> =
           Gen.map Reconfig tlvs
           Gen.map2
               (fun tsn skipped ->
-                  ForwardTsn(Tsn tsn, [| for stream, ssn in skipped -> { Stream = stream; Ssn = Ssn ssn } |]))
+                  ForwardTsn(
+                      Tsn tsn,
+                      [| for stream, ssn in skipped ->
+                             { Stream = stream
+                               Unordered = false
+                               Mid = Mid.ofSsn (Ssn ssn) } |]
+                  ))
               uint32s
-              (Gen.listOf (Gen.two uint16s)) ]
+              (Gen.listOf (Gen.two uint16s))
+          Gen.map2
+              (fun tsn skipped ->
+                  IForwardTsn(
+                      Tsn tsn,
+                      [| for stream, mid in skipped ->
+                             { Stream = stream
+                               Unordered = mid % 3u = 0u
+                               Mid = Mid mid } |]
+                  ))
+              uint32s
+              (Gen.listOf (Gen.zip uint16s uint32s)) ]
 
 /// The same chunk as text: lent memory has no equality of its own.
 let rec private text (chunk: Chunk) =
@@ -131,7 +148,8 @@ let rec private text (chunk: Chunk) =
     | Reconfig causes -> tlvs causes
     | Shutdown tsn -> string (Tsn.value tsn)
     | ShutdownComplete t -> string t
-    | ForwardTsn(tsn, skipped) -> sprintf "%A %A" tsn (List.ofArray skipped)
+    | ForwardTsn(tsn, skipped)
+    | IForwardTsn(tsn, skipped) -> sprintf "%A %A" tsn (List.ofArray skipped)
     | Unknown(kind, whole) -> string kind + bytes whole
     | ShutdownAck
     | CookieAck -> ""
@@ -139,9 +157,11 @@ let rec private text (chunk: Chunk) =
 let private samples = Gen.sampleWithSeed (Rnd 7UL) 12 60 chunk |> List.ofArray
 
 let private data payload flags =
-    { Flags = flags
+    { Interleaved = false
+      Flags = flags
       Stream = 7us
-      Ssn = Ssn 8us
+      Mid = Mid 8u
+      Fsn = 0u
       Tsn = Tsn 9u
       Ppid = 51u
       Payload = memory payload }
@@ -173,14 +193,68 @@ let tests =
                   && again.Flags = flags
                   && again.Tsn = Tsn tsn
                   && again.Stream = 7us
-                  && again.Ssn = Ssn 8us
+                  && not again.Interleaved
+                  && again.Mid = Mid 8u
                   && again.Ppid = 51u
                   && again.Payload.ToArray() = payload
               | ValueNone -> false
 
+          testPropertyWithConfig Laws.config "read (write data) = data, in I-DATA too (RFC 8260 §2.1)"
+          <| fun (payload: byte[]) (flags: byte) (mid: uint32) (fsn: uint32) ->
+              let chunk =
+                  { data payload flags with
+                      Interleaved = true
+                      Mid = Mid mid
+                      Fsn = fsn }
+
+              let into = Array.zeroCreate (Data.size chunk)
+              let mutable writer = Writer(Span into)
+              Data.write &writer chunk
+              let begins = flags &&& Flag.Begin <> 0uy
+
+              match Data.read (whole into) with
+              | ValueSome again ->
+                  writer.Written = into.Length
+                  && again.Interleaved
+                  && again.Flags = flags
+                  && again.Mid = Mid mid
+                  && again.Fsn = (if begins then 0u else fsn)
+                  && again.Ppid = (if begins then 51u else 0u)
+                  && again.Payload.ToArray() = payload
+              | ValueNone -> false
+
+          testCase "I-DATA and I-FORWARD-TSN octet by octet (RFC 8260 figures 3 and 4)" (fun () ->
+              let written flags =
+                  let chunk =
+                      { data [| 0xaauy; 0xbbuy; 0xccuy |] flags with
+                          Interleaved = true
+                          Mid = Mid 0x01020304u
+                          Fsn = 0x05060708u }
+
+                  let into = Array.zeroCreate (Data.size chunk)
+                  let mutable writer = Writer(Span into)
+                  Data.write &writer chunk
+                  Convert.ToHexString(into).ToLowerInvariant()
+
+              Expect.equal (written Flag.Begin) "4002001700000009000700000102030400000033aabbcc00" "first: the PPID"
+              Expect.equal (written Flag.End) "4001001700000009000700000102030405060708aabbcc00" "other: the FSN"
+
+              let skip =
+                  IForwardTsn(
+                      Tsn 9u,
+                      [| { Stream = 7us
+                           Unordered = true
+                           Mid = Mid 0x01020304u } |]
+                  )
+
+              Expect.equal
+                  (Convert.ToHexString(bytesOf skip).ToLowerInvariant())
+                  "c2000010000000090007000101020304"
+                  "U in the last bit of the reserved 16")
+
           Laws.anyBytes "reading any bytes as a chunk ends without throwing" (fun bytes ->
               if bytes.Length >= 4 then
-                  for kind in [ 0uy .. 15uy ] @ [ 0x40uy; 0x82uy; 0xc0uy; 0xffuy ] do
+                  for kind in [ 0uy .. 15uy ] @ [ 0x40uy; 0x82uy; 0xc0uy; 0xc2uy; 0xffuy ] do
                       let copy = Array.copy bytes
                       copy[0] <- kind
 

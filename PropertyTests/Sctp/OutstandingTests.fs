@@ -30,6 +30,7 @@ let private message count : Message =
     { Stream = 1us
       Ppid = 53u
       Ordered = true
+      Priority = 256us
       ExpiresAt = Instant.never
       MaxRetransmits = Int32.MaxValue
       Payload = ReadOnlyMemory(Array.zeroCreate (count * Size)) }
@@ -141,11 +142,11 @@ let private acknowledged now cumulative blocks o =
     Outstanding.acknowledge now leastTrip cumulative blocks o
 
 let private filled count =
-    let mutable o = Outstanding.create 1000L
+    let mutable o = Outstanding.create false 1000L
     let m = message 1
 
     for i in 1..count do
-        o <- Outstanding.append (int64 i * 1L<us>) m 0 Size Ssn.zero o
+        o <- Outstanding.append (int64 i * 1L<us>) m 0 Size Mid.zero 0u o
 
     o
 
@@ -162,7 +163,7 @@ let tests =
                       n
 
                   let mutable now: Instant = 1000L<us>
-                  let mutable o = Outstanding.create 1000L
+                  let mutable o = Outstanding.create false 1000L
                   let mutable rack = Rack.create now
                   let mutable model: Flags list = []
                   let mutable messages = 0
@@ -188,7 +189,7 @@ let tests =
                                         ResentAt = 0L<us>
                                         Message = messages } ]
 
-                              o <- Outstanding.append now m (i * Size) Size Ssn.zero o
+                              o <- Outstanding.append now m (i * Size) Size Mid.zero 0u o
                       | 3 when draw 3 = 0 ->
                           o <- Outstanding.markAll o
 
@@ -288,7 +289,7 @@ let tests =
 
           testCase "what was never sent cannot be acknowledged" (fun () ->
               let o =
-                  Outstanding.create 10L |> Outstanding.append 0L<us> (message 1) 0 Size Ssn.zero
+                  Outstanding.create false 10L |> Outstanding.append 0L<us> (message 1) 0 Size Mid.zero 0u
 
               Expect.isTrue (acknowledged 0L<us> 11L [||] o).IsNone "cumulatively"
               Expect.isTrue (acknowledged 0L<us> 9L [| { Start = 2us; End = 2us } |] o).IsNone "by a gap"

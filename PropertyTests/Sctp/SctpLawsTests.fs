@@ -74,7 +74,7 @@ let private told (pair: SctpPair) =
           string (Sctp.state e.State) ]
 
 /// A peer without scruples: packets of its own making, with the right tag and checksum.
-type private Attacker() =
+type private Attacker(interleaving: bool) =
     let pair =
         SctpPair(
             Weather.fair,
@@ -82,7 +82,8 @@ type private Attacker() =
             fun c ->
                 { c with
                     MaxMessageSize = 64 * 1024
-                    ReceiveWindow = 256 * 1024 }
+                    ReceiveWindow = 256 * 1024
+                    Interleaving = interleaving }
         )
 
     let mutable tag = 0u
@@ -135,16 +136,25 @@ type private Attacker() =
         float (GC.GetAllocatedBytesForCurrentThread() - before) / float last
 
 let private chunk (tsn: uint32) (flags: byte) (stream: int) (ssn: int) (size: int) : Data =
-    { Flags = flags
+    { Interleaved = false
+      Flags = flags
       Stream = uint16 stream
-      Ssn = Ssn(uint16 ssn)
+      Mid = Mid(uint32 ssn)
+      Fsn = 0u
       Tsn = Tsn tsn
       Ppid = 53u
       Payload = ReadOnlyMemory(Array.zeroCreate size) }
 
+/// The same in I-DATA.
+let private piece (tsn: uint32) (flags: byte) (stream: int) (mid: uint32) (fsn: uint32) (size: int) : Data =
+    { chunk tsn flags stream 0 size with
+        Interleaved = true
+        Mid = Mid mid
+        Fsn = fsn }
+
 /// Octets that stay alive because of a storm, and what each of its last packets allocated.
-let private storm (count: int) (make: uint32 -> int -> Chunk list * Data list) =
-    let attacker = Attacker()
+let private storm (interleaving: bool) (count: int) (make: uint32 -> int -> Chunk list * Data list) =
+    let attacker = Attacker interleaving
     GC.Collect()
     let before = GC.GetTotalMemory true
     let perPacket = attacker.Storm(count, make attacker.FirstTsn)
@@ -168,7 +178,8 @@ let private attacks: (string * (uint32 -> int -> Chunk list * Data list)) list =
                 Tsn(tsn + uint32 n),
                 [| for i in 0..200 ->
                        { Stream = uint16 (n * 31 + i * 7)
-                         Ssn = Ssn(uint16 n) } |]
+                         Unordered = false
+                         Mid = Mid(uint32 n) } |]
             ) ],
           [])
       "requests to reset",
@@ -180,6 +191,47 @@ let private attacks: (string * (uint32 -> int -> Chunk list * Data list)) list =
           [])
       "chunks nobody knows",
       (fun _ n -> [ Unknown(0xffuy, ReadOnlyMemory [| 0xffuy; 0uy; 0uy; 8uy; byte n; 0uy; 0uy; 0uy |]) ], []) ]
+
+/// A message as long as may be, in pieces: the next is taken to be as long.
+let private longMessage (tsn: uint32) : Data list =
+    [ for i in 0..63 ->
+          let flags =
+              (if i = 0 then Flag.Begin else 0uy) ||| (if i = 63 then Flag.End else 0uy)
+
+          piece (tsn + uint32 i) flags 0 0u (uint32 i) 1000 ]
+
+let private interleavedAttacks: (string * (uint32 -> int -> Chunk list * Data list)) list =
+    [ "every second fragment of one message",
+      (fun tsn n -> [], [ piece (tsn + uint32 n) 0uy 1 0u (2u * uint32 n + 1u) 1 ])
+      "the middles of messages without number, on one stream",
+      (fun tsn n -> [], [ piece (tsn + uint32 n) 0uy 1 (uint32 n) 5u 1 ])
+      "the beginnings of messages on every stream, after a long one",
+      (fun tsn n ->
+          if n = 0 then
+              [], longMessage tsn
+          else
+              [], [ piece (tsn + 63u + uint32 n) Flag.Begin (n % 65535) 0u 0u 1 ])
+      "two beginnings a stream, ordered and unordered",
+      (fun tsn n ->
+          let unordered = if n % 2 = 0 then Flag.Unordered else 0uy
+          [], [ piece (tsn + uint32 n) (Flag.Begin ||| unordered) (n / 2) 0u 0u 1 ])
+      "fragments from the end backwards", (fun tsn n -> [], [ piece (tsn + uint32 n) 0uy 1 0u (60000u - uint32 n) 1 ])
+      "fragments of two messages by turns",
+      (fun tsn n -> [], [ piece (tsn + uint32 n) 0uy (n % 2) 0u (uint32 n / 2u) 1 ])
+      "one fragment over and over, each time another TSN", (fun tsn n -> [], [ piece (tsn + uint32 n) 0uy 1 0u 7u 1 ])
+      "messages whose turn never comes", (fun tsn n -> [], [ piece (tsn + uint32 n) Flag.Whole 1 (uint32 n + 1u) 0u 1 ])
+      "messages in the distant future, on every stream",
+      (fun tsn n -> [], [ piece (tsn + uint32 n) Flag.Whole (n % 65535) (0x7fff0000u + uint32 n) 0u 1 ])
+      "streams skipped at random",
+      (fun tsn n ->
+          [ IForwardTsn(
+                Tsn(tsn + uint32 n),
+                [| for i in 0..140 ->
+                       { Stream = uint16 (n * 31 + i * 7)
+                         Unordered = i % 2 = 0
+                         Mid = Mid(uint32 (n * 65537)) } |]
+            ) ],
+          []) ]
 
 let tests =
     testList
@@ -224,10 +276,28 @@ let attackTests =
     testSequenced
     <| testList
         "Sctp attacks"
-        [ for name, make in attacks do
+        [ for name, interleaving, make in
+              [ for name, make in attacks -> name, false, make
+                for name, make in interleavedAttacks -> "I-DATA, " + name, true, make ] do
               testCase $"memory and work a packet stay bounded under attack: {name}" (fun () ->
-                  let struct (alive, perPacket) = storm 20_000 make
+                  let struct (alive, perPacket) = storm interleaving 20_000 make
                   // A window of 256 KiB, twice of it for what fills gaps, and a state a stream.
                   Expect.isLessThan alive 6_000_000L "octets kept"
                   // Up to 285 streams are named in one packet, and each has a state that is four small arrays deep.
-                  Expect.isLessThan perPacket 300_000.0 "octets allocated by a packet") ]
+                  Expect.isLessThan perPacket 300_000.0 "octets allocated by a packet")
+
+          testCase "a window of beginnings after a long message sets little memory aside" (fun () ->
+              let attacker = Attacker true
+              attacker.Send([], longMessage attacker.FirstTsn)
+              let before = GC.GetAllocatedBytesForCurrentThread()
+
+              for n in 0..999 do
+                  attacker.Send(
+                      [],
+                      [ piece (attacker.FirstTsn + 64u + uint32 n) Flag.Begin n (if n = 0 then 1u else 0u) 0u 1 ]
+                  )
+
+              Expect.isLessThan
+                  (GC.GetAllocatedBytesForCurrentThread() - before)
+                  5_000_000L
+                  "eight rooms, not a thousand") ]

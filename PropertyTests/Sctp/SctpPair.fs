@@ -24,13 +24,14 @@ type End(state: Sctp.State) =
 
 /// Two associations over a wire, in virtual time. Every lent buffer is poisoned after its step, and the laws that need a
 /// running machine are checked all along.
-type SctpPair(weather: Weather, seed: int64, change: SctpConfig -> SctpConfig) =
+type SctpPair(weather: Weather, seed: int64, change: SctpConfig -> SctpConfig, ?changeB: SctpConfig -> SctpConfig) =
     let config = change (SctpConfig.create SystemCiphers.Shared)
+    let configB = defaultArg changeB id config
     let entropy = Entropy.ofNumber seed
 
     let ends =
         [| End(Sctp.create (Entropy.split "a" entropy) config)
-           End(Sctp.create (Entropy.split "b" entropy) config) |]
+           End(Sctp.create (Entropy.split "b" entropy) configB) |]
 
     let mutable wire: Wire<int> = Wire.create weather (Entropy.split "wire" entropy)
     let mutable now: Instant = Duration.seconds 1L
@@ -167,7 +168,16 @@ type SctpPair(weather: Weather, seed: int64, change: SctpConfig -> SctpConfig) =
         if not (this.Until(Duration.seconds 60L, (fun () -> this.IsUp))) then
             failtestf "not up within a minute: %A %A" (Sctp.state ends[0].State) (Sctp.state ends[1].State)
 
-    member this.Send(who: int, stream: int, payload: byte[], ?ordered: bool, ?reliability: Reliability, ?ppid: uint32) =
+    member this.Send
+        (
+            who: int,
+            stream: int,
+            payload: byte[],
+            ?ordered: bool,
+            ?reliability: Reliability,
+            ?ppid: uint32,
+            ?priority: uint16
+        ) =
         this.Step(
             who,
             SctpInput.Send
@@ -175,7 +185,7 @@ type SctpPair(weather: Weather, seed: int64, change: SctpConfig -> SctpConfig) =
                   Ppid = defaultArg ppid 53u
                   Ordered = defaultArg ordered true
                   Reliability = defaultArg reliability Reliable
-                  Priority = 256us
+                  Priority = defaultArg priority 256us
                   Payload = ReadOnlyMemory payload }
         )
 

@@ -7,6 +7,9 @@ open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Core.Association
 open Hybrid.WebRtc.PropertyTests
 
+/// Whether a packet begins with DATA or I-DATA.
+let private isData (bytes: byte[]) = bytes[12] = 0uy || bytes[12] = 0x40uy
+
 let private setUp =
     testList
         "Set-up"
@@ -67,7 +70,7 @@ let private setUp =
                   [ packet 1u (Abort(false, []))
                     packet 1u (Abort(true, []))
                     packet 1u CookieAck
-                    packet 1u (CookieEcho(ReadOnlyMemory(Array.zeroCreate 58)))
+                    packet 1u (CookieEcho(ReadOnlyMemory(Array.zeroCreate 59)))
                     packet
                         0u
                         (Init
@@ -165,7 +168,7 @@ let private data =
               // The first DATA packet is lost.
               pair.Filter <-
                   fun who bytes ->
-                      if who = 0 && bytes[12] = 0uy && not swallowed then
+                      if who = 0 && isData bytes && not swallowed then
                           swallowed <- true
                           false
                       else
@@ -285,7 +288,7 @@ let private data =
                       let tsn =
                           Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(ReadOnlySpan(bytes, 16, 4))
 
-                      if who <> 0 || bytes[12] <> 0uy then
+                      if who <> 0 || not (isData bytes) then
                           true
                       else
                           count <- count + 1
