@@ -248,25 +248,15 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
             return;
         }
 
-        // Away from the loop: to list interfaces takes milliseconds.
-        Task.Run(() =>
-        {
-            List<BoundPort> bound = [];
-
-            try
-            {
-                bound = PortSet.Bind(_options, Loop, this, _options.Ports, NextPortId, _ => true);
-            }
-            catch (Exception e)
-            {
-                // A user's filter may throw.
-                Log.PortRefused(_logger, "any address", e.Message);
-            }
-            finally
-            {
-                Loop.Post(() => Adopt(bound));
-            }
-        });
+        // To list interfaces takes milliseconds, filters are a user's code, and a range may have to be searched: away from the loop.
+        // Where none of it is to be done, binding takes less than a thread of the pool takes to wake up.
+        if (
+            _options is { InterfaceFilter: null, AddressFilter: null, Ports.IsAny: true }
+            && InterfaceSnapshot.IsFresh
+        )
+            Bind();
+        else
+            Task.Run(Bind);
     }
 
     /// <inheritdoc/>
@@ -327,6 +317,26 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
 
         _options.SharedPort?.Claim(this, path);
         return port;
+    }
+
+    /// <summary>Binds this peer's ports; any thread. They are taken over in the loop's next turn.</summary>
+    private void Bind()
+    {
+        List<BoundPort> bound = [];
+
+        try
+        {
+            bound = PortSet.Bind(_options, Loop, this, _options.Ports, NextPortId, _ => true);
+        }
+        catch (Exception e)
+        {
+            // A user's filter may throw.
+            Log.PortRefused(_logger, "any address", e.Message);
+        }
+        finally
+        {
+            Loop.Post(() => Adopt(bound));
+        }
     }
 
     private int NextPortId() => Interlocked.Increment(ref _portIds);
