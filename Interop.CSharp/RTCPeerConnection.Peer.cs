@@ -16,7 +16,8 @@ public sealed partial class RTCPeerConnection
     private readonly RTCCertificate _certificate;
     private readonly Func<Core.Input, bool> _post;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly ConcurrentDictionary<int, RTCDataChannel> _channels = new();
+    // Small at first: most connections have one channel or a few.
+    private readonly ConcurrentDictionary<int, RTCDataChannel> _channels = new(concurrencyLevel: 1, capacity: 3);
 
     private readonly RTCIceTransport _ice;
     private readonly RTCDtlsTransport _dtls;

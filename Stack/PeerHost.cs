@@ -28,7 +28,8 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     private readonly int _number = Interlocked.Increment(ref _count);
     private readonly PortSet _ports = new();
     private readonly CancellationTokenSource _life = new();
-    private readonly ConcurrentDictionary<long, TaskCompletionSource<Answer>> _asked = new();
+    // Small: the facade keeps its own table, so this one is empty mostly.
+    private readonly ConcurrentDictionary<long, TaskCompletionSource<Answer>> _asked = new(1, 1);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private Peer.State _state;

@@ -56,7 +56,7 @@ module internal Session =
             Shown: Shown
             Traffic: Traffic
             /// How often each layer ignored an input for each reason.
-            Drops: int64[]
+            Drops: DropCount[]
         }
 
     let noDtls: DtlsTransportInfo =
@@ -203,7 +203,7 @@ module internal Session =
               BytesSent = 0L
               PacketsReceived = 0L
               BytesReceived = 0L }
-          Drops = Reports.noDrops }
+          Drops = [||] }
 
     /// With a DTLS end that has not begun, in place of the present one.
     let freshDtls (s: State) : State =
