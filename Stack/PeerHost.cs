@@ -28,6 +28,7 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     private readonly int _number = Interlocked.Increment(ref _count);
     private readonly PortSet _ports = new();
     private readonly CancellationTokenSource _life = new();
+
     // Small: the facade keeps its own table, so this one is empty mostly.
     private readonly ConcurrentDictionary<long, TaskCompletionSource<Answer>> _asked = new(1, 1);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -46,6 +47,7 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
         _sink = sink;
         _logger = options.LoggerFactory.CreateLogger<PeerHost>();
 
+        Rehearsal.Begin(config);
         var seed = RandomNumberGenerator.GetBytes(EntropyModule.SeedSize);
 
         if (options.Journal is not null)
@@ -251,10 +253,7 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
 
         // To list interfaces takes milliseconds, filters are a user's code, and a range may have to be searched: away from the loop.
         // Where none of it is to be done, binding takes less than a thread of the pool takes to wake up.
-        if (
-            _options is { InterfaceFilter: null, AddressFilter: null, Ports.IsAny: true }
-            && InterfaceSnapshot.IsFresh
-        )
+        if (_options is { InterfaceFilter: null, AddressFilter: null, Ports.IsAny: true } && InterfaceSnapshot.IsFresh)
             Bind();
         else
             Task.Run(Bind);
