@@ -113,8 +113,7 @@ public sealed class RTCIceCandidate
         Line?.Transport is Core.CandidateTransport.Tcp tcp ? TcpTypes(tcp.Item) : null;
 
     /// <summary>The base of a derived candidate: what was translated or relayed.</summary>
-    public string? RelatedAddress =>
-        Line?.Related is { IsSome: true, Value: var related } ? Text(related.Host) : null;
+    public string? RelatedAddress => Line?.Related is { IsSome: true, Value: var related } ? Text(related.Host) : null;
 
     /// <summary>The port of the base of a derived candidate.</summary>
     public ushort? RelatedPort => Line?.Related is { IsSome: true, Value: var related } ? related.Port : null;

@@ -16,6 +16,7 @@ public sealed partial class RTCPeerConnection
     private readonly RTCCertificate _certificate;
     private readonly Func<Core.Input, bool> _post;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
     // Small at first: most connections have one channel or a few.
     private readonly ConcurrentDictionary<int, RTCDataChannel> _channels = new(concurrencyLevel: 1, capacity: 3);
 

@@ -110,9 +110,19 @@ public sealed class RTCStatsReport : IReadOnlyDictionary<string, RTCStats>
             }
         );
 
-        foreach (var line in core.Ice.LocalCandidates.Select(Core.CandidateModule.ToText).Concat(core.Pairs.Select(each => each.Local)).Distinct())
+        foreach (
+            var line in core
+                .Ice.LocalCandidates.Select(Core.CandidateModule.ToText)
+                .Concat(core.Pairs.Select(each => each.Local))
+                .Distinct()
+        )
             report.Add(Candidate(at, transport, line, isLocal: true));
-        foreach (var line in core.Ice.RemoteCandidates.Select(Core.CandidateModule.ToText).Concat(core.Pairs.Select(each => each.Remote)).Distinct())
+        foreach (
+            var line in core
+                .Ice.RemoteCandidates.Select(Core.CandidateModule.ToText)
+                .Concat(core.Pairs.Select(each => each.Remote))
+                .Distinct()
+        )
             report.Add(Candidate(at, transport, line, isLocal: false));
         foreach (var each in core.Pairs)
             report.Add(Pair(at, transport, each));

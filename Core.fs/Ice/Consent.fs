@@ -74,11 +74,7 @@ module internal Consent =
 
         struct ({ Path = path
                   AnsweredAt = answeredAt
-                  NextAt =
-                    if now - answeredAt < Duration.seconds 1L then
-                        next
-                    else
-                        now
+                  NextAt = if now - answeredAt < Duration.seconds 1L then next else now
                   Liveness = Liveness.Answering },
                 entropy)
 

@@ -25,11 +25,9 @@ let internal channelInit label =
       Id = ValueSome 1
       Priority = Priority.Low }
 
-let private candidate (line: string) : Candidate =
-    Candidate.parse line |> ValueOption.get
+let private candidate (line: string) : Candidate = Candidate.parse line |> ValueOption.get
 
-let private ours =
-    candidate "candidate:1 1 udp 2122194687 192.0.2.2 48917 typ host"
+let private ours = candidate "candidate:1 1 udp 2122194687 192.0.2.2 48917 typ host"
 
 let private theirs =
     candidate "candidate:2 1 udp 2122194687 192.0.2.3 48917 typ host"
