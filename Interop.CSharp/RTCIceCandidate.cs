@@ -44,6 +44,12 @@ public sealed record RTCIceCandidateInit
 [JsonConverter(typeof(JsonShape))]
 public sealed class RTCIceCandidate
 {
+    // A connection tells of many candidates, and few are looked into: the line, or what it says, is made when it is asked for.
+    private string? _text;
+    private Core.Candidate? _line;
+    private string? _fragment;
+    private bool _isUnreadable;
+
     /// <summary>A candidate from its line and its place in the description.</summary>
     /// <exception cref="RTCException"><c>TypeError</c>: neither <c>SdpMid</c> nor <c>SdpMLineIndex</c> is given.</exception>
     public RTCIceCandidate(RTCIceCandidateInit init)
@@ -56,34 +62,18 @@ public sealed class RTCIceCandidate
     /// <summary>A candidate that the core tells of; a transport's own have no place in a description.</summary>
     internal RTCIceCandidate(RTCIceCandidateInit init, string? url)
     {
-        Candidate = init.Candidate;
+        _text = init.Candidate;
         SdpMid = init.SdpMid;
         SdpMLineIndex = init.SdpMLineIndex;
-        UsernameFragment = init.UsernameFragment;
+        _fragment = init.UsernameFragment;
         Url = url;
-
-        if (Core.CandidateModule.Parse(init.Candidate) is not { IsSome: true, Value: var line })
-            return;
-
-        Foundation = line.Foundation;
-        Component = line.Component is 1 or 2 ? (RTCIceComponent)line.Component : null;
-        Priority = line.Priority;
-        Address = Text(line.Host);
-        Protocol =
-            line.Transport.IsUdp ? RTCIceProtocol.Udp
-            : line.Transport.IsTcp ? RTCIceProtocol.Tcp
-            : null;
-        Port = line.Port;
-        Type = Types(line.Type);
-        TcpType = line.Transport is Core.CandidateTransport.Tcp tcp ? TcpTypes(tcp.Item) : null;
-        RelatedAddress = line.Related is { IsSome: true, Value: var related } ? Text(related.Host) : null;
-        RelatedPort = line.Related is { IsSome: true, Value: var other } ? other.Port : null;
-        UsernameFragment ??= Core.CandidateModule.UsernameFragment(line).OrNull();
-        RelayProtocol = url is null || Type != RTCIceCandidateType.Relay ? null : Relay(url);
     }
 
+    /// <summary>A transport's own, which has no place in a description.</summary>
+    internal RTCIceCandidate(Core.Candidate line) => _line = line;
+
     /// <summary>The <c>candidate:…</c> line, RFC 8839 §5.1; empty at the end of a generation's candidates.</summary>
-    public string Candidate { get; }
+    public string Candidate => _text ??= Core.CandidateModule.ToText(_line!);
 
     /// <summary>The <c>a=mid</c> of the media section that it belongs to.</summary>
     public string? SdpMid { get; }
@@ -92,43 +82,70 @@ public sealed class RTCIceCandidate
     public ushort? SdpMLineIndex { get; }
 
     /// <summary>Candidates of equal foundation share type, base address, protocol and server, RFC 8445 §5.1.1.3.</summary>
-    public string? Foundation { get; }
+    public string? Foundation => Line?.Foundation;
 
     /// <summary>What it carries.</summary>
-    public RTCIceComponent? Component { get; }
+    public RTCIceComponent? Component => Line is { Component: 1 or 2 } line ? (RTCIceComponent)line.Component : null;
 
     /// <summary>From 1 to 2³¹-1, higher is better, RFC 8445 §5.1.2.</summary>
-    public uint? Priority { get; }
+    public uint? Priority => Line?.Priority;
 
     /// <summary>An IPv4 or IPv6 address, or an mDNS name that ends in <c>.local</c>.</summary>
-    public string? Address { get; }
+    public string? Address => Line is { } line ? Text(line.Host) : null;
 
     /// <summary>Its transport protocol.</summary>
-    public RTCIceProtocol? Protocol { get; }
+    public RTCIceProtocol? Protocol =>
+        Line?.Transport switch
+        {
+            { IsUdp: true } => RTCIceProtocol.Udp,
+            { IsTcp: true } => RTCIceProtocol.Tcp,
+            _ => null,
+        };
 
     /// <summary>Its port.</summary>
-    public ushort? Port { get; }
+    public ushort? Port => Line?.Port;
 
     /// <summary>How it came to be.</summary>
-    public RTCIceCandidateType? Type { get; }
+    public RTCIceCandidateType? Type => Line is { } line ? Types(line.Type) : null;
 
     /// <summary>Who opens the connection, where <see cref="Protocol"/> is TCP.</summary>
-    public RTCIceTcpCandidateType? TcpType { get; }
+    public RTCIceTcpCandidateType? TcpType =>
+        Line?.Transport is Core.CandidateTransport.Tcp tcp ? TcpTypes(tcp.Item) : null;
 
     /// <summary>The base of a derived candidate: what was translated or relayed.</summary>
-    public string? RelatedAddress { get; }
+    public string? RelatedAddress => Line?.Related is { IsSome: true, Value: var related } ? Text(related.Host) : null;
 
     /// <summary>The port of the base of a derived candidate.</summary>
-    public ushort? RelatedPort { get; }
+    public ushort? RelatedPort => Line?.Related is { IsSome: true, Value: var related } ? related.Port : null;
 
     /// <summary>The ICE generation that it belongs to, by its <c>a=ice-ufrag</c>.</summary>
-    public string? UsernameFragment { get; }
+    public string? UsernameFragment =>
+        _fragment ??= Line is { } line ? Core.CandidateModule.UsernameFragment(line).OrNull() : null;
 
     /// <summary>How the TURN server of a local <see cref="RTCIceCandidateType.Relay"/> candidate is spoken to.</summary>
-    public RTCIceServerTransportProtocol? RelayProtocol { get; }
+    public RTCIceServerTransportProtocol? RelayProtocol =>
+        Url is null || Type != RTCIceCandidateType.Relay ? null : Relay(Url);
 
     /// <summary>The STUN or TURN server that a local candidate came from.</summary>
     public string? Url { get; }
+
+    /// <summary>What the line says; null where it does not parse.</summary>
+    private Core.Candidate? Line
+    {
+        get
+        {
+            // Twice the same, where two threads ask at once.
+            if (_line is null && !_isUnreadable)
+            {
+                if (Core.CandidateModule.Parse(_text!) is { IsSome: true, Value: var line })
+                    _line = line;
+                else
+                    _isUnreadable = true;
+            }
+
+            return _line;
+        }
+    }
 
     /// <summary>What is to be sent to the peer.</summary>
     public RTCIceCandidateInit ToInit() =>

@@ -16,7 +16,9 @@ public sealed partial class RTCPeerConnection
     private readonly RTCCertificate _certificate;
     private readonly Func<Core.Input, bool> _post;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly ConcurrentDictionary<int, RTCDataChannel> _channels = new();
+
+    // Small at first: most connections have one channel or a few.
+    private readonly ConcurrentDictionary<int, RTCDataChannel> _channels = new(concurrencyLevel: 1, capacity: 3);
 
     private readonly RTCIceTransport _ice;
     private readonly RTCDtlsTransport _dtls;
@@ -36,7 +38,7 @@ public sealed partial class RTCPeerConnection
     private readonly Dictionary<long, Request> _requests = [];
     private long _lastCommand;
     private volatile bool _isClosed;
-    private volatile Task<RTCStatsReport>? _finalStats;
+    private volatile Lazy<Task<RTCStatsReport>>? _finalStats;
 
     // What users see.
     private volatile RTCConfiguration _configuration;
@@ -150,13 +152,17 @@ public sealed partial class RTCPeerConnection
 
     private static ValueTuple Nothing(Core.Answer answer) => default;
 
-    private RTCStatsReport Report(Core.Answer answer) =>
-        RTCStatsReport.From(
-            ((Core.Answer.Stats)answer).Item,
-            _options.TimeProvider.GetUtcNow(),
-            _certificate,
-            _ice.PairChanges
-        );
+    private (Core.Statistics Figures, DateTimeOffset At) Figures(Core.Answer answer) =>
+        (((Core.Answer.Stats)answer).Item, _options.TimeProvider.GetUtcNow());
+
+    private RTCStatsReport Report(Core.Answer answer) => Report(Figures(answer));
+
+    private RTCStatsReport Report((Core.Statistics Figures, DateTimeOffset At) stats) =>
+        RTCStatsReport.From(stats.Figures, stats.At, _certificate, _ice.PairChanges);
+
+    /// <summary>The report of a closed connection, made where someone asks for it: few do, and it has some twenty parts.</summary>
+    private async Task<RTCStatsReport> FinalReport(Task<(Core.Statistics Figures, DateTimeOffset At)> stats) =>
+        Report(await stats.ConfigureAwait(false));
 
     /// <summary>A W3C promise.</summary>
     private Task<T> Ask<T>(Func<long, Core.Input> input, Func<Core.Answer, T> read)
@@ -219,12 +225,12 @@ public sealed partial class RTCPeerConnection
                 return;
 
             // Asked before Close reaches the core, for who wants to know afterwards.
-            var stats = new Promise<RTCStatsReport>(Notify.Context, Report);
+            var stats = new Promise<(Core.Statistics Figures, DateTimeOffset At)>(Notify.Context, Figures);
             var statsId = ++_lastCommand;
             unanswered = [.. _requests.Values];
             _requests.Clear();
             _requests[statsId] = stats;
-            _finalStats = stats.Task;
+            _finalStats = new(() => FinalReport(stats.Task));
             _isClosed = true;
             SetClosed();
 

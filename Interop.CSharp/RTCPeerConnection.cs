@@ -247,7 +247,7 @@ public sealed partial class RTCPeerConnection : IAsyncDisposable
     /// Statistics, <see href="https://www.w3.org/TR/webrtc/#dom-rtcpeerconnection-getstats">WebRTC §8.2</see>. Of a closed connection,
     /// those of the moment it was closed.
     /// </summary>
-    public Task<RTCStatsReport> GetStatsAsync() => _finalStats ?? Ask(Core.Input.NewGetStats, Report);
+    public Task<RTCStatsReport> GetStatsAsync() => _finalStats?.Value ?? Ask(Core.Input.NewGetStats, Report);
 
     /// <summary>Waits until the gathering of local candidates is complete: for signalling that sends descriptions only.</summary>
     /// <exception cref="RTCException"><c>InvalidStateError</c>: the connection was closed before.</exception>

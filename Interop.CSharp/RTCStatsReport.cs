@@ -84,7 +84,7 @@ public sealed class RTCStatsReport : IReadOnlyDictionary<string, RTCStats>
         var local = report.Add(Certificate(at, certificate.Inner.Der));
         var remote = core.Dtls.RemoteCertificates is [var leaf, ..] ? report.Add(Certificate(at, leaf)) : null;
         var selected = core.Ice.SelectedPair is { IsSome: true, Value: var pair }
-            ? PairId(pair.Local, pair.Remote)
+            ? PairId(Core.CandidateModule.ToText(pair.Local), Core.CandidateModule.ToText(pair.Remote))
             : null;
 
         report.Add(
@@ -110,9 +110,19 @@ public sealed class RTCStatsReport : IReadOnlyDictionary<string, RTCStats>
             }
         );
 
-        foreach (var line in core.Ice.LocalCandidates.Concat(core.Pairs.Select(each => each.Local)).Distinct())
+        foreach (
+            var line in core
+                .Ice.LocalCandidates.Select(Core.CandidateModule.ToText)
+                .Concat(core.Pairs.Select(each => each.Local))
+                .Distinct()
+        )
             report.Add(Candidate(at, transport, line, isLocal: true));
-        foreach (var line in core.Ice.RemoteCandidates.Concat(core.Pairs.Select(each => each.Remote)).Distinct())
+        foreach (
+            var line in core
+                .Ice.RemoteCandidates.Select(Core.CandidateModule.ToText)
+                .Concat(core.Pairs.Select(each => each.Remote))
+                .Distinct()
+        )
             report.Add(Candidate(at, transport, line, isLocal: false));
         foreach (var each in core.Pairs)
             report.Add(Pair(at, transport, each));

@@ -189,7 +189,13 @@ public sealed class RTCIceTransport
     internal Action Apply(Core.IceTransportInfo info)
     {
         var old = _now;
-        var pair = info.SelectedPair.ToW3C();
+        // Most changes leave the pair as it was, down to the same candidates.
+        var isSame =
+            old.Info is { SelectedPair: { IsSome: true, Value: var before } }
+            && info.SelectedPair is { IsSome: true, Value: var after }
+            && ReferenceEquals(before.Local, after.Local)
+            && ReferenceEquals(before.Remote, after.Remote);
+        var pair = isSame ? old.Pair : info.SelectedPair.ToW3C();
         var isOtherPair = pair != old.Pair;
         var state = (RTCIceTransportState)info.State;
         var isOtherState = state != old.State;

@@ -35,7 +35,9 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     private readonly int _number = Interlocked.Increment(ref _count);
     private readonly PortSet _ports = new();
     private readonly CancellationTokenSource _life = new();
-    private readonly ConcurrentDictionary<long, TaskCompletionSource<Answer>> _asked = new();
+
+    // Small: the facade keeps its own table, so this one is empty mostly.
+    private readonly ConcurrentDictionary<long, TaskCompletionSource<Answer>> _asked = new(1, 1);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private Peer.State _state;
@@ -57,6 +59,7 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
         _consumedLimit = config.Options.ReceiveWindow / ConsumedPart;
         _logger = options.LoggerFactory.CreateLogger<PeerHost>();
 
+        Rehearsal.Begin(config);
         var seed = RandomNumberGenerator.GetBytes(EntropyModule.SeedSize);
 
         if (options.Journal is not null)
@@ -281,25 +284,12 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
             return;
         }
 
-        // Away from the loop: to list interfaces takes milliseconds.
-        Task.Run(() =>
-        {
-            List<BoundPort> bound = [];
-
-            try
-            {
-                bound = PortSet.Bind(_options, Loop, this, _options.Ports, NextPortId, _ => true);
-            }
-            catch (Exception e)
-            {
-                // A user's filter may throw.
-                Log.PortRefused(_logger, "any address", e.Message);
-            }
-            finally
-            {
-                Loop.Post(() => Adopt(bound));
-            }
-        });
+        // To list interfaces takes milliseconds, filters are a user's code, and a range may have to be searched: away from the loop.
+        // Where none of it is to be done, binding takes less than a thread of the pool takes to wake up.
+        if (_options is { InterfaceFilter: null, AddressFilter: null, Ports.IsAny: true } && InterfaceSnapshot.IsFresh)
+            Bind();
+        else
+            Task.Run(Bind);
     }
 
     /// <inheritdoc/>
@@ -360,6 +350,26 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
 
         _options.SharedPort?.Claim(this, path);
         return port;
+    }
+
+    /// <summary>Binds this peer's ports; any thread. They are taken over in the loop's next turn.</summary>
+    private void Bind()
+    {
+        List<BoundPort> bound = [];
+
+        try
+        {
+            bound = PortSet.Bind(_options, Loop, this, _options.Ports, NextPortId, _ => true);
+        }
+        catch (Exception e)
+        {
+            // A user's filter may throw.
+            Log.PortRefused(_logger, "any address", e.Message);
+        }
+        finally
+        {
+            Loop.Post(() => Adopt(bound));
+        }
     }
 
     private int NextPortId() => Interlocked.Increment(ref _portIds);

@@ -149,6 +149,7 @@ module Candidate =
         | CandidateHost.Name name -> name
 
     /// `candidate:` and what follows, without `a=`, RFC 8839 §5.1.
+    [<CompiledName "ToText">]
     let toText (candidate: Candidate) : string =
         let number (n: uint32) = n.ToString CultureInfo.InvariantCulture
 

@@ -53,22 +53,28 @@ module internal Consent =
     /// A pair that answers no request for so long yields to one that has answered since.
     let yieldAfter: Duration = Duration.seconds 2L
 
-    /// 4 to 6 s, RFC 7675 §5.1.
-    let private nextPeriod (entropy: Entropy) : struct (Duration * Entropy) =
+    /// Requests leave at multiples of this: a machine with a thousand idle connections then wakes up ten times a second and
+    /// not four hundred times, and each of the twenty places that a request may fall on is as likely as the others.
+    let private grid: Duration = Duration.milliseconds 100L
+
+    /// The next multiple of the grid.
+    let private onGrid (at: Instant) : Instant =
+        at + (grid - 1L<us>) - (at + (grid - 1L<us>)) % grid
+
+    /// 4 to 6 s from now, RFC 7675 §5.1.
+    let private nextTime (now: Instant) (entropy: Entropy) : struct (Instant * Entropy) =
         let struct (drawn, entropy) = Entropy.unit entropy
-        struct (int64 (float period * (0.8 + 0.4 * drawn)) * 1L<us>, entropy)
+        // From 0.8 of the period on, and up to 1.2 of it once it is moved on to the grid.
+        let wait = float period * 0.8 + float (period * 4L / 10L - grid) * drawn
+        struct (onGrid (now + int64 wait * 1L<us>), entropy)
 
     /// A pair is selected; it answered last at `answeredAt`. A pair that answered just now need not be asked at once.
     let create (now: Instant) (path: Path) (answeredAt: Instant) (entropy: Entropy) : struct (Selection * Entropy) =
-        let struct (wait, entropy) = nextPeriod entropy
+        let struct (next, entropy) = nextTime now entropy
 
         struct ({ Path = path
                   AnsweredAt = answeredAt
-                  NextAt =
-                    if now - answeredAt < Duration.seconds 1L then
-                        now + wait
-                    else
-                        now
+                  NextAt = if now - answeredAt < Duration.seconds 1L then next else now
                   Liveness = Liveness.Answering },
                 entropy)
 
@@ -84,11 +90,11 @@ module internal Consent =
 
     /// A response came.
     let answered (now: Instant) (selection: Selection) (entropy: Entropy) : struct (Selection * Entropy) =
-        let struct (wait, entropy) = nextPeriod entropy
+        let struct (next, entropy) = nextTime now entropy
 
         struct ({ selection with
                     AnsweredAt = now
-                    NextAt = now + wait
+                    NextAt = next
                     Liveness = Liveness.Answering },
                 entropy)
 

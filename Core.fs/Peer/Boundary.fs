@@ -65,11 +65,11 @@ type CandidateError =
         Text: string
     }
 
-/// RTCIceCandidatePair: `candidate:…` lines and the transport addresses behind them.
+/// RTCIceCandidatePair: candidates and the transport addresses behind them.
 [<NoComparison>]
 type CandidatePair =
-    { Local: string
-      Remote: string
+    { Local: Candidate
+      Remote: Candidate
       Path: Path }
 
 /// What RTCIceTransport shows, W3C WebRTC 1.0 §5.6.
@@ -80,8 +80,8 @@ type IceTransportInfo =
       Role: IceRole
       LocalParameters: IceParameters voption
       RemoteParameters: IceParameters voption
-      LocalCandidates: string[]
-      RemoteCandidates: string[]
+      LocalCandidates: Candidate[]
+      RemoteCandidates: Candidate[]
       SelectedPair: CandidatePair voption }
 
 /// What RTCDtlsTransport shows, W3C WebRTC 1.0 §5.5.

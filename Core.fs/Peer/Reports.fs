@@ -3,19 +3,20 @@ namespace Hybrid.WebRtc.Core
 /// What the parts of a peer look like from outside: the values behind RTCIceTransport and the statistics.
 module internal Reports =
     let private pair (pair: IcePair) : CandidatePair =
-        { Local = Candidate.toText pair.Local
-          Remote = Candidate.toText pair.Remote
+        { Local = pair.Local
+          Remote = pair.Remote
           Path = pair.Path }
 
-    /// RTCIceTransport, W3C WebRTC 1.0 §5.6.
+    /// RTCIceTransport, W3C WebRTC 1.0 §5.6. It is told at every change, and read by few: candidates become lines where
+    /// they are asked for.
     let ice (ice: Ice.State) : IceTransportInfo =
         { State = Ice.transportState ice
           Gathering = Ice.gatheringState ice
           Role = Ice.role ice
           LocalParameters = Ice.localCredentials ice
           RemoteParameters = Ice.remoteCredentials ice
-          LocalCandidates = Array.map Candidate.toText (Ice.localCandidates ice)
-          RemoteCandidates = Array.map Candidate.toText (Ice.remoteCandidates ice)
+          LocalCandidates = Ice.localCandidates ice
+          RemoteCandidates = Ice.remoteCandidates ice
           SelectedPair = ValueOption.map pair (Ice.selectedPair ice) }
 
     let private stateText (state: PairState) =
@@ -53,26 +54,23 @@ module internal Reports =
               BufferedAmount = Sctp.bufferedAmount sctp
               Retransmissions = figures.Retransmissions })
 
-    /// Reasons to ignore an input: how many `Drop` has.
-    [<Literal>]
-    let private Reasons = 8
+    /// One more input ignored. A connection sees few of the layers' reasons, so only those have a place.
+    let drop (layer: Layer) (reason: Drop) (drops: DropCount[]) : DropCount[] =
+        let mutable at = 0
 
-    /// No input ignored yet.
-    let noDrops: int64[] = Array.zeroCreate (11 * Reasons)
+        while at < drops.Length && (drops[at].Layer <> layer || drops[at].Reason <> reason) do
+            at <- at + 1
 
-    /// One more input ignored.
-    let drop (layer: Layer) (reason: Drop) (drops: int64[]) : int64[] =
-        let drops = Array.copy drops
-        let at = int layer * Reasons + int reason
-        drops[at] <- drops[at] + 1L
-        drops
+        let counted = Array.zeroCreate (max drops.Length (at + 1))
+        Array.blit drops 0 counted 0 drops.Length
 
-    /// The counts that are not zero.
-    let drops (drops: int64[]) : DropCount[] =
-        drops
-        |> Array.indexed
-        |> Array.filter (fun (_, count) -> count > 0L)
-        |> Array.map (fun (at, count) ->
-            { Layer = enum (at / Reasons)
-              Reason = enum (at % Reasons)
-              Count = count })
+        counted[at] <-
+            { Layer = layer
+              Reason = reason
+              Count = if at < drops.Length then drops[at].Count + 1L else 1L }
+
+        counted
+
+    /// The counts, by layer and reason.
+    let drops (drops: DropCount[]) : DropCount[] =
+        Array.sortBy (fun drop -> struct (int drop.Layer, int drop.Reason)) drops

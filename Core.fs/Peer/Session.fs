@@ -53,7 +53,7 @@ module internal Session =
             Shown: Shown
             Traffic: Traffic
             /// How often each layer ignored an input for each reason.
-            Drops: int64[]
+            Drops: DropCount[]
         }
 
     let noDtls: DtlsTransportInfo =
@@ -196,7 +196,7 @@ module internal Session =
               Dtls = noDtls
               Sctp = noSctp }
           Traffic = { PacketsSent = 0L; BytesSent = 0L }
-          Drops = Reports.noDrops }
+          Drops = [||] }
 
     /// With a DTLS end that has not begun, in place of the present one.
     let freshDtls (s: State) : State =

@@ -25,8 +25,11 @@ internal sealed class Notifier<T>(
 {
     private readonly Lock _gate = new();
     private Subscription[] _subscriptions = [];
-    private List<Subscription> _joining = [];
-    private Queue<T>? _held = new();
+
+    // Made when they are needed: a connection has some twenty notifiers, most of which nobody ever asks.
+    private List<Subscription>? _joining;
+    private Queue<T>? _held;
+    private bool _isHolding = true;
     private bool _isOver;
 
     /// <summary>A notifier that holds up to <paramref name="count"/> values for its first subscriber.</summary>
@@ -44,14 +47,14 @@ internal sealed class Notifier<T>(
         var subscription = new Subscription(this, observer);
         lock (_gate)
         {
-            if (present is not null || _held is { Count: > 0 } || _joining.Count > 0 || _isOver)
+            if (present is not null || _held is { Count: > 0 } || _joining is not null || _isOver)
             {
-                _joining.Add(subscription);
+                (_joining ??= []).Add(subscription);
                 context.Post(Join);
             }
             else
             {
-                _held = null;
+                _isHolding = false;
                 _subscriptions = [.. _subscriptions, subscription];
             }
         }
@@ -66,9 +69,9 @@ internal sealed class Notifier<T>(
         {
             if (_isOver)
                 return;
-            if (_held is not null && hold(value, _held.Count))
+            if (_isHolding && hold(value, _held?.Count ?? 0))
             {
-                _held.Enqueue(value);
+                (_held ??= new()).Enqueue(value);
                 return;
             }
             subscriptions = _subscriptions;
@@ -114,12 +117,13 @@ internal sealed class Notifier<T>(
         bool isOver;
         lock (_gate)
         {
-            if (_joining.Count == 0)
+            if (_joining is null)
                 return;
             joining = [.. _joining];
-            _joining = [];
+            _joining = null;
             first = present is not null ? [present()] : _held?.ToArray() ?? [];
             _held = null;
+            _isHolding = false;
             isOver = _isOver;
             if (!isOver)
                 _subscriptions = [.. _subscriptions, .. joining];
@@ -167,7 +171,8 @@ internal sealed class Notifier<T>(
         lock (_gate)
         {
             _subscriptions = Array.FindAll(_subscriptions, other => other != subscription);
-            _joining.Remove(subscription);
+            if (_joining?.Remove(subscription) == true && _joining.Count == 0)
+                _joining = null;
         }
     }
 

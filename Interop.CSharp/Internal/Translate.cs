@@ -161,6 +161,9 @@ internal static class Translate
         pair.IsSome ? new(Candidate(pair.Value.Local), Candidate(pair.Value.Remote)) : null;
 
     /// <summary>A transport's candidate, which no longer has a place in a description.</summary>
+    public static RTCIceCandidate Candidate(Core.Candidate candidate) => new(candidate);
+
+    /// <summary>The same, from its line.</summary>
     public static RTCIceCandidate Candidate(string line) => new(new RTCIceCandidateInit { Candidate = line }, null);
 
     private static Core.IceServer Server(RTCIceServer server) =>

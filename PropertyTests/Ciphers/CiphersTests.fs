@@ -248,6 +248,18 @@ let private signatures =
                   (ciphers.Verify(x509.RawData, SignatureScheme.RsaPkcs1Sha256, [| 1uy |], signature))
                   "refused")
 
+          testCase "what is no certificate to the last octet verifies nothing" (fun () ->
+              let certificate = Certificate.Create()
+              let scheme = SignatureScheme.EcdsaSecp256r1Sha256
+              let signature = certificate.Key.Sign(scheme, [| 1uy |])
+
+              let verifies (der: byte[]) =
+                  ciphers.Verify(ReadOnlySpan der, scheme, ReadOnlySpan [| 1uy |], ReadOnlySpan signature)
+
+              Expect.isTrue (verifies certificate.Der) "the certificate"
+              Expect.isFalse (verifies (Array.append certificate.Der [| 0uy |])) "one octet more"
+              Expect.isFalse (verifies certificate.Der[.. certificate.Der.Length - 2]) "one octet less")
+
           Laws.mutated "verify never throws, whatever the certificate" [ (Certificate.Create()).Der ] (fun der ->
               ciphers.Verify(
                   ReadOnlySpan der,

@@ -195,7 +195,12 @@ let tests =
               let later = World.runFor (Duration.seconds 120L) world
               let count = asked later - asked world
               Expect.isTrue (count >= 20L && count <= 30L) "120 s / 5 s"
-              Expect.isTrue (later.A.Sent - world.A.Sent < 70) "requests, and answers to the peer's")
+              Expect.isTrue (later.A.Sent - world.A.Sent < 70) "requests, and answers to the peer's"
+
+              Expect.equal
+                  (Ice.deadline later.A.Agent % Duration.milliseconds 100L)
+                  0L<us>
+                  "the next together with those of this machine's other connections")
 
           testCase "a NAT that forgets its mappings is survived: the peer's new address is learnt, and used" (fun () ->
               for rebound in [ 1; 2 ] do

@@ -124,11 +124,37 @@ let private openAndClose () : Task<WeakReference[]> =
                WeakReference theirs |]
     }
 
+/// Connections that are connected and do nothing, and the managed octets that each of them holds.
+let private idle (pairs: int) =
+    task {
+        let! _ = pair ()
+        let before = GC.GetTotalMemory true
+        let held = ResizeArray()
+
+        for _ in 1..pairs do
+            let! one = pair ()
+            held.Add one
+
+        let octets = GC.GetTotalMemory true - before
+
+        for struct (caller, callee, _, _) in held do
+            do! caller.CloseAsync()
+            do! callee.CloseAsync()
+
+        return octets / int64 (2 * pairs)
+    }
+
 let tests =
     testSequenced
     <| testList
         "Interop over loopback"
-        [ testCaseTask "messages of every kind arrive whole and in order, both ways" (fun () ->
+        [ testCaseTask "an idle connection with a channel holds less than 44 KiB of managed memory" (fun () ->
+              task {
+                  let! octets = idle 25
+                  Expect.isLessThan octets (44L * 1024L) "octets a connection"
+              })
+
+          testCaseTask "messages of every kind arrive whole and in order, both ways" (fun () ->
               task {
                   let! struct (caller, callee, ours, theirs) = pair ()
                   let large = Array.init 262_144 (fun i -> byte (i * 7 + i / 256))

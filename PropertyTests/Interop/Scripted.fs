@@ -25,6 +25,13 @@ let internal channelInit label =
       Id = ValueSome 1
       Priority = Priority.Low }
 
+let private candidate (line: string) : Candidate = Candidate.parse line |> ValueOption.get
+
+let private ours = candidate "candidate:1 1 udp 2122194687 192.0.2.2 48917 typ host"
+
+let private theirs =
+    candidate "candidate:2 1 udp 2122194687 192.0.2.3 48917 typ host"
+
 let internal iceInfo =
     { State = IceTransportState.Connected
       Gathering = IceGatheringState.Complete
@@ -34,12 +41,12 @@ let internal iceInfo =
             { UsernameFragment = "abcd"
               Password = "0123456789012345678901" }
       RemoteParameters = ValueNone
-      LocalCandidates = [| "candidate:1 1 udp 2122194687 192.0.2.2 48917 typ host" |]
-      RemoteCandidates = [| "candidate:2 1 udp 2122194687 192.0.2.3 48917 typ host" |]
+      LocalCandidates = [| ours |]
+      RemoteCandidates = [| theirs |]
       SelectedPair =
         ValueSome
-            { Local = "candidate:1 1 udp 2122194687 192.0.2.2 48917 typ host"
-              Remote = "candidate:2 1 udp 2122194687 192.0.2.3 48917 typ host"
+            { Local = ours
+              Remote = theirs
               Path =
                 { Local = 1<port>
                   Remote =
@@ -72,8 +79,8 @@ let internal statistics =
               BufferedAmount = 3L
               Retransmissions = 4L }
       Pairs =
-        [| { Local = iceInfo.LocalCandidates[0]
-             Remote = iceInfo.RemoteCandidates[0]
+        [| { Local = Candidate.toText iceInfo.LocalCandidates[0]
+             Remote = Candidate.toText iceInfo.RemoteCandidates[0]
              State = "succeeded"
              Nominated = true
              RequestsSent = 1L

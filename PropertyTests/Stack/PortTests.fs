@@ -256,7 +256,19 @@ let private interfaces =
                   "one left")
 
           testCase "this machine has an address" (fun () ->
-              Expect.isNonEmpty (Interfaces.Usable StackOptions.Default) "at least loopback") ]
+              Expect.isNonEmpty (Interfaces.Usable StackOptions.Default) "at least loopback")
+
+          testCase "what is known of the machine is what listing it tells, with filters and without" (fun () ->
+              let v4 =
+                  StackOptions(
+                      AddressFilter = (fun a -> a.AddressFamily = AddressFamily.InterNetwork),
+                      IncludeLoopback = true
+                  )
+
+              for options in [ StackOptions.Default; StackOptions(IncludeLoopback = true); v4 ] do
+                  let listed = Interfaces.Choose(Interfaces.All(), options)
+                  Expect.sequenceEqual (InterfaceSnapshot.Present().Usable options) listed "the first time"
+                  Expect.sequenceEqual (InterfaceSnapshot.Present().Usable options) listed "and again") ]
 
 let tests =
     testList

@@ -4,6 +4,7 @@ module Hybrid.WebRtc.PropertyTests.Stack.Samples
 
 open System
 open Microsoft.FSharp.Reflection
+open Hybrid.WebRtc.Core
 
 /// Builds one value of a type, every option present, every array of one element. `leaf ()` numbers its leaves.
 let rec private build (leaf: unit -> int) (shape: Type) : objnull =
@@ -27,6 +28,18 @@ let rec private build (leaf: unit -> int) (shape: Type) : objnull =
         box (leaf () % 2 = 0)
     elif shape = typeof<string> then
         box ("text \uD800 " + string (leaf ()))
+    elif shape = typeof<Candidate> then
+        // Its line is what is written, and lines have tests of their own.
+        box
+            { Foundation = "f" + string (leaf ())
+              Component = 1
+              Transport = CandidateTransport.Udp
+              Priority = uint32 (leaf ())
+              Host = CandidateHost.Name("n" + string (leaf ()) + ".local")
+              Port = uint16 (leaf ())
+              Type = CandidateType.Host
+              Related = ValueNone
+              Extensions = [||] }
     elif shape.IsEnum then
         Enum.ToObject(shape, leaf ())
     elif shape = typeof<Memory<byte>> then

@@ -16,17 +16,13 @@ namespace Hybrid.WebRtc.Stack;
 internal sealed class X25519Share : IKeyShare
 {
     private readonly byte[] _private;
+    private byte[]? _public;
 
     /// <summary>The share whose private key is the first 32 octets of the seed.</summary>
-    public X25519Share(ReadOnlySpan<byte> seed)
-    {
-        _private = seed[..X25519.ScalarSize].ToArray();
-        Public = new byte[X25519.PointSize];
-        X25519.GeneratePublicKey(_private, Public);
-    }
+    public X25519Share(ReadOnlySpan<byte> seed) => _private = seed[..X25519.ScalarSize].ToArray();
 
     /// <inheritdoc />
-    public byte[] Public { get; }
+    public byte[] Public => _public ??= Multiply();
 
     /// <inheritdoc />
     public FSharpValueOption<byte[]> Secret(ReadOnlySpan<byte> peer)
@@ -41,6 +37,14 @@ internal sealed class X25519Share : IKeyShare
 
     /// <summary>Wipes the private key.</summary>
     public void Dispose() => CryptographicOperations.ZeroMemory(_private);
+
+    // Where it is asked for: a handshake makes its share twice, and the second time wants the secret alone.
+    private byte[] Multiply()
+    {
+        var made = new byte[X25519.PointSize];
+        X25519.GeneratePublicKey(_private, made);
+        return made;
+    }
 }
 
 /// <summary>
@@ -51,6 +55,7 @@ internal sealed class CurveShare : IKeyShare
 {
     private readonly Curve _curve;
     private BigInteger? _private;
+    private byte[]? _public;
 
     /// <summary>The share whose private key follows from 64 octets of seed.</summary>
     public CurveShare(Curve curve, ReadOnlySpan<byte> seed)
@@ -60,11 +65,11 @@ internal sealed class CurveShare : IKeyShare
         // FIPS 186-5 A.2.1: at least 64 bits more than the order has make the bias of the remainder negligible.
         var order = curve.Domain.N;
         _private = new BigInteger(1, seed).Mod(order.Subtract(BigInteger.One)).Add(BigInteger.One);
-        Public = new FixedPointCombMultiplier().Multiply(curve.Domain.G, _private).GetEncoded(false);
     }
 
     /// <inheritdoc />
-    public byte[] Public { get; }
+    public byte[] Public =>
+        _public ??= new FixedPointCombMultiplier().Multiply(_curve.Domain.G, _private).GetEncoded(false);
 
     /// <inheritdoc />
     public FSharpValueOption<byte[]> Secret(ReadOnlySpan<byte> peer)

@@ -199,14 +199,14 @@ internal static class OutputCodec
         to.Number((int)ice.Role);
         to.Option(ice.LocalParameters, parameters => Write(to, parameters));
         to.Option(ice.RemoteParameters, parameters => Write(to, parameters));
-        to.Array(ice.LocalCandidates, to.Text);
-        to.Array(ice.RemoteCandidates, to.Text);
+        to.Array(ice.LocalCandidates, candidate => to.Text(CandidateModule.ToText(candidate)));
+        to.Array(ice.RemoteCandidates, candidate => to.Text(CandidateModule.ToText(candidate)));
         to.Option(
             ice.SelectedPair,
             pair =>
             {
-                to.Text(pair.Local);
-                to.Text(pair.Remote);
+                to.Text(CandidateModule.ToText(pair.Local));
+                to.Text(CandidateModule.ToText(pair.Remote));
                 to.Path(pair.Path);
             }
         );
