@@ -34,6 +34,8 @@ let main args =
       Sctp.ChunkTests.tests
       Sctp.SctpTests.tests
       Sctp.SctpStreamsTests.tests
+      Sctp.PathMtuTests.tests
+      Sctp.ZeroChecksumTests.tests
       Sctp.OutstandingTests.tests
       Sctp.SctpLawsTests.tests
       Sctp.SctpLawsTests.attackTests
@@ -54,6 +56,7 @@ let main args =
       DcepTests.tests
       ChannelsTests.tests
       ConfigurationTests.tests
-      PeerTests.tests ]
+      PeerTests.tests
+      PathTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args

@@ -16,6 +16,7 @@ module Peer =
         { DisconnectedAfter = Duration.seconds 5L
           FailedAfter = Duration.seconds 30L
           MaxDatagramSize = 1200
+          MtuDiscoveryLimit = 1472
           ReceiveWindow = 8 * 1024 * 1024
           MaxMessageSize = 262_144
           SendBuffer = 16 * 1024 * 1024

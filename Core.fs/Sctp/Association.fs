@@ -21,7 +21,8 @@ type internal Association =
       Sending: Sending
       Receiving: Receiving
       Reset: Reset
-      Beat: Beat }
+      Beat: Beat
+      Path: PathMtu }
 
 /// What goes on while an association is up: data, acknowledgements, resets, heartbeats.
 [<RequireQualifiedAccess>]
@@ -41,7 +42,9 @@ module internal Association =
               Peer = peer
               TieTag = tieTag
               OutboundStreams = int (min config.Limits.Streams peer.InboundStreams)
-              InboundStreams = int (min config.Limits.Streams peer.OutboundStreams) }
+              InboundStreams = int (min config.Limits.Streams peer.OutboundStreams)
+              Mtu = config.Mtu
+              Fragments = false }
 
         { Link = link
           Sending = Sending.create now ownTsn link
@@ -49,7 +52,8 @@ module internal Association =
           Reset = Reset.create ownTsn peer.InitialTsn
           Beat =
             { At = now + config.Times.HeartbeatInterval
-              Unanswered = false } }
+              Unanswered = false }
+          Path = PathMtu.create config }
 
     /// When a tick is next due.
     let deadline (a: Association) : Instant =
@@ -57,6 +61,7 @@ module internal Association =
         |> Instant.min a.Receiving.Acknowledging.At
         |> Instant.min (Reset.deadline a.Reset)
         |> Instant.min a.Beat.At
+        |> Instant.min a.Path.At
 
     /// Whether all that was given to us to send has been acknowledged.
     let isDrained (streams: Streams) (a: Association) : bool =
@@ -131,8 +136,67 @@ module internal Association =
                         { a.Sending.Repair with
                             Errors = a.Sending.Repair.Errors + 1 } } }
 
-    /// HEARTBEAT, RFC 9260 §8.3, where nothing was sent for the interval: its information is the time and a number that
-    /// only the peer has seen.
+    /// What is known of the path, and what follows for packets.
+    let private withPath (path: PathMtu) (a: Association) : Association =
+        if Object.ReferenceEquals(path, a.Path) then
+            a
+        elif path.Current = a.Link.Mtu && path.Fragments = a.Link.Fragments then
+            { a with Path = path }
+        else
+            { a with
+                Path = path
+                Link =
+                    { a.Link with
+                        Mtu = path.Current
+                        Fragments = path.Fragments } }
+
+    /// Packets take another way.
+    let rerouted (a: Association) : Association =
+        withPath (PathMtu.rerouted a.Link.Config a.Path) a
+
+    /// Octets of heartbeat information: that of a heartbeat, and that of a probe, which tells its size besides.
+    [<Literal>]
+    let private BeatSize = 20
+
+    [<Literal>]
+    let private ProbeSize = 28
+
+    /// The time, and a number that only the peer has seen.
+    let private information (now: Instant) (size: int) (a: Association) : byte[] =
+        let bytes = Array.zeroCreate size
+        let mutable writer = Writer(Span bytes)
+        writer.UInt16 Parameter.HeartbeatInfo
+        writer.UInt16(uint16 size)
+        writer.UInt64(uint64 now)
+        writer.UInt64 a.Link.TieTag
+
+        if size = ProbeSize then
+            writer.UInt32(uint32 a.Path.Probed)
+            writer.UInt32 a.Path.Generation
+
+        bytes
+
+    /// Sends the probe that is due, RFC 8899 §6.2.3.2: beside the windows, and its loss means nothing to them.
+    let private probe (now: Instant) (outputs: byref<ListCollector<SctpOutput>>) (a: Association) : Association =
+        let path =
+            // Data that fills packets is under way: it is worth knowing.
+            if a.Path.Resume <= now && a.Sending.Outstanding.FlightSize > a.Link.Segment then
+                PathMtu.wanted now a.Link.Config a.Path
+            else
+                a.Path
+
+        let struct (size, path) = PathMtu.tick now a.Sending.Trip.Timeout path
+        let a = withPath path a
+
+        if size > 0 then
+            let padding =
+                size - SctpPacket.HeaderSize - (Chunk.HeaderSize + ProbeSize) - Chunk.HeaderSize
+
+            reply [ Heartbeat(ReadOnlyMemory(information now ProbeSize a)); Pad padding ] &outputs a
+
+        a
+
+    /// HEARTBEAT, RFC 9260 §8.3, where nothing was sent for the interval.
     let private heartbeat (now: Instant) (a: Association) : struct (Chunk list * Association) =
         let interval = a.Link.Config.Times.HeartbeatInterval
         let sentAt = a.Sending.Timers.LastSentAt
@@ -144,12 +208,7 @@ module internal Association =
                             { At = sentAt + interval + a.Sending.Trip.Timeout
                               Unanswered = false } })
         else
-            let bytes = Array.zeroCreate 20
-            let mutable writer = Writer(Span bytes)
-            writer.UInt16 Parameter.HeartbeatInfo
-            writer.UInt16 20us
-            writer.UInt64(uint64 now)
-            writer.UInt64 a.Link.TieTag
+            let bytes = information now BeatSize a
             let a = if a.Beat.Unanswered then failure a else a
 
             struct ([ Heartbeat(ReadOnlyMemory bytes) ],
@@ -158,7 +217,8 @@ module internal Association =
                             { At = now + interval + a.Sending.Trip.Timeout
                               Unanswered = true } })
 
-    /// HEARTBEAT ACK, RFC 9260 §8.3: the peer is there, and this far away. None where it is not an echo of ours.
+    /// HEARTBEAT ACK, RFC 9260 §8.3: the peer is there, and this far away; of a probe, the path carries its size. None
+    /// where it is not an echo of ours.
     let heartbeatAck (now: Instant) (information: ReadOnlyMemory<byte>) (a: Association) : Association voption =
         let mutable reader = Reader(information.Span)
         reader.Skip 4
@@ -166,6 +226,14 @@ module internal Association =
         let tie = reader.UInt64()
 
         if reader.Ok && tie = a.Link.TieTag && sentAt <= now then
+            let a =
+                if information.Length = ProbeSize then
+                    let size = reader.UInt32()
+                    let generation = reader.UInt32()
+                    withPath (PathMtu.answered now a.Link.Config generation (int size) a.Path) a
+                else
+                    a
+
             ValueSome
                 { a with
                     Beat = { a.Beat with Unanswered = false }
@@ -189,6 +257,11 @@ module internal Association =
         let mutable limit = config.Limits.MaxBurst
 
         if a.Sending.Timers.T3 <= now then
+            let outstanding = a.Sending.Outstanding
+
+            if not (Outstanding.isEmpty outstanding || a.Sending.Repair.Probing) then
+                a <- withPath (PathMtu.timedOut now config (Outstanding.cumulative outstanding) a.Path) a
+
             let struct (streams', sending) =
                 Sending.timedOut now a.Link &outputs streams a.Sending
 
@@ -224,10 +297,14 @@ module internal Association =
         if a.Sending.Repair.Errors > config.Limits.MaxRetransmissions then
             ValueNone
         else
+            // What is to be acknowledged may leave no room beside it for the one packet.
+            if limit = 1 && not control.IsEmpty then
+                limit <- 2
+
             let struct (streams, sending) =
                 Sending.flush now a.Link limit control &outputs streams a.Sending
 
-            ValueSome(struct (streams, { a with Sending = sending }))
+            ValueSome(struct (streams, probe now &outputs { a with Sending = sending }))
 
     /// SACK, RFC 9260 §6.2.1.
     let sacked

@@ -118,6 +118,11 @@ type internal Chunk =
     ///     |                      New Cumulative TSN                       |
     ///     |         Stream-1              |       Stream Sequence-1       |
     | ForwardTsn of newCumulativeTsn: Tsn * skipped: Skip[]
+    /// Padding, RFC 4820 §3: `length` octets that mean nothing, after the header.
+    ///
+    ///     | Type = 0x84   |   Flags = 0   |             Length            |
+    ///     |                         Padding Data                          |
+    | Pad of length: int
     /// A type that we do not know; `whole` is the chunk with its header.
     | Unknown of kind: byte * whole: ReadOnlyMemory<byte>
 
@@ -166,6 +171,10 @@ module internal Kind =
     /// RFC 6525 §3.1.
     [<Literal>]
     let Reconfig = 0x82uy
+
+    /// RFC 4820 §3.
+    [<Literal>]
+    let Pad = 0x84uy
 
     /// RFC 3758 §3.2.
     [<Literal>]
@@ -240,6 +249,7 @@ module internal Chunk =
         | CookieEcho cookie -> HeaderSize + cookie.Length
         | Reconfig parameters -> HeaderSize + Tlv.sizeOfAll parameters
         | ForwardTsn(_, skipped) -> 8 + 4 * skipped.Length
+        | Pad length -> HeaderSize + length
         | Unknown(_, whole) -> whole.Length
 
     /// Octets on the wire, padding included; a multiple of 4.
@@ -261,6 +271,7 @@ module internal Chunk =
         | ShutdownComplete _ -> Kind.ShutdownComplete
         | Reconfig _ -> Kind.Reconfig
         | ForwardTsn _ -> Kind.ForwardTsn
+        | Pad _ -> Kind.Pad
         | Unknown(kind, _) -> kind
 
     let private writeSack (writer: byref<Writer>) (sack: Sack) : unit =
@@ -319,6 +330,7 @@ module internal Chunk =
                 for skip in skipped do
                     writer.UInt16 skip.Stream
                     writer.UInt16(Ssn.value skip.Ssn)
+            | Pad length -> writer.Zeros length
             | ShutdownAck
             | CookieAck
             | ShutdownComplete _
@@ -436,4 +448,5 @@ module internal Chunk =
         | Kind.ShutdownComplete -> ValueSome(ShutdownComplete reflected)
         | Kind.Reconfig -> Tlv.readAll body |> ValueOption.map Reconfig
         | Kind.ForwardTsn -> readForwardTsn body
+        | Kind.Pad -> ValueSome(Pad body.Length)
         | _ -> ValueSome(Unknown(kind, whole))

@@ -49,19 +49,38 @@ module internal Handshake =
         let struct (tsn, entropy) = Entropy.uint32 entropy
         struct (tag, Tsn tsn, { own with Entropy = entropy })
 
-    /// A packet to someone who is not (yet) the peer of an association.
+    /// A packet to someone who is not (yet) the peer of an association: always with its checksum, RFC 9653 §5.2.
     let packet (config: SctpConfig) (tag: uint32) (control: Chunk list) : SctpOutput =
         SctpOutput.Transmit
             { SourcePort = config.LocalPort
               DestinationPort = config.RemotePort
               VerificationTag = tag
               Control = control
-              Data = Array.Empty() }
+              Data = Array.Empty()
+              ZeroChecksum = false
+              MayFragment = false }
 
     /// What we can do, RFC 3758 §3.1, RFC 6525 §5.1.1. Chromium says the same.
     let private abilities: Tlv list =
         [ Tlv.ofBytes Parameter.ForwardTsnSupported (Array.Empty())
           Tlv.ofBytes Parameter.SupportedExtensions [| Kind.Reconfig; Kind.ForwardTsn |] ]
+
+    /// SCTP over DTLS, the one alternate error detection method there is, RFC 9653 §6.
+    [<Literal>]
+    let private OverDtls = 1u
+
+    /// What we say where the peer may leave out checksums, RFC 9653 §4.
+    let private zeroChecksum: Tlv list =
+        [ Tlv.ofBytes Parameter.ZeroChecksumAcceptable [| 0uy; 0uy; 0uy; byte OverDtls |] ]
+
+    /// Whether the peer takes packets without a checksum, and for our reason.
+    let private takesZeroChecksum (parameters: Tlv list) : bool =
+        match Parameter.find Parameter.ZeroChecksumAcceptable parameters with
+        | ValueSome value ->
+            let mutable reader = Reader(value.Span)
+            let methodId = reader.UInt32()
+            reader.Ok && reader.AtEnd && methodId = OverDtls
+        | ValueNone -> false
 
     let private introduce (config: SctpConfig) (tag: uint32) (tsn: Tsn) (parameters: Tlv list) : Init =
         { InitiateTag = tag
@@ -69,7 +88,12 @@ module internal Handshake =
           OutboundStreams = config.Limits.Streams
           InboundStreams = config.Limits.Streams
           InitialTsn = tsn
-          Parameters = parameters @ abilities }
+          Parameters =
+            parameters
+            @ if config.ZeroChecksum then
+                  zeroChecksum @ abilities
+              else
+                  abilities }
 
     /// The packet that opens an association: its verification tag is 0, RFC 9260 §8.5.1.
     let init (own: Own) : SctpOutput =
@@ -97,7 +121,8 @@ module internal Handshake =
           ForwardTsn =
             (Parameter.find Parameter.ForwardTsnSupported parameters).IsSome
             || Array.contains Kind.ForwardTsn extensions
-          Reconfig = Array.contains Kind.Reconfig extensions }
+          Reconfig = Array.contains Kind.Reconfig extensions
+          ZeroChecksum = takesZeroChecksum parameters }
 
     /// Answers an INIT, RFC 9260 §5.1, §5.2.1, §5.2.2: all that there is to remember goes into the cookie.
     let initAck

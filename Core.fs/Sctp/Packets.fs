@@ -277,6 +277,7 @@ module internal Packets =
 
             { state with
                 Phase = withAssociation (Association.arrived now true &outputs a) state.Phase }
+        | Pad _, _ -> state
         | Unknown _, _ -> ignored Drop.Unsupported &outputs state
         | _ -> ignored Drop.Unexpected &outputs state
 
@@ -401,6 +402,15 @@ module internal Packets =
         | ValueSome a -> flags &&& 1uy <> 0uy && tag = a.Link.Peer.Tag
         | ValueNone -> false
 
+    /// Whether a packet is right in having no checksum: we said in INIT or INIT ACK that DTLS makes up for it, RFC 9653
+    /// §5.3; and it is none that always has one, §5.2.
+    let private isUnchecked (bytes: ReadOnlySpan<byte>) (state: SctpAssociation) : bool =
+        state.Own.Config.ZeroChecksum
+        && SctpPacket.isUnchecked bytes
+        && not state.Phase.IsClosed
+        && bytes[SctpPacket.HeaderSize] <> Kind.Init
+        && bytes[SctpPacket.HeaderSize] <> Kind.CookieEcho
+
     /// A packet, lent: whether it is the peer's, and then what its chunks say.
     let received
         (now: Instant)
@@ -413,7 +423,7 @@ module internal Packets =
 
         if span.Length < SctpPacket.HeaderSize + Chunk.HeaderSize then
             ignored Drop.Malformed &outputs state
-        elif not (SctpPacket.isIntact span) then
+        elif not (isUnchecked span state || SctpPacket.isIntact span) then
             ignored Drop.Unauthentic &outputs state
         elif
             BinaryPrimitives.ReadUInt16BigEndian span <> config.RemotePort

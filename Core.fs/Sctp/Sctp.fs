@@ -242,6 +242,12 @@ module Sctp =
                     { state with
                         Phase = withAssociation { a with Receiving = receiving } state.Phase }
                 | ValueNone -> state
+            | SctpInput.PathChanged ->
+                match association state with
+                | ValueSome a ->
+                    { state with
+                        Phase = withAssociation (Association.rerouted a) state.Phase }
+                | ValueNone -> state
             | SctpInput.Reset streams -> reset now streams &outputs state
             | SctpInput.Connect when state.Phase.IsClosed ->
                 outputs.Add(Handshake.init state.Own)
@@ -275,7 +281,10 @@ module Sctp =
     let outboundStreams (state: State) : int voption =
         association state |> ValueOption.map (fun a -> a.Link.OutboundStreams)
 
-    let mtu (state: State) : int = state.Own.Config.Mtu
+    let mtu (state: State) : int =
+        match association state with
+        | ValueSome a -> a.Link.Mtu
+        | ValueNone -> state.Own.Config.Mtu
 
     let figures (state: State) : SctpFigures voption =
         match association state with

@@ -4,33 +4,6 @@ open System
 open Microsoft.FSharp.Core.CompilerServices
 open Hybrid.WebRtc.Core
 
-/// What an association is agreed to be: constant while it lasts.
-[<NoComparison; NoEquality>]
-type internal Link =
-    {
-        Config: SctpConfig
-        OwnTag: uint32
-        Peer: Introduction
-        /// Tells a restart of this association from an attack, RFC 9260 §5.2.2.
-        TieTag: uint64
-        OutboundStreams: int
-        InboundStreams: int
-    }
-
-    /// PMDCS, RFC 9260 §1.3: octets of chunks in a packet.
-    member link.Segment = link.Config.Mtu - SctpPacket.HeaderSize
-
-[<RequireQualifiedAccess>]
-module internal Link =
-    /// A packet for the peer.
-    let packet (control: Chunk list) (data: Data[]) (link: Link) : SctpOutput =
-        SctpOutput.Transmit
-            { SourcePort = link.Config.LocalPort
-              DestinationPort = link.Config.RemotePort
-              VerificationTag = link.Peer.Tag
-              Control = control
-              Data = data }
-
 /// A chunk whose acknowledgement measures the round trip, RFC 9260 §6.3.1 C4; -1 where none is timed.
 [<Struct; NoComparison; NoEquality>]
 type internal Timed = { Tsn: int64; SentAt: Instant }
@@ -350,7 +323,10 @@ module internal Sending =
                 b.Outstanding <- o
                 b.Streams <- streams
                 tsn <- Outstanding.firstMarked (tsn + 1L) b.Outstanding
-            elif size <= b.Room then
+            elif
+                size <= b.Room
+                || (b.Chunks.Count = 0 && Link.outgrew (b.Link.Segment - b.Room) size b.Link)
+            then
                 b.Chunks.Add(Outstanding.describe tsn b.Outstanding)
                 b.ResentEarliest <- b.ResentEarliest || tsn = b.Outstanding.Chunks.First
                 b.Outstanding <- Outstanding.resent tsn tsn b.Outstanding

@@ -212,6 +212,7 @@ internal static class InputCodec
         to.Number(value.DisconnectedAfter);
         to.Number(value.FailedAfter);
         to.Number(value.MaxDatagramSize);
+        to.Number(value.MtuDiscoveryLimit);
         to.Number(value.ReceiveWindow);
         to.Number(value.MaxMessageSize);
         to.Number(value.SendBuffer);
@@ -220,7 +221,16 @@ internal static class InputCodec
 
     /// <summary>Reads the options of a peer.</summary>
     public static PeerOptions ReadOptions(JournalCursor from) =>
-        new(from.Number(), from.Number(), from.Int32(), from.Int32(), from.Int32(), from.Int32(), from.Flag());
+        new(
+            from.Number(),
+            from.Number(),
+            from.Int32(),
+            from.Int32(),
+            from.Int32(),
+            from.Int32(),
+            from.Int32(),
+            from.Flag()
+        );
 
     /// <summary>Writes a description.</summary>
     public static void Write(JournalBuffer to, Description value)
