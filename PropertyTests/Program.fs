@@ -36,6 +36,7 @@ let main args =
       Sctp.SctpStreamsTests.tests
       Sctp.PathMtuTests.tests
       Sctp.ZeroChecksumTests.tests
+      Sctp.AllocationTests.tests
       Sctp.OutstandingTests.tests
       Sctp.SctpLawsTests.tests
       Sctp.SctpLawsTests.attackTests

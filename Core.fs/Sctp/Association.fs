@@ -14,15 +14,24 @@ type internal Beat =
         Unanswered: bool
     }
 
+/// What most packets leave alone: kept apart, so that they do not copy it.
+[<NoComparison; NoEquality>]
+type internal Upkeep =
+    { Reset: Reset
+      Beat: Beat
+      Path: PathMtu }
+
 /// An association between two ends that know each other.
 [<NoComparison; NoEquality>]
 type internal Association =
     { Link: Link
       Sending: Sending
       Receiving: Receiving
-      Reset: Reset
-      Beat: Beat
-      Path: PathMtu }
+      Upkeep: Upkeep }
+
+    member a.Reset = a.Upkeep.Reset
+    member a.Beat = a.Upkeep.Beat
+    member a.Path = a.Upkeep.Path
 
 /// What goes on while an association is up: data, acknowledgements, resets, heartbeats.
 [<RequireQualifiedAccess>]
@@ -49,11 +58,20 @@ module internal Association =
         { Link = link
           Sending = Sending.create now ownTsn link
           Receiving = Receiving.create config.MaxMessageSize config.ReceiveWindow peer.InitialTsn
-          Reset = Reset.create ownTsn peer.InitialTsn
-          Beat =
-            { At = now + config.Times.HeartbeatInterval
-              Unanswered = false }
-          Path = PathMtu.create config }
+          Upkeep =
+            { Reset = Reset.create ownTsn peer.InitialTsn
+              Beat =
+                { At = now + config.Times.HeartbeatInterval
+                  Unanswered = false }
+              Path = PathMtu.create config } }
+
+    let private withReset (reset: Reset) (a: Association) : Association =
+        { a with
+            Upkeep = { a.Upkeep with Reset = reset } }
+
+    let private withBeat (beat: Beat) (a: Association) : Association =
+        { a with
+            Upkeep = { a.Upkeep with Beat = beat } }
 
     /// When a tick is next due.
     let deadline (a: Association) : Instant =
@@ -102,8 +120,7 @@ module internal Association =
             let drained stream =
                 Streams.isDrained cumulative stream streams
 
-            { a with
-                Reset = Reset.request now a.Sending.Trip.Timeout lastAssigned limit drained a.Reset }
+            withReset (Reset.request now a.Sending.Trip.Timeout lastAssigned limit drained a.Reset) a
 
     /// The streams are to be reset, each once it is drained. A peer without RE-CONFIG cannot do it.
     let reset
@@ -114,9 +131,7 @@ module internal Association =
         (a: Association)
         : struct (Streams * Association) =
         if a.Link.Peer.Reconfig then
-            let a =
-                { a with
-                    Reset = Reset.want wanted a.Reset }
+            let a = withReset (Reset.want wanted a.Reset) a
 
             struct (streams, requestReset now streams a)
         else
@@ -140,15 +155,16 @@ module internal Association =
     let private withPath (path: PathMtu) (a: Association) : Association =
         if Object.ReferenceEquals(path, a.Path) then
             a
-        elif path.Current = a.Link.Mtu && path.Fragments = a.Link.Fragments then
-            { a with Path = path }
         else
             { a with
-                Path = path
+                Upkeep = { a.Upkeep with Path = path }
                 Link =
-                    { a.Link with
-                        Mtu = path.Current
-                        Fragments = path.Fragments } }
+                    if path.Current = a.Link.Mtu && path.Fragments = a.Link.Fragments then
+                        a.Link
+                    else
+                        { a.Link with
+                            Mtu = path.Current
+                            Fragments = path.Fragments } }
 
     /// Packets take another way.
     let rerouted (a: Association) : Association =
@@ -202,20 +218,20 @@ module internal Association =
         let sentAt = a.Sending.Timers.LastSentAt
 
         if now - sentAt < interval then
-            struct ([],
-                    { a with
-                        Beat =
-                            { At = sentAt + interval + a.Sending.Trip.Timeout
-                              Unanswered = false } })
+            let beat =
+                { At = sentAt + interval + a.Sending.Trip.Timeout
+                  Unanswered = false }
+
+            struct ([], withBeat beat a)
         else
             let bytes = information now BeatSize a
             let a = if a.Beat.Unanswered then failure a else a
 
-            struct ([ Heartbeat(ReadOnlyMemory bytes) ],
-                    { a with
-                        Beat =
-                            { At = now + interval + a.Sending.Trip.Timeout
-                              Unanswered = true } })
+            let beat =
+                { At = now + interval + a.Sending.Trip.Timeout
+                  Unanswered = true }
+
+            struct ([ Heartbeat(ReadOnlyMemory bytes) ], withBeat beat a)
 
     /// HEARTBEAT ACK, RFC 9260 §8.3: the peer is there, and this far away; of a probe, the path carries its size. None
     /// where it is not an echo of ours.
@@ -235,8 +251,7 @@ module internal Association =
                     a
 
             ValueSome
-                { a with
-                    Beat = { a.Beat with Unanswered = false }
+                { withBeat { a.Beat with Unanswered = false } a with
                     Sending =
                         { a.Sending with
                             Trip = RoundTrip.measured a.Link.Config.Times (now - sentAt) a.Sending.Trip
@@ -285,7 +300,7 @@ module internal Association =
         match Reset.send now config.Times.RtoMax a.Reset with
         | struct (ValueSome request, reset) ->
             control <- request :: control
-            a <- { a with Reset = reset }
+            a <- withReset reset a
         | struct (ValueNone, _) -> ()
 
         // A SACK goes along with whatever is sent, §6.1.
@@ -354,8 +369,7 @@ module internal Association =
             match Reset.released a.Receiving.Cumulative a.Reset with
             | struct (ValueSome deferred, reset) ->
                 let a =
-                    { a with
-                        Reset = reset
+                    { withReset reset a with
                         Receiving =
                             { a.Receiving with
                                 Reassembly = Reassembly.reset deferred.Streams a.Receiving.Reassembly } }
@@ -365,20 +379,22 @@ module internal Association =
                 a
             | struct (ValueNone, _) -> a
 
-    /// A packet with DATA or FORWARD TSN has been taken in.
-    let arrived
+    /// DATA or FORWARD TSN has been taken in: a SACK will say so.
+    let private arrived
         (now: Instant)
         (urgent: bool)
+        (receiving: Receiving)
         (outputs: byref<ListCollector<SctpOutput>>)
         (a: Association)
         : Association =
         releaseReset
             &outputs
             { a with
-                Receiving = Receiving.acknowledge a.Link.Config now urgent a.Receiving }
+                Receiving = Receiving.acknowledge a.Link.Config now urgent receiving }
 
-    /// FORWARD TSN, RFC 3758 §3.6; to be followed by `arrived`.
+    /// FORWARD TSN, RFC 3758 §3.6.
     let forwarded
+        (now: Instant)
         (newCumulative: Tsn)
         (skipped: Skip[])
         (outputs: byref<ListCollector<SctpOutput>>)
@@ -390,7 +406,7 @@ module internal Association =
         if not isNews then
             outputs.Add(SctpOutput.Ignored Drop.Stale)
 
-        { a with Receiving = receiving }
+        arrived now true receiving &outputs a
 
     /// The peer's RE-CONFIG, RFC 6525 §5.2.1.
     let reconfigured
@@ -415,13 +431,13 @@ module internal Association =
                         streams <- Streams.reopen outcome.Performed stream streams
 
                     outputs.Add(SctpOutput.OutgoingReset(outcome.Streams, outcome.Performed))
-                    a <- { a with Reset = reset } |> requestReset now streams |> flushSoon now
-                | struct (ValueNone, reset) -> a <- { a with Reset = reset }
+                    a <- a |> withReset reset |> requestReset now streams |> flushSoon now
+                | struct (ValueNone, reset) -> a <- withReset reset a
             | ValueSome(OutgoingSsnReset(number, _, lastAssigned, affected)) ->
                 let struct (result, performed, reset) =
                     Reset.requested a.Receiving.Cumulative number lastAssigned affected a.Reset
 
-                a <- { a with Reset = reset }
+                a <- withReset reset a
 
                 match performed with
                 | ValueSome affected ->
@@ -437,7 +453,7 @@ module internal Association =
                 responses <- Reconfiguration.toTlv (Response(number, result)) :: responses
             | ValueSome(Other(_, number)) ->
                 let struct (result, reset) = Reset.denied number a.Reset
-                a <- { a with Reset = reset }
+                a <- withReset reset a
                 responses <- Reconfiguration.toTlv (Response(number, result)) :: responses
             | ValueNone -> outputs.Add(SctpOutput.Ignored Drop.Malformed)
 
@@ -450,18 +466,20 @@ module internal Association =
             // A SACK along with it hastens what a deferred reset waits for, RFC 6525 §5.2.1.
             struct (streams, acknowledgeSoon now a)
 
-    /// The DATA chunks from `first` on, up to the next control chunk. `urgent` turns true where a SACK is due at once;
-    /// `violation` holds the cause where the peer is to be told that this is the end.
+    /// The DATA chunks from `first` on, up to the next control chunk; all that they change is copied once. `urgent`: a SACK
+    /// is due at once, whatever they say. `violation` holds the cause where the peer is to be told that this is the end.
     let data
+        (now: Instant)
         (first: ReadOnlyMemory<byte>)
         (rest: byref<ReadOnlyMemory<byte>>)
-        (urgent: byref<bool>)
+        (urgent: bool)
         (violation: byref<Tlv voption>)
         (outputs: byref<ListCollector<SctpOutput>>)
         (a: Association)
         : Association =
         let config = a.Link.Config
         let mutable receiving = a.Receiving
+        let mutable urgent = urgent
         let mutable whole = ValueSome first
         let mutable invalidStream = false
 
@@ -499,4 +517,4 @@ module internal Association =
                 else
                     ValueNone
 
-        { a with Receiving = receiving }
+        arrived now urgent receiving &outputs a

@@ -273,10 +273,10 @@ module internal Packets =
                 Phase = withAssociation a state.Phase
                 Streams = streams }
         | ForwardTsn(tsn, skipped), (Established a | ShutdownPending a | ShutdownSent(_, a)) ->
-            let a = Association.forwarded tsn skipped &outputs a
+            let a = Association.forwarded now tsn skipped &outputs a
 
             { state with
-                Phase = withAssociation (Association.arrived now true &outputs a) state.Phase }
+                Phase = withAssociation a state.Phase }
         | Pad _, _ -> state
         | Unknown _, _ -> ignored Drop.Unsupported &outputs state
         | _ -> ignored Drop.Unexpected &outputs state
@@ -300,17 +300,10 @@ module internal Packets =
 
         ignored Drop.Unsupported &outputs state
 
-    /// What a packet with DATA calls for once it has been taken in.
-    let private onArrival
-        (now: Instant)
-        (urgent: bool)
-        (outputs: byref<ListCollector<SctpOutput>>)
-        (state: SctpAssociation)
-        =
+    /// DATA while we shut down is answered with SHUTDOWN, beside the SACK, RFC 9260 §9.2.
+    let private remind (now: Instant) (outputs: byref<ListCollector<SctpOutput>>) (state: SctpAssociation) =
         match state.Phase with
-        // Answered with SHUTDOWN and SACK, §9.2.
         | ShutdownSent(timer, a) ->
-            let a = Association.arrived now true &outputs a
             Association.reply [ Shutdown(Tsn.wrap a.Receiving.Cumulative) ] &outputs a
 
             { state with
@@ -321,12 +314,6 @@ module internal Packets =
                             Attempts = 0 },
                         a
                     ) }
-        | Established a ->
-            { state with
-                Phase = Established(Association.arrived now urgent &outputs a) }
-        | ShutdownPending a ->
-            { state with
-                Phase = ShutdownPending(Association.arrived now urgent &outputs a) }
         | _ -> state
 
     /// All chunks of a packet whose tag is ours, in order, RFC 9260 §6.10.
@@ -340,7 +327,6 @@ module internal Packets =
         let mutable state = state
         let mutable rest = chunks
         let mutable hasData = false
-        let mutable urgent = false
         let mutable reported = false
         let mutable going = true
 
@@ -354,7 +340,8 @@ module internal Packets =
                 | ShutdownSent(_, a) ->
                     let mutable violation = ValueNone
 
-                    let a = Association.data whole &rest &urgent &violation &outputs a
+                    let urgent = state.Phase.IsShutdownSent
+                    let a = Association.data now whole &rest urgent &violation &outputs a
 
                     hasData <- true
 
@@ -388,11 +375,7 @@ module internal Packets =
 
             going <- going && not state.Phase.IsEnded
 
-        let state =
-            if hasData then
-                onArrival now urgent &outputs state
-            else
-                state
+        let state = if hasData then remind now &outputs state else state
 
         settle now &outputs state
 

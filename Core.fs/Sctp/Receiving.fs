@@ -177,16 +177,21 @@ module internal Receiving =
     /// after what is in hand) where there is a gap, `urgent` cause, or a second packet; else after SACK.Delay.
     let acknowledge (config: SctpConfig) (now: Instant) (urgent: bool) (r: Receiving) : Receiving =
         let a = r.Acknowledging
-        let packets = a.Packets + 1
 
-        let at =
-            if urgent || packets >= 2 || not (RangeSet.isEmpty r.Beyond) then
-                Instant.min a.At now
-            else
-                Instant.min a.At (now + config.Times.SackDelay)
+        // It is due already.
+        if a.At <= now then
+            r
+        else
+            let packets = a.Packets + 1
 
-        { r with
-            Acknowledging = { a with At = at; Packets = packets } }
+            let at =
+                if urgent || packets >= 2 || not (RangeSet.isEmpty r.Beyond) then
+                    now
+                else
+                    Instant.min a.At (now + config.Times.SackDelay)
+
+            { r with
+                Acknowledging = { a with At = at; Packets = packets } }
 
     /// The application took `bytes`. The window opens; the peer is told where that is news, RFC 9260 §6.2.
     let consumed (config: SctpConfig) (now: Instant) (bytes: int) (r: Receiving) : Receiving =
