@@ -346,7 +346,8 @@ let private ports =
                   host.Loop.Post(
                       Action(fun () ->
                           host.Loop.Post(
-                              Action(fun () -> (host :> IDatagramShell).Send(path remote, ReadOnlySpan [| 0uy |], false))
+                              Action(fun () ->
+                                  (host :> IDatagramShell).Send(path remote, ReadOnlySpan [| 0uy |], false))
                           ))
                   )
 
