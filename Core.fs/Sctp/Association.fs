@@ -43,6 +43,7 @@ module internal Association =
         (ownTag: uint32)
         (ownTsn: Tsn)
         (tieTag: uint64)
+        (unchecked: bool)
         (peer: Introduction)
         : Association =
         let link =
@@ -52,6 +53,7 @@ module internal Association =
               TieTag = tieTag
               OutboundStreams = int (min config.Limits.Streams peer.InboundStreams)
               InboundStreams = int (min config.Limits.Streams peer.OutboundStreams)
+              Unchecked = unchecked
               Mtu = config.Mtu
               Fragments = false }
 

@@ -82,7 +82,13 @@ module internal Handshake =
             reader.Ok && reader.AtEnd && methodId = OverDtls
         | ValueNone -> false
 
-    let private introduce (config: SctpConfig) (tag: uint32) (tsn: Tsn) (parameters: Tlv list) : Init =
+    let private introduce
+        (config: SctpConfig)
+        (tag: uint32)
+        (tsn: Tsn)
+        (unchecked: bool)
+        (parameters: Tlv list)
+        : Init =
         { InitiateTag = tag
           AdvertisedReceiverWindow = uint32 config.ReceiveWindow
           OutboundStreams = config.Limits.Streams
@@ -90,14 +96,15 @@ module internal Handshake =
           InitialTsn = tsn
           Parameters =
             parameters
-            @ if config.ZeroChecksum then
-                  zeroChecksum @ abilities
-              else
-                  abilities }
+            @ (if unchecked && config.ZeroChecksum then
+                   zeroChecksum @ abilities
+               else
+                   abilities) }
 
-    /// The packet that opens an association: its verification tag is 0, RFC 9260 §8.5.1.
-    let init (own: Own) : SctpOutput =
-        packet own.Config 0u [ Init(introduce own.Config own.Tag own.InitialTsn []) ]
+    /// The packet that opens an association: its verification tag is 0, RFC 9260 §8.5.1. Zero checksum is offered in the
+    /// `first` alone: there are peers (pion's before 2024) that drop an INIT with a parameter that they do not know.
+    let init (first: bool) (own: Own) : SctpOutput =
+        packet own.Config 0u [ Init(introduce own.Config own.Tag own.InitialTsn first []) ]
 
     /// Whether an INIT or INIT ACK may be answered, RFC 9260 §3.3.2.
     let isValid (init: Init) : bool =
@@ -137,10 +144,12 @@ module internal Handshake =
         if isValid init then
             let struct (parameters, unknown) = Parameter.sift MaxReported init.Parameters
 
+            let peer = introduction init parameters
+
             let cookie =
                 { OwnTag = tag
                   OwnInitialTsn = tsn
-                  Peer = introduction init parameters
+                  Peer = peer
                   TieTag = tieTag
                   CreatedAt = now }
 
@@ -149,14 +158,16 @@ module internal Handshake =
 
             let reported = unknown |> List.map (Parameter.enclose Parameter.Unrecognized)
 
-            let answer = InitAck(introduce own.Config tag tsn (state :: reported))
+            // Zero checksum is offered to those who know it, see `init`.
+            let introduce = introduce own.Config tag tsn peer.ZeroChecksum
+            let answer = InitAck(introduce (state :: reported))
 
             // What does not fit is not reported.
             let answer =
                 if Chunk.size answer <= own.Config.Mtu - SctpPacket.HeaderSize then
                     answer
                 else
-                    InitAck(introduce own.Config tag tsn [ state ])
+                    InitAck(introduce [ state ])
 
             outputs.Add(packet own.Config init.InitiateTag [ answer ])
         else

@@ -13,6 +13,8 @@ type internal Link =
         TieTag: uint64
         OutboundStreams: int
         InboundStreams: int
+        /// Packets of the peer may come without a checksum: we said so, RFC 9653 §5.3.
+        Unchecked: bool
         /// Octets of the largest packet, as `PathMtu` has it.
         Mtu: int
         /// Whether packets with data may be fragmented on their way: `PathMtu.Fragments`.

@@ -53,7 +53,14 @@ module internal Packets =
                 let own = state.Own
 
                 let a =
-                    Association.create now own.Config own.Tag own.InitialTsn (Handshake.tieTag own.Tag peer.Tag) peer
+                    Association.create
+                        now
+                        own.Config
+                        own.Tag
+                        own.InitialTsn
+                        (Handshake.tieTag own.Tag peer.Tag)
+                        own.Config.ZeroChecksum
+                        peer
 
                 Association.reply (CookieEcho(ReadOnlyMemory cookie) :: report) &outputs a
 
@@ -70,6 +77,11 @@ module internal Packets =
             cookie.OwnTag
             cookie.OwnInitialTsn
             (Handshake.tieTag cookie.OwnTag cookie.Peer.Tag)
+            // Our INIT offered it, or our INIT ACK.
+            (state.Own.Config.ZeroChecksum
+             && (cookie.Peer.ZeroChecksum
+                 || state.Phase.IsCookieWait
+                 || state.Phase.IsCookieEchoed))
             cookie.Peer
 
     /// A genuine cookie in time, RFC 9260 §5.2.4 table 12, actions A to D.
@@ -215,7 +227,7 @@ module internal Packets =
         match state.Phase with
         // Begin anew, §5.2.6 alternative 1.
         | CookieEchoed _ when causes |> List.exists (fun c -> c.Kind = Cause.StaleCookie) ->
-            outputs.Add(Handshake.init state.Own)
+            outputs.Add(Handshake.init false state.Own)
 
             { state with
                 Phase = CookieWait(startTimer now state.Own.Config.Times.RtoInitial) }
@@ -388,9 +400,10 @@ module internal Packets =
     /// Whether a packet is right in having no checksum: we said in INIT or INIT ACK that DTLS makes up for it, RFC 9653
     /// §5.3; and it is none that always has one, §5.2.
     let private isUnchecked (bytes: ReadOnlySpan<byte>) (state: SctpAssociation) : bool =
-        state.Own.Config.ZeroChecksum
-        && SctpPacket.isUnchecked bytes
-        && not state.Phase.IsClosed
+        SctpPacket.isUnchecked bytes
+        && (match association state with
+            | ValueSome a -> a.Link.Unchecked
+            | ValueNone -> state.Own.Config.ZeroChecksum && state.Phase.IsCookieWait)
         && bytes[SctpPacket.HeaderSize] <> Kind.Init
         && bytes[SctpPacket.HeaderSize] <> Kind.CookieEcho
 

@@ -113,7 +113,7 @@ module Sctp =
 
         match state.Phase with
         | CookieWait timer ->
-            again now limits.MaxInitRetransmits timer (Handshake.init state.Own) CookieWait &outputs state
+            again now limits.MaxInitRetransmits timer (Handshake.init false state.Own) CookieWait &outputs state
         | CookieEchoed(cookie, timer, a) ->
             let echo = Link.packet [ CookieEcho(ReadOnlyMemory cookie) ] (Array.Empty()) a.Link
             again now limits.MaxInitRetransmits timer echo (fun t -> CookieEchoed(cookie, t, a)) &outputs state
@@ -250,7 +250,7 @@ module Sctp =
                 | ValueNone -> state
             | SctpInput.Reset streams -> reset now streams &outputs state
             | SctpInput.Connect when state.Phase.IsClosed ->
-                outputs.Add(Handshake.init state.Own)
+                outputs.Add(Handshake.init true state.Own)
 
                 { state with
                     Phase = CookieWait(startTimer now state.Own.Config.Times.RtoInitial) }

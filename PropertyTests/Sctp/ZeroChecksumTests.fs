@@ -17,9 +17,13 @@ let private without (bytes: byte[]) =
 
 let private with' on (c: SctpConfig) = { c with ZeroChecksum = on }
 
+/// Where a packet offers it; -1 where it does not.
+let private offer (bytes: byte[]) =
+    bytes.AsSpan().IndexOf(ReadOnlySpan [| 0x80uy; 1uy; 0uy; 8uy; 0uy; 0uy; 0uy; 1uy |])
+
 /// Counts packets of each end: with their checksum, and with none.
-type private Counted(a: bool, b: bool, seed: int64) as this =
-    let pair = SctpPair(Weather.foul, seed, with' a, with' b)
+type private Counted(weather: Weather, a: bool, b: bool, seed: int64) as this =
+    let pair = SctpPair(weather, seed, with' a, with' b)
     let counts = Array2D.zeroCreate 2 2
 
     do
@@ -60,16 +64,22 @@ type private Counted(a: bool, b: bool, seed: int64) as this =
 let private settings =
     testList
         "Settings"
-        [ seeds 20 "both offer it: nothing has a checksum but INIT, COOKIE ECHO and what comes before" (fun seed ->
-              let story = Counted(true, true, seed)
+        [ testCase "both offer it: nothing has a checksum but INIT, INIT ACK and COOKIE ECHO" (fun () ->
+              let story = Counted(Weather.fair, true, true, 1L)
               story.Talk()
 
               for who in 0..1 do
-                  Expect.isGreaterThan (story.Unchecked who) 20 "data and acknowledgements")
+                  Expect.isGreaterThan (story.Unchecked who) 20 "data and acknowledgements"
+                  Expect.isLessThan (story.Checked who) 4 "what comes before")
+
+          seeds
+              20
+              "both offer it, and anything may be lost: all arrives, and what has a checksum has a right one"
+              (fun seed -> Counted(Weather.foul, true, true, seed).Talk())
 
           seeds 20 "one does not: neither leaves it out" (fun seed ->
               for a, b in [ true, false; false, true; false, false ] do
-                  let story = Counted(a, b, seed)
+                  let story = Counted(Weather.foul, a, b, seed)
                   story.Talk()
 
                   for who in 0..1 do
@@ -104,10 +114,10 @@ let private settings =
                       match bytes[SctpPacket.HeaderSize] with
                       | Kind.Init
                       | Kind.InitAck ->
-                          let at =
-                              bytes.AsSpan().IndexOf(ReadOnlySpan [| 0x80uy; 1uy; 0uy; 8uy; 0uy; 0uy; 0uy; 1uy |])
+                          let at = offer bytes
 
-                          bytes[at + 7] <- 2uy
+                          if at >= 0 then
+                              bytes[at + 7] <- 2uy
 
                           BinaryPrimitives.WriteUInt32LittleEndian(
                               Span(bytes, 8, 4),
@@ -119,20 +129,53 @@ let private settings =
 
               pair.Establish()
               pair.Send(0, 1, Numbered.make 1 5_000)
-              Expect.isTrue (pair.Until(Duration.seconds 5L, arrived 1 pair.B)) "it arrives") ]
+              Expect.isTrue (pair.Until(Duration.seconds 5L, arrived 1 pair.B)) "it arrives")
+
+          testCase
+              "a peer that drops what offers it is connected all the same: at once where it connects too"
+              (fun () ->
+                  for both, limit in [ true, 100L; false, 700L ] do
+                      let pair = SctpPair(Weather.fair, 2L, with' true, with' false)
+                      pair.Filter <- fun _ bytes -> offer bytes < 0
+                      pair.Step(0, SctpInput.Connect)
+
+                      if both then
+                          pair.Step(1, SctpInput.Connect)
+
+                      Expect.isTrue (pair.Until(Duration.milliseconds limit, (fun () -> pair.IsUp))) "up") ]
 
 let private packets =
     testList
         "Packets"
         [ testCase "none where we did not say that we take it: dropped" (fun () ->
-              let story = Counted(false, false, 1L)
+              let story = Counted(Weather.foul, false, false, 1L)
               story.Talk()
               let before = story.Pair.B.Drops[int Drop.Unauthentic]
               story.Pair.Inject(1, without story.Last[0])
               Expect.equal story.Pair.B.Drops[int Drop.Unauthentic] (before + 1) "RFC 9653 §5.3")
 
+          testCase "none where we only answered, and someone who does not know it: dropped" (fun () ->
+              let pair = SctpPair(Weather.fair, 2L, with' false, with' true)
+              let mutable last = [||]
+
+              pair.Filter <-
+                  fun who bytes ->
+                      Expect.isLessThan (offer bytes) 0 "no offer"
+
+                      if who = 0 then
+                          last <- bytes
+
+                      true
+
+              pair.Step(0, SctpInput.Connect)
+              Expect.isTrue (pair.Until(Duration.seconds 1L, (fun () -> pair.IsUp))) "up"
+              pair.Send(0, 1, Numbered.make 1 100)
+              Expect.isTrue (pair.Until(Duration.seconds 1L, arrived 1 pair.B)) "it arrives"
+              pair.Inject(1, without last)
+              Expect.equal pair.B.Drops[int Drop.Unauthentic] 1 "RFC 9653 §5.3")
+
           testCase "none where we did: what DTLS has passed is taken, checked or not" (fun () ->
-              let story = Counted(true, false, 1L)
+              let story = Counted(Weather.foul, true, false, 1L)
               story.Talk()
               let replayed () = story.Pair.A.Drops[int Drop.Replayed]
               let before = replayed ()
@@ -143,7 +186,7 @@ let private packets =
               Expect.equal (replayed ()) (before + 2 * chunks) "and so was the other")
 
           testCase "a wrong checksum is no checksum: dropped, whatever was agreed" (fun () ->
-              let story = Counted(true, true, 1L)
+              let story = Counted(Weather.foul, true, true, 1L)
               story.Talk()
               let bytes = Array.copy story.Last[0]
 
