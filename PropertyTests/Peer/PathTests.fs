@@ -69,4 +69,46 @@ let tests =
                       |> arrived 100 (Duration.seconds 300L)
 
                   let _, mtu = mtu world
-                  Expect.isLessThanOrEqual mtu (SctpConfig.packetIn (max 1200 shrunk)) "mtu") ]
+                  Expect.isLessThanOrEqual mtu (SctpConfig.packetIn (max 1200 shrunk)) "mtu")
+
+          testCase "another path is found out anew; the same one after an ICE restart is not" (fun () ->
+              let path world =
+                  match World.demand 'a' GetStats world with
+                  | world, Stats statistics -> world, statistics.Ice.SelectedPair.Value.Path
+                  | _ -> failtest "no statistics"
+
+              let restarted world =
+                  let world, _ = World.demand 'a' RestartIce world
+                  world |> World.negotiate 'a' |> World.pass (Duration.seconds 10L)
+
+              let world, handle = opened { Weather.fair with Mtu = 1472 } 3L
+
+              let world =
+                  world
+                  |> transfer handle 0 50
+                  |> arrived 50 (Duration.seconds 20L)
+                  |> World.pass (Duration.seconds 5L)
+
+              let world, before = path world
+              let world, found = mtu world
+              Expect.equal found (SctpConfig.packetIn 1472) "found"
+              let world, same = path (restarted world)
+              Expect.equal same before "the same way"
+              let world, kept = mtu world
+              Expect.equal kept found "and what is known of it"
+              // The interface goes.
+              let world, other =
+                  world |> World.tell 'a' (PortClosed before.Local) |> restarted |> path
+
+              Expect.notEqual other before "another way"
+              let world, anew = mtu world
+              Expect.equal anew (SctpConfig.packetIn 1200) "nothing is known of it"
+
+              let world =
+                  world
+                  |> transfer handle 50 50
+                  |> arrived 100 (Duration.seconds 20L)
+                  |> World.pass (Duration.seconds 5L)
+
+              let _, again = mtu world
+              Expect.equal again (SctpConfig.packetIn 1472) "found again") ]
