@@ -34,8 +34,18 @@ public sealed record WebRtcOptions
     /// <summary>How long without an answer until it is <c>failed</c>: consent expires, RFC 7675 §5.1. Default 30 s.</summary>
     public TimeSpan FailedAfter { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>The largest UDP payload that is sent, octets, from 576 to 65,507. Default 1,200, which passes nearly everywhere.</summary>
+    /// <summary>
+    /// The largest UDP payload that is sent before more is known of the path, octets, from 576 to 65,507. Default 1,200, which
+    /// passes nearly everywhere.
+    /// </summary>
     public int MaxDatagramSize { get; init; } = 1200;
+
+    /// <summary>
+    /// The largest UDP payload that path MTU discovery (RFC 8899) may find for data channels, octets, from <see cref="MaxDatagramSize"/>
+    /// to 65,507. Equal to it: no discovery. Default 1,472, which fills a packet of Ethernet, or
+    /// <see cref="MaxDatagramSize"/> where that is more. More than 2,000 asks for a peer that takes larger datagrams than this library does.
+    /// </summary>
+    public int? MtuDiscoveryLimit { get; init; }
 
     /// <summary>The largest message taken from the peer, octets, at least 1; the descriptions say so. Default 262,144, as browsers have it.</summary>
     public int MaxMessageSize { get; init; } = 262_144;
@@ -136,6 +146,12 @@ public sealed record WebRtcOptions
         ArgumentOutOfRangeException.ThrowIfLessThan(FailedAfter, DisconnectedAfter, nameof(FailedAfter));
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxDatagramSize, 576, nameof(MaxDatagramSize));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(MaxDatagramSize, 65_507, nameof(MaxDatagramSize));
+        if (MtuDiscoveryLimit is { } limit)
+        {
+            ArgumentOutOfRangeException.ThrowIfLessThan(limit, MaxDatagramSize, nameof(MtuDiscoveryLimit));
+            ArgumentOutOfRangeException.ThrowIfGreaterThan(limit, 65_507, nameof(MtuDiscoveryLimit));
+        }
+
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxMessageSize, 1, nameof(MaxMessageSize));
         ArgumentOutOfRangeException.ThrowIfLessThan(
             ReceiveWindow,

@@ -199,11 +199,11 @@ module Internet =
         |> Map.tryFindKey (fun _ nat -> (Nat.outside nat).Equals address)
         |> ValueOption.ofOption
 
-    /// A host sends. Within one network directly; out of it through its NAT.
-    let send (now: Instant) (flow: Flow) (bytes: byte[]) (net: Internet) : Internet =
+    /// A host sends what the path takes for `size` octets. Within one network directly; out of it through its NAT.
+    let sendAs (size: int) (now: Instant) (flow: Flow) (bytes: byte[]) (net: Internet) : Internet =
         let onto flow net =
             { net with
-                Wire = Wire.send now flow bytes net.Wire }
+                Wire = Wire.sendAs size now flow bytes net.Wire }
 
         match natOf flow.From.Address net, natOf flow.To.Address net with
         | ValueSome mine, ValueSome theirs when mine = theirs -> onto flow net
@@ -221,6 +221,10 @@ module Internet =
                 { net with
                     Nats = Map.add number nat net.Nats }
                 |> onto flow
+
+    /// A host sends a datagram.
+    let send (now: Instant) (flow: Flow) (bytes: byte[]) (net: Internet) : Internet =
+        sendAs bytes.Length now flow bytes net
 
     /// When the next datagram arrives.
     let next (net: Internet) : Instant = Wire.next net.Wire

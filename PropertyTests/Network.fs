@@ -205,8 +205,11 @@ module World =
                 if written <> bytes.Length then
                     failwithf "a packet said %d octets and wrote %d" bytes.Length written
 
+                // Fragments pass everywhere.
+                let size = if packet.MayFragment then 0 else bytes.Length
+
                 { world with
-                    Net = Internet.send world.Now { From = source; To = path.Remote } bytes world.Net }
+                    Net = Internet.sendAs size world.Now { From = source; To = path.Remote } bytes world.Net }
         | OpenPorts ->
             let opened =
                 e.Interfaces

@@ -38,7 +38,10 @@ let main args =
       Sctp.InterleavingTests.tests
       Sctp.TurnsTests.tests
       Sctp.ReassemblyTests.tests
+      Sctp.PathMtuTests.tests
+      Sctp.ZeroChecksumTests.tests
       Sctp.AllocationTests.tests
+      Sctp.PacketCostTests.tests
       Sctp.OutstandingTests.tests
       Sctp.CongestionTests.tests
       Sctp.LossTests.tests
@@ -64,6 +67,7 @@ let main args =
       DcepTests.tests
       ChannelsTests.tests
       ConfigurationTests.tests
-      PeerTests.tests ]
+      PeerTests.tests
+      PathTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args

@@ -73,16 +73,21 @@ module Wire =
                     wire.UnderWay
             Serial = wire.Serial + 1L }
 
-    /// Sends `bytes` (not to be changed afterwards) towards `destination`.
-    let send (now: Instant) (destination: 'address) (bytes: byte[]) (wire: Wire<'address>) : Wire<'address> =
+    /// Sends `bytes` (not to be changed afterwards) towards `destination`, as what the path takes for `size` octets: less
+    /// where it may be fragmented, more where it stands for what it is wrapped in.
+    let sendAs (size: int) (now: Instant) (destination: 'address) (bytes: byte[]) (wire: Wire<'address>) =
         let struct (lost, wire) = chance wire.Weather.Loss wire
 
-        if lost || bytes.Length > wire.Weather.Mtu then
+        if lost || size > wire.Weather.Mtu then
             wire
         else
             let wire = launch now destination bytes wire
             let struct (doubled, wire) = chance wire.Weather.Duplication wire
             if doubled then launch now destination bytes wire else wire
+
+    /// Sends `bytes` (not to be changed afterwards) towards `destination`.
+    let send (now: Instant) (destination: 'address) (bytes: byte[]) (wire: Wire<'address>) : Wire<'address> =
+        sendAs bytes.Length now destination bytes wire
 
     /// When the next datagram arrives; `Instant.never` when none is under way.
     let next (wire: Wire<'address>) : Instant =

@@ -259,18 +259,34 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     {
         var size = packet.Size;
 
-        if (Outlet(path, size) is { } port)
-            port.Commit(packet.Write(port.Reserve(path.Remote, size)));
+        if (Outlet(path, size) is not { } port)
+            return;
+
+        var fragments = packet.MayFragment;
+
+        if (fragments)
+            port.AllowFragments(true);
+
+        port.Commit(packet.Write(port.Reserve(path.Remote, size)));
+
+        if (fragments)
+            port.AllowFragments(false);
     }
 
     /// <inheritdoc/>
-    void IDatagramShell.Send(Path path, ReadOnlySpan<byte> bytes)
+    void IDatagramShell.Send(Path path, ReadOnlySpan<byte> bytes, bool mayFragment)
     {
-        if (Outlet(path, bytes.Length) is { } port)
-        {
-            bytes.CopyTo(port.Reserve(path.Remote, bytes.Length));
-            port.Commit(bytes.Length);
-        }
+        if (Outlet(path, bytes.Length) is not { } port)
+            return;
+
+        if (mayFragment)
+            port.AllowFragments(true);
+
+        bytes.CopyTo(port.Reserve(path.Remote, bytes.Length));
+        port.Commit(bytes.Length);
+
+        if (mayFragment)
+            port.AllowFragments(false);
     }
 
     /// <inheritdoc/>

@@ -10,8 +10,11 @@ type PeerOptions =
         DisconnectedAfter: Duration
         /// Consent expires this long after the last answer, RFC 7675 §5.1. Default 30 s.
         FailedAfter: Duration
-        /// The largest UDP payload sent. Default 1,200 octets.
+        /// The largest UDP payload sent before more is known of the path. Default 1,200 octets.
         MaxDatagramSize: int
+        /// The largest UDP payload that path MTU discovery (RFC 8899) may find; at most `MaxDatagramSize`: no discovery.
+        /// Default 1,472 octets, as Ethernet has it.
+        MtuDiscoveryLimit: int
         /// SCTP's receive window, octets. Default 8 MiB.
         ReceiveWindow: int
         /// What the receive window may grow to while the application keeps up, octets. Default 32 MiB.

@@ -19,6 +19,14 @@ type Packet =
         | Handshake datagram -> datagram.Size
         | Data(seal, sctp) -> SctpPacket.size sctp + seal.Overhead
 
+    /// Whether IP may fragment it, where the path or an interface carries less: false, and it is lost there. Path MTU
+    /// discovery (RFC 8899) lives on that loss; a handshake's flights have no discovery of their own, RFC 6347 §4.1.1.1.
+    member packet.MayFragment: bool =
+        match packet with
+        | Data(_, sctp) -> sctp.MayFragment
+        | Handshake _ -> true
+        | Stun _ -> false
+
     /// Encodes and seals into lent memory of at least `Size` octets; answers the octets written. Call it once: a record's
     /// sequence number is spent by it.
     member packet.Write(into: Span<byte>) : int =

@@ -20,6 +20,7 @@ module Peer =
         { DisconnectedAfter = Duration.seconds 5L
           FailedAfter = Duration.seconds 30L
           MaxDatagramSize = 1200
+          MtuDiscoveryLimit = 1472
           ReceiveWindow = 8 * 1024 * 1024
           MaxReceiveWindow = 32 * 1024 * 1024
           CongestionControl = CongestionControl.Cubic

@@ -126,12 +126,15 @@ module internal Wiring =
             tellIce s |> Step.bind tellConnection
         | Ice.RoleChanged _ -> tellIce s
         | Ice.Selected(_, _, path) ->
+            let isNew = s.Route.Path <> ValueSome path
+
             { s with
                 Route =
                     { s.Route with
                         Path = ValueSome path
                         IsSelected = true } }
             |> tellIce
+            |> Step.bind (fun s -> if isNew then reroute now s else Step.only s)
             |> Step.bind (startDtls now)
         | Ice.Validated path ->
             if s.Route.Path.IsSome then
@@ -139,7 +142,8 @@ module internal Wiring =
             else
                 { s with
                     Route = { s.Route with Path = ValueSome path } }
-                |> startDtls now
+                |> reroute now
+                |> Step.bind (startDtls now)
         | Ice.Invalidated path ->
             if not s.Route.IsSelected && s.Route.Path = ValueSome path then
                 Step.only
@@ -254,8 +258,8 @@ module internal Wiring =
             let config =
                 { SctpConfig.create s.Config.Ciphers with
                     RemotePort = port
-                    // A DTLS 1.2 record takes at most 37 octets; SCTP packets are multiples of 4.
-                    Mtu = (options.MaxDatagramSize - 37) &&& ~~~3
+                    Mtu = SctpConfig.packetIn options.MaxDatagramSize
+                    MaxMtu = SctpConfig.packetIn (max options.MaxDatagramSize options.MtuDiscoveryLimit)
                     ReceiveWindow = options.ReceiveWindow
                     MaxReceiveWindow = options.MaxReceiveWindow
                     CongestionControl = options.CongestionControl
@@ -265,6 +269,13 @@ module internal Wiring =
                 Sctp = ValueSome(Sctp.create (Entropy.split "sctp" s.Entropy) config) }
             |> sctp now SctpInput.Connect
         | _ -> Step.only s
+
+    /// Another path: what the association knows of it is over.
+    and reroute now (s: State) : Step<State, Output> =
+        if s.Sctp.IsSome then
+            sctp now SctpInput.PathChanged s
+        else
+            Step.only s
 
     and sctp now (input: SctpInput) (s: State) : Step<State, Output> =
         match s.Sctp with

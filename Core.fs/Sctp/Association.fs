@@ -14,14 +14,24 @@ type internal Beat =
         Unanswered: bool
     }
 
+/// What most packets leave alone: kept apart, so that they do not copy it.
+[<NoComparison; NoEquality>]
+type internal Upkeep =
+    { Reset: Reset
+      Beat: Beat
+      Path: PathMtu }
+
 /// An association between two ends that know each other.
 [<NoComparison; NoEquality>]
 type internal Association =
     { Link: Link
       Sending: Sending
       Receiving: Receiving
-      Reset: Reset
-      Beat: Beat }
+      Upkeep: Upkeep }
+
+    member a.Reset = a.Upkeep.Reset
+    member a.Beat = a.Upkeep.Beat
+    member a.Path = a.Upkeep.Path
 
 /// What goes on while an association is up: data, acknowledgements, resets, heartbeats.
 [<RequireQualifiedAccess>]
@@ -33,6 +43,7 @@ module internal Association =
         (ownTag: uint32)
         (ownTsn: Tsn)
         (tieTag: uint64)
+        (unchecked: bool)
         (peer: Introduction)
         : Association =
         let link =
@@ -41,15 +52,28 @@ module internal Association =
               Peer = peer
               TieTag = tieTag
               OutboundStreams = int (min config.Limits.Streams peer.InboundStreams)
-              InboundStreams = int (min config.Limits.Streams peer.OutboundStreams) }
+              InboundStreams = int (min config.Limits.Streams peer.OutboundStreams)
+              Unchecked = unchecked
+              Mtu = config.Mtu
+              Fragments = false }
 
         { Link = link
           Sending = Sending.create now ownTsn link
           Receiving = Receiving.create peer.Interleaves config.MaxMessageSize config.ReceiveWindow peer.InitialTsn
-          Reset = Reset.create ownTsn peer.InitialTsn
-          Beat =
-            { At = now + config.Times.HeartbeatInterval
-              Unanswered = false } }
+          Upkeep =
+            { Reset = Reset.create ownTsn peer.InitialTsn
+              Beat =
+                { At = now + config.Times.HeartbeatInterval
+                  Unanswered = false }
+              Path = PathMtu.create config } }
+
+    let private withReset (reset: Reset) (a: Association) : Association =
+        { a with
+            Upkeep = { a.Upkeep with Reset = reset } }
+
+    let private withBeat (beat: Beat) (a: Association) : Association =
+        { a with
+            Upkeep = { a.Upkeep with Beat = beat } }
 
     /// A round trip that the handshake has measured: the first packets are paced, and the first loss is found, by it.
     let measured (sample: Duration) (a: Association) : Association =
@@ -64,6 +88,7 @@ module internal Association =
         |> Instant.min a.Receiving.Acknowledging.At
         |> Instant.min (Reset.deadline a.Reset)
         |> Instant.min a.Beat.At
+        |> Instant.min a.Path.At
 
     /// Whether all that was given to us to send has been acknowledged.
     let isDrained (streams: Streams) (a: Association) : bool =
@@ -113,8 +138,7 @@ module internal Association =
             let drained stream =
                 Streams.isDrained cumulative stream streams
 
-            { a with
-                Reset = Reset.request now a.Sending.Trip.Timeout lastAssigned limit drained a.Reset }
+            withReset (Reset.request now a.Sending.Trip.Timeout lastAssigned limit drained a.Reset) a
 
     /// The streams are to be reset, each once it is drained. A peer without RE-CONFIG cannot do it.
     let reset
@@ -125,9 +149,7 @@ module internal Association =
         (a: Association)
         : struct (Streams * Association) =
         if a.Link.Peer.Reconfig then
-            let a =
-                { a with
-                    Reset = Reset.want wanted a.Reset }
+            let a = withReset (Reset.want wanted a.Reset) a
 
             struct (streams, requestReset now streams a)
         else
@@ -147,34 +169,90 @@ module internal Association =
                         { a.Sending.Repair with
                             Errors = a.Sending.Repair.Errors + 1 } } }
 
-    /// HEARTBEAT, RFC 9260 §8.3, where nothing was sent for the interval: its information is the time and a number that
-    /// only the peer has seen.
+    /// What is known of the path, and what follows for packets.
+    let private withPath (path: PathMtu) (a: Association) : Association =
+        if Object.ReferenceEquals(path, a.Path) then
+            a
+        else
+            { a with
+                Upkeep = { a.Upkeep with Path = path }
+                Link =
+                    if path.Current = a.Link.Mtu && path.Fragments = a.Link.Fragments then
+                        a.Link
+                    else
+                        { a.Link with
+                            Mtu = path.Current
+                            Fragments = path.Fragments } }
+
+    /// Packets take another way.
+    let rerouted (a: Association) : Association =
+        withPath (PathMtu.rerouted a.Link.Config a.Path) a
+
+    /// Octets of heartbeat information: that of a heartbeat, and that of a probe, which tells its size besides.
+    [<Literal>]
+    let private BeatSize = 20
+
+    [<Literal>]
+    let private ProbeSize = 28
+
+    /// The time, and a number that only the peer has seen.
+    let private information (now: Instant) (size: int) (a: Association) : byte[] =
+        let bytes = Array.zeroCreate size
+        let mutable writer = Writer(Span bytes)
+        writer.UInt16 Parameter.HeartbeatInfo
+        writer.UInt16(uint16 size)
+        writer.UInt64(uint64 now)
+        writer.UInt64 a.Link.TieTag
+
+        if size = ProbeSize then
+            writer.UInt32(uint32 a.Path.Probed)
+            writer.UInt32 a.Path.Generation
+
+        bytes
+
+    /// Sends the probe that is due, RFC 8899 §6.2.3.2: beside the windows, and its loss means nothing to them.
+    let private probe (now: Instant) (outputs: byref<ListCollector<SctpOutput>>) (a: Association) : Association =
+        let path =
+            // Data that fills packets is under way: it is worth knowing.
+            if a.Path.Resume <= now && a.Sending.Outstanding.FlightSize > a.Link.Segment then
+                PathMtu.wanted now a.Link.Config a.Path
+            else
+                a.Path
+
+        let struct (size, path) = PathMtu.tick now a.Sending.Trip.Timeout path
+        let a = withPath path a
+
+        if size > 0 then
+            let padding =
+                size - SctpPacket.HeaderSize - (Chunk.HeaderSize + ProbeSize) - Chunk.HeaderSize
+
+            reply [ Heartbeat(ReadOnlyMemory(information now ProbeSize a)); Pad padding ] &outputs a
+
+        a
+
+    /// HEARTBEAT, RFC 9260 §8.3, where nothing was sent for the interval.
     let private heartbeat (now: Instant) (a: Association) : struct (Chunk list * Association) =
         let interval = a.Link.Config.Times.HeartbeatInterval
         let sentAt = a.Sending.Timers.LastSentAt
 
         if now - sentAt < interval then
-            struct ([],
-                    { a with
-                        Beat =
-                            { At = sentAt + interval + a.Sending.Trip.Timeout
-                              Unanswered = false } })
+            let beat =
+                { At = sentAt + interval + a.Sending.Trip.Timeout
+                  Unanswered = false }
+
+            struct ([], withBeat beat a)
         else
-            let bytes = Array.zeroCreate 20
-            let mutable writer = Writer(Span bytes)
-            writer.UInt16 Parameter.HeartbeatInfo
-            writer.UInt16 20us
-            writer.UInt64(uint64 now)
-            writer.UInt64 a.Link.TieTag
+            let bytes = information now BeatSize a
             let a = if a.Beat.Unanswered then failure a else a
 
-            struct ([ Heartbeat(ReadOnlyMemory bytes) ],
-                    { a with
-                        Beat =
-                            { At = now + interval + a.Sending.Trip.Timeout
-                              Unanswered = true } })
+            let beat =
+                { At = now + interval + a.Sending.Trip.Timeout
+                  Unanswered = true }
 
-    /// HEARTBEAT ACK, RFC 9260 §8.3: the peer is there, and this far away. None where it is not an echo of ours.
+            struct ([ Heartbeat(ReadOnlyMemory bytes) ], withBeat beat a)
+
+    /// HEARTBEAT ACK, RFC 9260 §8.3: the peer is there, and this far away; of a probe, the path carries its size. None
+    /// where it is not an echo of ours.
     let heartbeatAck (now: Instant) (information: ReadOnlyMemory<byte>) (a: Association) : Association voption =
         let mutable reader = Reader(information.Span)
         reader.Skip 4
@@ -182,9 +260,16 @@ module internal Association =
         let tie = reader.UInt64()
 
         if reader.Ok && tie = a.Link.TieTag && sentAt <= now then
+            let a =
+                if information.Length = ProbeSize then
+                    let size = reader.UInt32()
+                    let generation = reader.UInt32()
+                    withPath (PathMtu.answered now a.Link.Config generation (int size) a.Path) a
+                else
+                    a
+
             ValueSome
-                { a with
-                    Beat = { a.Beat with Unanswered = false }
+                { withBeat { a.Beat with Unanswered = false } a with
                     Sending =
                         { a.Sending with
                             Trip = RoundTrip.measured a.Link.Config.Times (now - sentAt) a.Sending.Trip
@@ -202,6 +287,12 @@ module internal Association =
         let config = a.Link.Config
         let mutable a = a
         let mutable streams = streams
+
+        if a.Sending.Timers.T3 <= now then
+            let outstanding = a.Sending.Outstanding
+
+            if not (Outstanding.isEmpty outstanding || a.Sending.Repair.Probing) then
+                a <- withPath (PathMtu.timedOut now config (Outstanding.cumulative outstanding) a.Path) a
 
         let struct (expired, sending, burst) =
             Sending.expired now a.Link &outputs streams a.Sending
@@ -226,7 +317,7 @@ module internal Association =
         match Reset.send now config.Times.RtoMax a.Reset with
         | struct (ValueSome request, reset) ->
             control <- request :: control
-            a <- { a with Reset = reset }
+            a <- withReset reset a
         | struct (ValueNone, _) -> ()
 
         // A SACK goes along with whatever is sent, §6.1.
@@ -241,7 +332,7 @@ module internal Association =
             let struct (streams, sending) =
                 Flush.flush now a.Link burst Int32.MaxValue control &outputs streams a.Sending
 
-            ValueSome(struct (streams, { a with Sending = sending }))
+            ValueSome(struct (streams, probe now &outputs { a with Sending = sending }))
 
     /// SACK, RFC 9260 §6.2.1.
     let sacked
@@ -291,8 +382,7 @@ module internal Association =
             match Reset.released a.Receiving.Cumulative a.Reset with
             | struct (ValueSome deferred, reset) ->
                 let a =
-                    { a with
-                        Reset = reset
+                    { withReset reset a with
                         Receiving =
                             { a.Receiving with
                                 Reassembly = Reassembly.reset deferred.Streams a.Receiving.Reassembly } }
@@ -302,20 +392,22 @@ module internal Association =
                 a
             | struct (ValueNone, _) -> a
 
-    /// A packet with DATA or FORWARD TSN has been taken in.
-    let arrived
+    /// DATA or FORWARD TSN has been taken in: a SACK will say so.
+    let private arrived
         (now: Instant)
         (urgent: bool)
+        (receiving: Receiving)
         (outputs: byref<ListCollector<SctpOutput>>)
         (a: Association)
         : Association =
         releaseReset
             &outputs
             { a with
-                Receiving = Receiving.acknowledge a.Link.Config now urgent a.Receiving }
+                Receiving = Receiving.acknowledge a.Link.Config now urgent receiving }
 
-    /// FORWARD TSN, RFC 3758 §3.6; to be followed by `arrived`.
+    /// FORWARD TSN, RFC 3758 §3.6.
     let forwarded
+        (now: Instant)
         (newCumulative: Tsn)
         (skipped: Skip[])
         (outputs: byref<ListCollector<SctpOutput>>)
@@ -327,7 +419,7 @@ module internal Association =
         if not isNews then
             outputs.Add(SctpOutput.Ignored Drop.Stale)
 
-        { a with Receiving = receiving }
+        arrived now true receiving &outputs a
 
     /// The peer's RE-CONFIG, RFC 6525 §5.2.1.
     let reconfigured
@@ -352,13 +444,13 @@ module internal Association =
                         streams <- Streams.reopen outcome.Performed stream streams
 
                     outputs.Add(SctpOutput.OutgoingReset(outcome.Streams, outcome.Performed))
-                    a <- { a with Reset = reset } |> requestReset now streams |> flushSoon now
-                | struct (ValueNone, reset) -> a <- { a with Reset = reset }
+                    a <- a |> withReset reset |> requestReset now streams |> flushSoon now
+                | struct (ValueNone, reset) -> a <- withReset reset a
             | ValueSome(OutgoingSsnReset(number, _, lastAssigned, affected)) ->
                 let struct (result, performed, reset) =
                     Reset.requested a.Receiving.Cumulative number lastAssigned affected a.Reset
 
-                a <- { a with Reset = reset }
+                a <- withReset reset a
 
                 match performed with
                 | ValueSome affected ->
@@ -374,7 +466,7 @@ module internal Association =
                 responses <- Reconfiguration.toTlv (Response(number, result)) :: responses
             | ValueSome(Other(_, number)) ->
                 let struct (result, reset) = Reset.denied number a.Reset
-                a <- { a with Reset = reset }
+                a <- withReset reset a
                 responses <- Reconfiguration.toTlv (Response(number, result)) :: responses
             | ValueNone -> outputs.Add(SctpOutput.Ignored Drop.Malformed)
 
@@ -387,12 +479,13 @@ module internal Association =
             // A SACK along with it hastens what a deferred reset waits for, RFC 6525 §5.2.1.
             struct (streams, acknowledgeSoon now a)
 
-    /// The DATA or I-DATA chunks from `first` on, up to the next control chunk. `urgent` turns true where a SACK is due at once;
-    /// `violation` holds the cause where the peer is to be told that this is the end.
+    /// The DATA or I-DATA chunks from `first` on, up to the next control chunk; all that they change is copied once. `urgent`:
+    /// a SACK is due at once, whatever they say. `violation` holds the cause where the peer is to be told that this is the end.
     let data
+        (now: Instant)
         (first: ReadOnlyMemory<byte>)
         (rest: byref<ReadOnlyMemory<byte>>)
-        (urgent: byref<bool>)
+        (urgent: bool)
         (violation: byref<Tlv voption>)
         (outputs: byref<ListCollector<SctpOutput>>)
         (a: Association)
@@ -400,6 +493,7 @@ module internal Association =
         let config = a.Link.Config
         let receiving = Receiving.draft a.Receiving
         let kind = Data.kind a.Link.Interleaves
+        let mutable urgent = urgent
         let mutable whole = ValueSome first
         let mutable invalidStream = false
 
@@ -436,4 +530,4 @@ module internal Association =
                 else
                     ValueNone
 
-        { a with Receiving = receiving }
+        arrived now urgent receiving &outputs a

@@ -147,6 +147,11 @@ type internal Chunk =
     ///     |       Stream Identifier       |          Reserved           |U|
     ///     |                       Message Identifier                      |
     | IForwardTsn of newCumulativeTsn: Tsn * skipped: Skip[]
+    /// Padding, RFC 4820 §3: `length` octets that mean nothing, after the header.
+    ///
+    ///     | Type = 0x84   |   Flags = 0   |             Length            |
+    ///     |                         Padding Data                          |
+    | Pad of length: int
     /// A type that we do not know; `whole` is the chunk with its header.
     | Unknown of kind: byte * whole: ReadOnlyMemory<byte>
 
@@ -199,6 +204,10 @@ module internal Kind =
     /// RFC 6525 §3.1.
     [<Literal>]
     let Reconfig = 0x82uy
+
+    /// RFC 4820 §3.
+    [<Literal>]
+    let Pad = 0x84uy
 
     /// RFC 3758 §3.2.
     [<Literal>]
@@ -313,6 +322,7 @@ module internal Chunk =
         | Reconfig parameters -> HeaderSize + Tlv.sizeOfAll parameters
         | ForwardTsn(_, skipped) -> 8 + skipSize false * skipped.Length
         | IForwardTsn(_, skipped) -> 8 + skipSize true * skipped.Length
+        | Pad length -> HeaderSize + length
         | Unknown(_, whole) -> whole.Length
 
     /// Octets on the wire, padding included; a multiple of 4.
@@ -335,6 +345,7 @@ module internal Chunk =
         | Reconfig _ -> Kind.Reconfig
         | ForwardTsn _ -> Kind.ForwardTsn
         | IForwardTsn _ -> Kind.IForwardTsn
+        | Pad _ -> Kind.Pad
         | Unknown(kind, _) -> kind
 
     let private writeSack (writer: byref<Writer>) (sack: Sack) : unit =
@@ -400,6 +411,7 @@ module internal Chunk =
                     writer.UInt16 skip.Stream
                     writer.UInt16(if skip.Unordered then 1us else 0us)
                     writer.UInt32(Mid.value skip.Mid)
+            | Pad length -> writer.Zeros length
             | ShutdownAck
             | CookieAck
             | ShutdownComplete _
@@ -532,4 +544,5 @@ module internal Chunk =
         | Kind.Reconfig -> Tlv.readAll body |> ValueOption.map Reconfig
         | Kind.ForwardTsn -> readForwardTsn false body
         | Kind.IForwardTsn -> readForwardTsn true body
+        | Kind.Pad -> ValueSome(Pad body.Length)
         | _ -> ValueSome(Unknown(kind, whole))

@@ -19,6 +19,8 @@ type internal Introduction =
         ForwardTsn: bool
         /// Understands RE-CONFIG, RFC 6525 §5.1.1.
         Reconfig: bool
+        /// Takes packets without a checksum, RFC 9653 §5.1.
+        ZeroChecksum: bool
     }
 
 /// What a State Cookie holds, RFC 9260 §5.1.3: all that an association is made of, so that INIT leaves no trace here.
@@ -42,7 +44,7 @@ module internal Cookie =
     let private MacSize = 16
 
     [<Literal>]
-    let private BodySize = 43
+    let private BodySize = 44
 
     let private mac (ciphers: ICiphers) (key: byte[]) (body: ReadOnlySpan<byte>) : byte[] =
         (Ciphers.hmac ciphers HashAlgorithm.Sha256 (ReadOnlySpan key) body)[.. MacSize - 1]
@@ -61,6 +63,7 @@ module internal Cookie =
         writer.Byte(if cookie.Peer.Interleaves then 1uy else 0uy)
         writer.Byte(if cookie.Peer.ForwardTsn then 1uy else 0uy)
         writer.Byte(if cookie.Peer.Reconfig then 1uy else 0uy)
+        writer.Byte(if cookie.Peer.ZeroChecksum then 1uy else 0uy)
         writer.UInt64 cookie.TieTag
         writer.UInt64(uint64 cookie.CreatedAt)
         writer.Bytes(ReadOnlySpan(mac ciphers key (ReadOnlySpan(bytes, 0, BodySize))))
@@ -83,6 +86,7 @@ module internal Cookie =
             let interleaves = reader.Byte() <> 0uy
             let forwardTsn = reader.Byte() <> 0uy
             let reconfig = reader.Byte() <> 0uy
+            let zeroChecksum = reader.Byte() <> 0uy
             let tie = reader.UInt64()
 
             ValueSome
@@ -96,7 +100,8 @@ module internal Cookie =
                       InboundStreams = inbound
                       Interleaves = interleaves
                       ForwardTsn = forwardTsn
-                      Reconfig = reconfig }
+                      Reconfig = reconfig
+                      ZeroChecksum = zeroChecksum }
                   TieTag = tie
                   CreatedAt = int64 (reader.UInt64()) * 1L<us> }
         else

@@ -204,7 +204,10 @@ module internal Flush =
                 b.Load o
                 b.Streams <- streams
                 tsn <- b.NextMarked()
-            elif size <= b.Room || (b.Count = 0 && size > b.Link.Segment) then
+            elif
+                size <= b.Room
+                || (b.Count = 0 && Link.outgrew (b.Link.Segment - b.Room) size b.Link)
+            then
                 b.Add(Outstanding.describe b.Link.Interleaves tsn slot)
                 b.ResentEarliest <- b.ResentEarliest || tsn = b.First
                 b.Resend(now, size)

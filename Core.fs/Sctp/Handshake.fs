@@ -49,14 +49,16 @@ module internal Handshake =
         let struct (tsn, entropy) = Entropy.uint32 entropy
         struct (tag, Tsn tsn, { own with Entropy = entropy })
 
-    /// A packet to someone who is not (yet) the peer of an association.
+    /// A packet to someone who is not (yet) the peer of an association: always with its checksum, RFC 9653 §5.2.
     let packet (config: SctpConfig) (tag: uint32) (control: Chunk list) : SctpOutput =
         SctpOutput.Transmit
             { SourcePort = config.LocalPort
               DestinationPort = config.RemotePort
               VerificationTag = tag
               Control = control
-              Data = Array.Empty() }
+              Data = Array.Empty()
+              ZeroChecksum = false
+              MayFragment = false }
 
     /// What we can do, RFC 3758 §3.1, RFC 6525 §5.1.1, RFC 8260 §2.2.1. Firefox says the same.
     let private abilities (config: SctpConfig) : Tlv list =
@@ -69,17 +71,46 @@ module internal Handshake =
         [ Tlv.ofBytes Parameter.ForwardTsnSupported (Array.Empty())
           Tlv.ofBytes Parameter.SupportedExtensions extensions ]
 
-    let private introduce (config: SctpConfig) (tag: uint32) (tsn: Tsn) (parameters: Tlv list) : Init =
+    /// SCTP over DTLS, the one alternate error detection method there is, RFC 9653 §6.
+    [<Literal>]
+    let private OverDtls = 1u
+
+    /// What we say where the peer may leave out checksums, RFC 9653 §4.
+    let private zeroChecksum: Tlv list =
+        [ Tlv.ofBytes Parameter.ZeroChecksumAcceptable [| 0uy; 0uy; 0uy; byte OverDtls |] ]
+
+    /// Whether the peer takes packets without a checksum, and for our reason.
+    let private takesZeroChecksum (parameters: Tlv list) : bool =
+        match Parameter.find Parameter.ZeroChecksumAcceptable parameters with
+        | ValueSome value ->
+            let mutable reader = Reader(value.Span)
+            let methodId = reader.UInt32()
+            reader.Ok && reader.AtEnd && methodId = OverDtls
+        | ValueNone -> false
+
+    let private introduce
+        (config: SctpConfig)
+        (tag: uint32)
+        (tsn: Tsn)
+        (unchecked: bool)
+        (parameters: Tlv list)
+        : Init =
         { InitiateTag = tag
           AdvertisedReceiverWindow = uint32 config.ReceiveWindow
           OutboundStreams = config.Limits.Streams
           InboundStreams = config.Limits.Streams
           InitialTsn = tsn
-          Parameters = parameters @ abilities config }
+          Parameters =
+            parameters
+            @ (if unchecked && config.ZeroChecksum then
+                   zeroChecksum @ abilities config
+               else
+                   abilities config) }
 
-    /// The packet that opens an association: its verification tag is 0, RFC 9260 §8.5.1.
-    let init (own: Own) : SctpOutput =
-        packet own.Config 0u [ Init(introduce own.Config own.Tag own.InitialTsn []) ]
+    /// The packet that opens an association: its verification tag is 0, RFC 9260 §8.5.1. Zero checksum is offered in the
+    /// `first` alone: there are peers (pion's before 2024) that drop an INIT with a parameter that they do not know.
+    let init (first: bool) (own: Own) : SctpOutput =
+        packet own.Config 0u [ Init(introduce own.Config own.Tag own.InitialTsn first []) ]
 
     /// Whether an INIT or INIT ACK may be answered, RFC 9260 §3.3.2.
     let isValid (init: Init) : bool =
@@ -109,7 +140,8 @@ module internal Handshake =
             else
                 (Parameter.find Parameter.ForwardTsnSupported parameters).IsSome
                 || Array.contains Kind.ForwardTsn extensions
-          Reconfig = Array.contains Kind.Reconfig extensions }
+          Reconfig = Array.contains Kind.Reconfig extensions
+          ZeroChecksum = takesZeroChecksum parameters }
 
     /// Answers an INIT, RFC 9260 §5.1, §5.2.1, §5.2.2: all that there is to remember goes into the cookie.
     let initAck
@@ -124,10 +156,12 @@ module internal Handshake =
         if isValid init then
             let struct (parameters, unknown) = Parameter.sift MaxReported init.Parameters
 
+            let peer = introduction own.Config init parameters
+
             let cookie =
                 { OwnTag = tag
                   OwnInitialTsn = tsn
-                  Peer = introduction own.Config init parameters
+                  Peer = peer
                   TieTag = tieTag
                   CreatedAt = now }
 
@@ -136,14 +170,16 @@ module internal Handshake =
 
             let reported = unknown |> List.map (Parameter.enclose Parameter.Unrecognized)
 
-            let answer = InitAck(introduce own.Config tag tsn (state :: reported))
+            // Zero checksum is offered to those who know it, see `init`.
+            let introduce = introduce own.Config tag tsn peer.ZeroChecksum
+            let answer = InitAck(introduce (state :: reported))
 
             // What does not fit is not reported.
             let answer =
                 if Chunk.size answer <= own.Config.Mtu - SctpPacket.HeaderSize then
                     answer
                 else
-                    InitAck(introduce own.Config tag tsn [ state ])
+                    InitAck(introduce [ state ])
 
             outputs.Add(packet own.Config init.InitiateTag [ answer ])
         else

@@ -78,9 +78,14 @@ type SctpConfig =
         LocalPort: uint16
         /// The peer's `a=sctp-port`.
         RemotePort: uint16
-        /// Octets of the largest SCTP packet sent. 1,160: of 1,200 octets of UDP payload a DTLS 1.2 record with AES-GCM
-        /// takes 37, and chunks end on multiples of 4.
+        /// BASE_PLPMTU, RFC 8899 §5.1.2: octets of the largest SCTP packet sent before more is known of the path. 1,160:
+        /// 1,200 octets of UDP payload.
         Mtu: int
+        /// MAX_PLPMTU: octets of the largest SCTP packet that discovery may find. 1,432: 1,472 octets of UDP payload, as
+        /// Ethernet has it. `Mtu` where nothing is to be discovered.
+        MaxMtu: int
+        /// Whether packets come and go without a checksum, where the peer agrees: DTLS has one, RFC 9653. True.
+        ZeroChecksum: bool
         /// Octets that may wait for the application or for missing pieces, RFC 9260 §3.3.2 a_rwnd. 8 MiB; raised to
         /// twice `MaxMessageSize` where it is less.
         ReceiveWindow: int
@@ -99,12 +104,18 @@ type SctpConfig =
 /// Configurations of associations.
 [<RequireQualifiedAccess>]
 module SctpConfig =
+    /// Octets of the largest SCTP packet in a UDP payload: a DTLS 1.2 record with AES-GCM takes 37 of it, and chunks end
+    /// on multiples of 4.
+    let packetIn (datagram: int) : int = (datagram - 37) &&& ~~~3
+
     /// All defaults.
     let create (ciphers: ICiphers) : SctpConfig =
         { Ciphers = ciphers
           LocalPort = 5000us
           RemotePort = 5000us
-          Mtu = 1160
+          Mtu = packetIn 1200
+          MaxMtu = packetIn 1472
+          ZeroChecksum = true
           ReceiveWindow = 8 * 1024 * 1024
           MaxReceiveWindow = 32 * 1024 * 1024
           MaxMessageSize = 262_144
@@ -136,6 +147,8 @@ type SctpInput =
     | Reset of streams: uint16[]
     /// The application took this many octets of delivered messages: the window opens.
     | Consumed of bytes: int
+    /// Packets take another way from now on, of which nothing is known, RFC 9260 §7.3.
+    | PathChanged
     /// Close once all is delivered, RFC 9260 §9.2.
     | Shutdown
     /// Close at once with cause 12, RFC 9260 §9.1; browsers say "Close called".

@@ -3,36 +3,6 @@ namespace Hybrid.WebRtc.Core.Association
 open System
 open Hybrid.WebRtc.Core
 
-/// What an association is agreed to be: constant while it lasts.
-[<NoComparison; NoEquality>]
-type internal Link =
-    {
-        Config: SctpConfig
-        OwnTag: uint32
-        Peer: Introduction
-        /// Tells a restart of this association from an attack, RFC 9260 §5.2.2.
-        TieTag: uint64
-        OutboundStreams: int
-        InboundStreams: int
-    }
-
-    /// Messages travel in I-DATA.
-    member link.Interleaves = link.Peer.Interleaves
-
-    /// PMDCS, RFC 9260 §1.3: octets of chunks in a packet.
-    member link.Segment = link.Config.Mtu - SctpPacket.HeaderSize
-
-[<RequireQualifiedAccess>]
-module internal Link =
-    /// A packet for the peer.
-    let packet (control: Chunk list) (data: Data[]) (link: Link) : SctpOutput =
-        SctpOutput.Transmit
-            { SourcePort = link.Config.LocalPort
-              DestinationPort = link.Config.RemotePort
-              VerificationTag = link.Peer.Tag
-              Control = control
-              Data = data }
-
 /// How fast a window leaves: a window a round trip and a quarter more, twice of it in slow start, RFC 9002 §7.7. A bucket
 /// of octets that fills at that rate: a burst takes from it, and the next one goes once there is enough for a burst
 /// again. Where timers are too coarse for that, the arriving SACKs are the pace.

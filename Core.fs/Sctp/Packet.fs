@@ -23,6 +23,10 @@ type SctpPacket =
             /// Precede the DATA chunks, RFC 9260 §6.10.
             Control: Chunk list
             Data: Data[]
+            /// Without a checksum, RFC 9653 §5.2.
+            ZeroChecksum: bool
+            /// It holds what was cut for a path that carried more: IP may fragment it, RFC 9260 §6.9.
+            MayFragment: bool
         }
 
 /// Packets to and from bytes.
@@ -50,7 +54,8 @@ module SctpPacket =
         let field = BitOperations.Crc32C(beforeField, 0u)
         ~~~(Crc32c.add field (packet.Slice HeaderSize))
 
-    /// Encodes into lent memory of at least `size` octets, checksum included; answers the octets written.
+    /// Encodes into lent memory of at least `size` octets, the checksum included where there is one; answers the octets
+    /// written.
     let write (into: Span<byte>) (packet: SctpPacket) : int =
         let mutable writer = Writer into
         writer.UInt16 packet.SourcePort
@@ -66,8 +71,14 @@ module SctpPacket =
 
         let written = writer.Written
         // Least significant octet first: the one field of SCTP that is not in network order, RFC 9260 Appendix A.
-        BinaryPrimitives.WriteUInt32LittleEndian(into.Slice 8, checksum (Span.op_Implicit (into.Slice(0, written))))
+        if not packet.ZeroChecksum then
+            BinaryPrimitives.WriteUInt32LittleEndian(into.Slice 8, checksum (Span.op_Implicit (into.Slice(0, written))))
+
         written
+
+    /// Whether the checksum's field says that there is none, RFC 9653 §5.3. Of at least a header.
+    let internal isUnchecked (bytes: ReadOnlySpan<byte>) : bool =
+        BinaryPrimitives.ReadUInt32LittleEndian(bytes.Slice 8) = 0u
 
     /// Whether the bytes are long enough for a packet, and their checksum is right.
     let internal isIntact (bytes: ReadOnlySpan<byte>) : bool =

@@ -53,7 +53,14 @@ module internal Packets =
                 let own = state.Own
 
                 let a =
-                    Association.create now own.Config own.Tag own.InitialTsn (Handshake.tieTag own.Tag peer.Tag) peer
+                    Association.create
+                        now
+                        own.Config
+                        own.Tag
+                        own.InitialTsn
+                        (Handshake.tieTag own.Tag peer.Tag)
+                        own.Config.ZeroChecksum
+                        peer
 
                 // Karn's algorithm: an INIT that was sent once tells the round trip.
                 let a =
@@ -77,6 +84,11 @@ module internal Packets =
             cookie.OwnTag
             cookie.OwnInitialTsn
             (Handshake.tieTag cookie.OwnTag cookie.Peer.Tag)
+            // Our INIT offered it, or our INIT ACK.
+            (state.Own.Config.ZeroChecksum
+             && (cookie.Peer.ZeroChecksum
+                 || state.Phase.IsCookieWait
+                 || state.Phase.IsCookieEchoed))
             cookie.Peer
 
     /// A genuine cookie in time, RFC 9260 §5.2.4 table 12, actions A to D.
@@ -222,7 +234,7 @@ module internal Packets =
         match state.Phase with
         // Begin anew, §5.2.6 alternative 1.
         | CookieEchoed _ when causes |> List.exists (fun c -> c.Kind = Cause.StaleCookie) ->
-            outputs.Add(Handshake.init state.Own)
+            outputs.Add(Handshake.init false state.Own)
 
             { state with
                 Phase = CookieWait(startTimer now state.Own.Config.Times.RtoInitial) }
@@ -285,10 +297,11 @@ module internal Packets =
             violated (Cause.protocolViolation "I-FORWARD-TSN, where I-DATA was not agreed on.") &outputs state
         | (ForwardTsn(tsn, skipped) | IForwardTsn(tsn, skipped)),
           (Established a | ShutdownPending a | ShutdownSent(_, a)) ->
-            let a = Association.forwarded tsn skipped &outputs a
+            let a = Association.forwarded now tsn skipped &outputs a
 
             { state with
-                Phase = withAssociation (Association.arrived now true &outputs a) state.Phase }
+                Phase = withAssociation a state.Phase }
+        | Pad _, _ -> state
         | Unknown _, _ -> ignored Drop.Unsupported &outputs state
         | _ -> ignored Drop.Unexpected &outputs state
 
@@ -311,17 +324,10 @@ module internal Packets =
 
         ignored Drop.Unsupported &outputs state
 
-    /// What a packet with DATA or I-DATA calls for once it has been taken in.
-    let private onArrival
-        (now: Instant)
-        (urgent: bool)
-        (outputs: byref<ListCollector<SctpOutput>>)
-        (state: SctpAssociation)
-        =
+    /// DATA while we shut down is answered with SHUTDOWN, beside the SACK, RFC 9260 §9.2.
+    let private remind (now: Instant) (outputs: byref<ListCollector<SctpOutput>>) (state: SctpAssociation) =
         match state.Phase with
-        // Answered with SHUTDOWN and SACK, §9.2.
         | ShutdownSent(timer, a) ->
-            let a = Association.arrived now true &outputs a
             Association.reply [ Shutdown(Tsn.wrap a.Receiving.Cumulative) ] &outputs a
 
             { state with
@@ -332,12 +338,6 @@ module internal Packets =
                             Attempts = 0 },
                         a
                     ) }
-        | Established a ->
-            { state with
-                Phase = Established(Association.arrived now urgent &outputs a) }
-        | ShutdownPending a ->
-            { state with
-                Phase = ShutdownPending(Association.arrived now urgent &outputs a) }
         | _ -> state
 
     /// All chunks of a packet whose tag is ours, in order, RFC 9260 §6.10.
@@ -351,7 +351,6 @@ module internal Packets =
         let mutable state = state
         let mutable rest = chunks
         let mutable hasData = false
-        let mutable urgent = false
         let mutable reported = false
         let mutable going = true
 
@@ -365,7 +364,8 @@ module internal Packets =
                 | ShutdownSent(_, a) ->
                     let mutable violation = ValueNone
 
-                    let a = Association.data whole &rest &urgent &violation &outputs a
+                    let urgent = state.Phase.IsShutdownSent
+                    let a = Association.data now whole &rest urgent &violation &outputs a
 
                     hasData <- true
 
@@ -399,11 +399,7 @@ module internal Packets =
 
             going <- going && not state.Phase.IsEnded
 
-        let state =
-            if hasData then
-                onArrival now urgent &outputs state
-            else
-                state
+        let state = if hasData then remind now &outputs state else state
 
         settle now &outputs state
 
@@ -412,6 +408,16 @@ module internal Packets =
         match association state with
         | ValueSome a -> flags &&& 1uy <> 0uy && tag = a.Link.Peer.Tag
         | ValueNone -> false
+
+    /// Whether a packet is right in having no checksum: we said in INIT or INIT ACK that DTLS makes up for it, RFC 9653
+    /// §5.3; and it is none that always has one, §5.2.
+    let private isUnchecked (bytes: ReadOnlySpan<byte>) (state: SctpAssociation) : bool =
+        SctpPacket.isUnchecked bytes
+        && (match association state with
+            | ValueSome a -> a.Link.Unchecked
+            | ValueNone -> state.Own.Config.ZeroChecksum && state.Phase.IsCookieWait)
+        && bytes[SctpPacket.HeaderSize] <> Kind.Init
+        && bytes[SctpPacket.HeaderSize] <> Kind.CookieEcho
 
     /// A packet, lent: whether it is the peer's, and then what its chunks say.
     let received
@@ -425,7 +431,7 @@ module internal Packets =
 
         if span.Length < SctpPacket.HeaderSize + Chunk.HeaderSize then
             ignored Drop.Malformed &outputs state
-        elif not (SctpPacket.isIntact span) then
+        elif not (isUnchecked span state || SctpPacket.isIntact span) then
             ignored Drop.Unauthentic &outputs state
         elif
             BinaryPrimitives.ReadUInt16BigEndian span <> config.RemotePort

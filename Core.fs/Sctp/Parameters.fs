@@ -109,6 +109,10 @@ module internal Parameter =
     [<Literal>]
     let AddIncomingStreams = 18us
 
+    /// RFC 9653 §4: its value names what detects errors in the checksum's place.
+    [<Literal>]
+    let ZeroChecksumAcceptable = 0x8001us
+
     /// A list of chunk types, RFC 5061 §4.2.7.
     [<Literal>]
     let SupportedExtensions = 0x8008us
@@ -138,6 +142,7 @@ module internal Parameter =
         | Unrecognized
         | SupportedExtensions
         | ForwardTsnSupported
+        | ZeroChecksumAcceptable
         | 5us
         | 6us
         | 9us

@@ -193,16 +193,21 @@ module internal Receiving =
     /// after what is in hand) where there is a gap, `urgent` cause, or a second packet; else after SACK.Delay.
     let acknowledge (config: SctpConfig) (now: Instant) (urgent: bool) (r: Receiving) : Receiving =
         let a = r.Acknowledging
-        let packets = a.Packets + 1
 
-        let at =
-            if urgent || packets >= 2 || not (RangeSet.isEmpty r.Beyond) then
-                Instant.min a.At now
-            else
-                Instant.min a.At (now + config.Times.SackDelay)
+        // It is due already.
+        if a.At <= now then
+            r
+        else
+            let packets = a.Packets + 1
 
-        { r with
-            Acknowledging = { a with At = at; Packets = packets } }
+            let at =
+                if urgent || packets >= 2 || not (RangeSet.isEmpty r.Beyond) then
+                    now
+                else
+                    Instant.min a.At (now + config.Times.SackDelay)
+
+            { r with
+                Acknowledging = { a with At = at; Packets = packets } }
 
     /// A round trip that nobody has measured, for a side that sends nothing.
     let private presumedTrip: Duration = Duration.milliseconds 200L

@@ -113,7 +113,7 @@ module Sctp =
 
         match state.Phase with
         | CookieWait timer ->
-            again now limits.MaxInitRetransmits timer (Handshake.init state.Own) CookieWait &outputs state
+            again now limits.MaxInitRetransmits timer (Handshake.init false state.Own) CookieWait &outputs state
         | CookieEchoed(cookie, timer, a) ->
             let echo = Link.packet [ CookieEcho(ReadOnlyMemory cookie) ] (Array.Empty()) a.Link
             again now limits.MaxInitRetransmits timer echo (fun t -> CookieEchoed(cookie, t, a)) &outputs state
@@ -245,9 +245,15 @@ module Sctp =
                     { state with
                         Phase = withAssociation { a with Receiving = receiving } state.Phase }
                 | ValueNone -> state
+            | SctpInput.PathChanged ->
+                match association state with
+                | ValueSome a ->
+                    { state with
+                        Phase = withAssociation (Association.rerouted a) state.Phase }
+                | ValueNone -> state
             | SctpInput.Reset streams -> reset now streams &outputs state
             | SctpInput.Connect when state.Phase.IsClosed ->
-                outputs.Add(Handshake.init state.Own)
+                outputs.Add(Handshake.init true state.Own)
 
                 { state with
                     Phase = CookieWait(startTimer now state.Own.Config.Times.RtoInitial) }
@@ -278,7 +284,10 @@ module Sctp =
     let outboundStreams (state: State) : int voption =
         association state |> ValueOption.map (fun a -> a.Link.OutboundStreams)
 
-    let mtu (state: State) : int = state.Own.Config.Mtu
+    let mtu (state: State) : int =
+        match association state with
+        | ValueSome a -> a.Link.Mtu
+        | ValueNone -> state.Own.Config.Mtu
 
     let figures (state: State) : SctpFigures voption =
         match association state with

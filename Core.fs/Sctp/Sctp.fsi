@@ -31,8 +31,8 @@ type SctpState =
     /// Closed for good, after `Closed` or `Failed`.
     | Ended = 8
 
-/// One end of an SCTP association over DTLS (RFC 8261): RFC 9260 with partial reliability (RFC 3758) and stream reset
-/// (RFC 6525). A pure machine.
+/// One end of an SCTP association over DTLS (RFC 8261): RFC 9260 with partial reliability (RFC 3758), stream reset
+/// (RFC 6525), path MTU discovery (RFC 8899) and zero checksums (RFC 9653). A pure machine.
 ///
 ///     Closed ──Connect──▶ CookieWait ──INIT ACK──▶ CookieEchoed ──COOKIE ACK──▶ Established
 ///        └────────────────────┴──COOKIE ECHO──────────┴──────────────────────────▲
@@ -71,7 +71,7 @@ module Sctp =
     /// Streams that may be sent on, from 0; ValueNone until the peer has said so.
     val outboundStreams: state: State -> int voption
 
-    /// Octets of the largest packet sent.
+    /// Octets of the largest packet sent: what discovery has found, RFC 8899.
     val mtu: state: State -> int
 
     /// ValueNone before the peer is known, and after the end.

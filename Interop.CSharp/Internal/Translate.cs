@@ -87,6 +87,7 @@ internal static class Translate
             options.DisconnectedAfter.ToMicroseconds(),
             options.FailedAfter.ToMicroseconds(),
             options.MaxDatagramSize,
+            options.MtuDiscoveryLimit ?? Math.Max(options.MaxDatagramSize, Core.Peer.DefaultOptions.MtuDiscoveryLimit),
             options.ReceiveWindow,
             options.MaxReceiveWindow ?? Math.Max(options.ReceiveWindow, Core.Peer.DefaultOptions.MaxReceiveWindow),
             (Core.CongestionControl)options.CongestionControl,

@@ -30,6 +30,7 @@ let private weOffer (python: string) : Task =
         let! answered = aiortc.Next()
         do! ours.Accept answered
         do! echoes line
+        do! ours.Grows line
     }
 
 let private aiortcOffers (python: string) : Task =

@@ -116,6 +116,7 @@ let private messages offerer (ours: OurPeer) (page: Page) : Task =
         do! echoes line
         let! theirs = ours.Incoming "theirs"
         do! echoes theirs
+        do! ours.Grows line
         do! ours.Reaches RTCPeerConnectionState.Connected
         let! state = page.Call "() => pc.connectionState"
         Expect.equal (state.GetString()) "connected" "the browser's connection state"

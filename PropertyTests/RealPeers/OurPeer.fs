@@ -100,5 +100,31 @@ type OurPeer(?options: WebRtcOptions) =
             do! reached.Task.WaitAsync(TimeSpan.FromSeconds 60.0)
         }
 
+    /// Sends messages to a peer that echoes them until packets are larger than they were at first: it answers the probes of
+    /// path MTU discovery, RFC 8899.
+    member _.Grows(line: Line) : Task =
+        task {
+            let mtu () =
+                task {
+                    let! report = pc.GetStatsAsync()
+                    return (report.OfType<RTCSctpTransportStats>() |> Seq.exactlyOne).Mtu
+                }
+
+            let first = int64 (Hybrid.WebRtc.Core.SctpConfig.packetIn 1200)
+            let! before = mtu ()
+            let mutable present = before
+            let mutable rounds = 0
+
+            while present <= first && rounds < 100 do
+                line.Channel.Send(Array.zeroCreate<byte> 60_000)
+                let! _ = line.Next()
+                let! now = mtu ()
+                present <- now
+                rounds <- rounds + 1
+
+            if present <= first then
+                failwithf "packets are still of %d octets" present
+        }
+
     interface IAsyncDisposable with
         member _.DisposeAsync() = pc.DisposeAsync()

@@ -90,6 +90,7 @@ let private chunk: Gen<Chunk> =
           Gen.constant CookieAck
           Gen.map ShutdownComplete (Gen.elements [ true; false ])
           Gen.map Reconfig tlvs
+          Gen.map Pad (Gen.choose (0, 2000))
           Gen.map2
               (fun tsn skipped ->
                   ForwardTsn(
@@ -148,6 +149,7 @@ let rec private text (chunk: Chunk) =
     | Reconfig causes -> tlvs causes
     | Shutdown tsn -> string (Tsn.value tsn)
     | ShutdownComplete t -> string t
+    | Pad length -> string length
     | ForwardTsn(tsn, skipped)
     | IForwardTsn(tsn, skipped) -> sprintf "%A %A" tsn (List.ofArray skipped)
     | Unknown(kind, whole) -> string kind + bytes whole
@@ -284,7 +286,9 @@ let tests =
                     DestinationPort = 5000us
                     VerificationTag = 1u
                     Control = chunks
-                    Data = [| data [| 1uy; 2uy; 3uy |] Flag.Whole |] }
+                    Data = [| data [| 1uy; 2uy; 3uy |] Flag.Whole |]
+                    ZeroChecksum = false
+                    MayFragment = false }
 
               let into = Array.zeroCreate (SctpPacket.size packet)
               let written = SctpPacket.write (Span into) packet

@@ -119,6 +119,8 @@ let private negotiation =
                               { SourcePort = 5000us
                                 DestinationPort = 5000us
                                 VerificationTag = tag
+                                ZeroChecksum = false
+                                MayFragment = false
                                 Control =
                                   if kind = "data" then []
                                   elif interleaving then [ ForwardTsn(Tsn 1u, [||]) ]

@@ -23,7 +23,7 @@ type End(state: Sctp.State) =
     member val Consumes = true with get, set
 
 /// Two associations over a wire, in virtual time. Every lent buffer is poisoned after its step, and the laws that need a
-/// running machine are checked all along.
+/// running machine are checked all along. `changeB` changes the configuration of the second end alone.
 type SctpPair(weather: Weather, seed: int64, change: SctpConfig -> SctpConfig, ?changeB: SctpConfig -> SctpConfig) =
     let config = change (SctpConfig.create SystemCiphers.Shared)
     let configB = defaultArg changeB id config
@@ -32,6 +32,9 @@ type SctpPair(weather: Weather, seed: int64, change: SctpConfig -> SctpConfig, ?
     let ends =
         [| End(Sctp.create (Entropy.split "a" entropy) config)
            End(Sctp.create (Entropy.split "b" entropy) configB) |]
+
+    // Of the record and the rest that a datagram has around the packet.
+    let overhead = 37
 
     let mutable wire: Wire<int> = Wire.create weather (Entropy.split "wire" entropy)
     let mutable now: Instant = Duration.seconds 1L
@@ -51,8 +54,10 @@ type SctpPair(weather: Weather, seed: int64, change: SctpConfig -> SctpConfig, ?
 
     member this.Step(who: int, input: SctpInput) : unit =
         let e = ends[who]
+        let before = Sctp.mtu e.State
         let struct (next, outputs) = Sctp.step now input e.State
         e.State <- next
+        let mtu = max before (Sctp.mtu next)
         let mutable consumed = 0
 
         for output in outputs do
@@ -64,13 +69,17 @@ type SctpPair(weather: Weather, seed: int64, change: SctpConfig -> SctpConfig, ?
                 if written <> bytes.Length then
                     failtest "a packet is not the size it said"
 
-                if bytes.Length > config.Mtu then
-                    failtestf "a packet of %d octets" bytes.Length
+                // A probe is a HEARTBEAT of more than the path is known to carry.
+                let limit = if bytes[12] = Kind.Heartbeat then config.MaxMtu else mtu
+
+                if bytes.Length > limit && not packet.MayFragment then
+                    failtestf "a packet of %d octets where %d may be sent" bytes.Length limit
 
                 e.PacketsSent <- e.PacketsSent + 1
 
                 if this.Filter who bytes then
-                    wire <- Wire.send now (1 - who) bytes wire
+                    let size = if packet.MayFragment then 0 else bytes.Length + overhead
+                    wire <- Wire.sendAs size now (1 - who) bytes wire
             | SctpOutput.Message(stream, ppid, payload) ->
                 e.Messages.Add(struct (stream, ppid, payload.ToArray()))
 

@@ -60,7 +60,9 @@ let private setUp =
                         DestinationPort = 5000us
                         VerificationTag = tag
                         Control = [ chunk ]
-                        Data = [||] }
+                        Data = [||]
+                        ZeroChecksum = false
+                        MayFragment = false }
 
                   let bytes = Array.zeroCreate (SctpPacket.size p)
                   SctpPacket.write (Span bytes) p |> ignore

@@ -294,7 +294,7 @@ let private ports =
               // Until the port is open, what is sent is dropped: as on any network.
               eventually "a datagram arrives" (fun () ->
                   host.Loop.Post(
-                      Action(fun () -> (host :> IDatagramShell).Send(path, ReadOnlySpan [| 1uy; 2uy; 3uy |]))
+                      Action(fun () -> (host :> IDatagramShell).Send(path, ReadOnlySpan [| 1uy; 2uy; 3uy |], false))
                   )
 
                   try
@@ -348,7 +348,8 @@ let private ports =
                   host.Loop.Post(
                       Action(fun () ->
                           host.Loop.Post(
-                              Action(fun () -> (host :> IDatagramShell).Send(path remote, ReadOnlySpan [| 0uy |]))
+                              Action(fun () ->
+                                  (host :> IDatagramShell).Send(path remote, ReadOnlySpan [| 0uy |], false))
                           ))
                   )
 

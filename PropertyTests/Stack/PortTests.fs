@@ -270,12 +270,34 @@ let private interfaces =
                   Expect.sequenceEqual (InterfaceSnapshot.Present().Usable options) listed "the first time"
                   Expect.sequenceEqual (InterfaceSnapshot.Present().Usable options) listed "and again") ]
 
+let private fragmentation =
+    testList
+        "Fragmentation"
+        [ testCase "sockets drop what is too large, but where they are told to fragment it, and then again" (fun () ->
+              if OperatingSystem.IsLinux() then
+                  let option (socket: Socket) level name =
+                      let octets = Array.zeroCreate<byte> 4
+                      socket.GetRawSocketOption(level, name, Span octets) |> ignore
+                      BitConverter.ToInt32(octets, 0)
+
+                  for family, level, name in
+                      [ AddressFamily.InterNetwork, 0, 10
+                        if Socket.OSSupportsIPv6 then
+                            AddressFamily.InterNetworkV6, 41, 23 ] do
+                      use socket = new Socket(family, SocketType.Dgram, ProtocolType.Udp)
+
+                      // IP_PMTUDISC_PROBE, IP_PMTUDISC_DONT.
+                      for allowed, expected in [ false, 3; true, 0; false, 3 ] do
+                          Fragmentation.Set(socket, allowed)
+                          Expect.equal (option socket level name) expected (string family)) ]
+
 let tests =
     testList
         "Ports"
         [ leases
           table
           interfaces
+          fragmentation
           testCase "datagrams cross a pair of IPv4 ports, and every lease comes back" (echo IPAddress.Loopback)
 
           testCase "datagrams cross a pair of IPv6 ports, and every lease comes back" (fun () ->

@@ -212,6 +212,7 @@ internal static class InputCodec
         to.Number(value.DisconnectedAfter);
         to.Number(value.FailedAfter);
         to.Number(value.MaxDatagramSize);
+        to.Number(value.MtuDiscoveryLimit);
         to.Number(value.ReceiveWindow);
         to.Number(value.MaxReceiveWindow);
         to.Number((int)value.CongestionControl);
@@ -225,6 +226,7 @@ internal static class InputCodec
         new(
             from.Number(),
             from.Number(),
+            from.Int32(),
             from.Int32(),
             from.Int32(),
             from.Int32(),

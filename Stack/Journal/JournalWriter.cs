@@ -37,7 +37,7 @@ internal enum JournalRecord : byte
 /// credentials, descriptions and every message are in it. The certificate's private key is not: the signatures
 /// that it made are written instead. Keep a journal like a key, and send it to those only who may read all that.
 /// <para>
-/// Format: the eight octets <c>HWRTCJ01</c>, then records of one octet <see cref="JournalRecord"/>, a LEB128 length, and the
+/// Format: the eight octets <c>HWRTCJ02</c>, then records of one octet <see cref="JournalRecord"/>, a LEB128 length, and the
 /// content. Records reach the stream at the end of each turn of the loop, so at most one turn is lost with the process, and
 /// a record cut short at the end is no damage. Used on one thread at a time.
 /// </para>

@@ -6,8 +6,8 @@ namespace Hybrid.WebRtc.Stack;
 /// <summary>A shell that also takes a datagram that is already written: a packet may be written only once.</summary>
 internal interface IDatagramShell : IShell
 {
-    /// <summary>Sends octets as they are; they are lent.</summary>
-    void Send(Path path, ReadOnlySpan<byte> bytes);
+    /// <summary>Sends octets as they are; they are lent. See <see cref="Packet.MayFragment"/>.</summary>
+    void Send(Path path, ReadOnlySpan<byte> bytes, bool mayFragment);
 }
 
 /// <summary>Stands between the core and the shell, and sees every output as octets. A new output breaks its build, as it should.</summary>
@@ -31,7 +31,7 @@ internal abstract class OutputWitness(IDatagramShell? inner) : IShell
         _seen.Path(path);
         _seen.Octets(written);
         Saw(OutputKind.Transmit, _seen.Written);
-        inner?.Send(path, written);
+        inner?.Send(path, written, packet.MayFragment);
     }
 
     /// <inheritdoc/>

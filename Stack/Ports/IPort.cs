@@ -25,6 +25,12 @@ internal interface IPort : IDisposable
     /// <summary>Sends the first <paramref name="written"/> octets of what was reserved, at the latest by <see cref="Flush"/>.</summary>
     void Commit(int written);
 
+    /// <summary>
+    /// Whether IP may fragment what is committed from now on. Not unless this says so: a datagram that is too large for the path is lost,
+    /// which is how the core learns the path's size (RFC 8899). Rare. What is held back leaves as it was committed.
+    /// </summary>
+    void AllowFragments(bool allowed);
+
     /// <summary>The turn is over: whatever is held back leaves now.</summary>
     void Flush();
 }

@@ -155,6 +155,9 @@ internal sealed class UdpPort : IPort, IDrain
     }
 
     /// <inheritdoc/>
+    public void AllowFragments(bool allowed) => Fragmentation.Set(_socket, allowed);
+
+    /// <inheritdoc/>
     public void Flush() { }
 
     /// <inheritdoc/>
@@ -217,6 +220,7 @@ internal sealed class UdpPort : IPort, IDrain
         if (OperatingSystem.IsWindows())
             socket.IOControl(UdpConnectionReset, [0, 0, 0, 0], null);
 
+        Fragmentation.Set(socket, allowed: false);
         socket.SendTimeout = SendTimeoutMilliseconds;
         socket.ReceiveBufferSize = options.SocketBuffer;
         socket.SendBufferSize = options.SocketBuffer;
