@@ -195,8 +195,8 @@ module internal Flush =
             let slot = b.Slot tsn
             let size = Data.sizeOf slot.Size
 
-            if Sending.isStale now b.Link b.Resends slot.Message then
-                let struct (o, streams) = Sending.abandon now tsn &outputs b.Outstanding b.Streams
+            if Recovery.isStale now b.Link b.Resends slot.Message then
+                let struct (o, streams) = Recovery.abandon now tsn &outputs b.Outstanding b.Streams
 
                 b.Load o
                 b.Streams <- streams
@@ -278,7 +278,7 @@ module internal Flush =
                 b.LastTsn <- tsn
                 b.LastResent <- false
 
-                if Sending.isLimited piece.Message then
+                if Recovery.isLimited piece.Message then
                     b.Limited <- tsn
 
                 leave piece.Message.Stream size &outputs b
