@@ -264,6 +264,17 @@ module internal Recovery =
 
             struct (streams, s)
 
+    /// T3-rtx expired for nothing: the first answer after it acknowledges what had been taken for lost and was not sent again
+    /// (F-RTO, RFC 5682). The window is what it was, and the rest of what was marked is under way.
+    let vindicated (s: Sending) : Sending =
+        let o = Outstanding.unmark s.Outstanding
+
+        { s with
+            Outstanding = o
+            Window = s.Window + int64 s.Outstanding.FlightSize - int64 o.FlightSize
+            Congestion = s.Recovery.Before
+            Recovery = { s.Recovery with Unproven = -1 } }
+
     /// Duplicates are reported: the reordering window grows; and where all that was sent again since the last congestion
     /// came twice, there was none.
     let duplicated (cumulative: int64) (sack: Sack) (s: Sending) : Sending =

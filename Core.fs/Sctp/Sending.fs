@@ -135,7 +135,11 @@ module internal Sending =
         match Outstanding.acknowledge now s.Trip.Minimum cumulative sack.GapAckBlocks before with
         | ValueNone -> ValueNone
         | ValueSome(struct (o, ack)) ->
-            let rack = Rack.updated now ack s.Rack
+            let wasFalse =
+                ack.UnlostAt >= 0L<us> && s.Repair.Errors > 0 && s.Recovery.Unproven >= 0
+
+            // What was sent again has been acknowledged for its first transmission, then.
+            let rack = if wasFalse then s.Rack else Rack.updated now ack s.Rack
 
             let sample =
                 if ack.SampleAt >= 0L<us> then
@@ -144,7 +148,10 @@ module internal Sending =
                     0L<us>
 
             let trip =
-                if ack.SampleAt < 0L<us> then
+                if wasFalse && s.Repair.Errors = 1 then
+                    // The path has become longer, it seems: the timeout is to follow (RFC 4015 §3.2).
+                    RoundTrip.measuredFrom before.Chunks.Next link.Config.Times (now - ack.UnlostAt) s.Trip
+                elif ack.SampleAt < 0L<us> then
                     s.Trip
                 elif ack.SampleTsn >= s.Trip.From then
                     RoundTrip.measuredFrom before.Chunks.Next link.Config.Times sample s.Trip
@@ -195,6 +202,7 @@ module internal Sending =
 
             let isPlain =
                 o.Stretches.Length = 0
+                && not wasFalse
                 && sack.DuplicateTsns.Length = 0
                 && recovery.Probe < 0L
                 && s.Timers.ReorderAt = Instant.never
@@ -230,6 +238,8 @@ module internal Sending =
                       Rack = rack
                       Repair = repair
                       Recovery = recovery }
+
+                let next = if wasFalse then Recovery.vindicated next else next
 
                 let next =
                     if sack.DuplicateTsns.Length > 0 then

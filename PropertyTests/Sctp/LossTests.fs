@@ -210,7 +210,7 @@ let private single =
               // Longer than RTO.Min: T3-rtx expires.
               pair.Weather <-
                   { quick with
-                      Delay = Duration.milliseconds 300L }
+                      Delay = Duration.milliseconds 600L }
 
               let mutable least = before
 
