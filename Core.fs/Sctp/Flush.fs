@@ -198,8 +198,8 @@ module internal Flush =
             let slot = b.Slot tsn
             let size = Data.sizeOf b.Link.Interleaves slot.Size
 
-            if Sending.isStale now b.Link b.Resends slot.Message then
-                let struct (o, streams) = Sending.abandon now tsn &outputs b.Outstanding b.Streams
+            if Recovery.isStale now b.Link b.Resends slot.Message then
+                let struct (o, streams) = Recovery.abandon now tsn &outputs b.Outstanding b.Streams
 
                 b.Load o
                 b.Streams <- streams
@@ -284,7 +284,7 @@ module internal Flush =
                 b.LastTsn <- tsn
                 b.LastResent <- false
 
-                if Sending.isLimited piece.Message then
+                if Recovery.isLimited piece.Message then
                     b.Limited <- tsn
 
                 leave piece.Message.Stream size &outputs b
@@ -311,7 +311,10 @@ module internal Flush =
         let o = b.Outstanding
         let tsn = Outstanding.lastInFlight o
 
-        if tsn >= 0L && (control.IsEmpty || Data.sizeOf b.Link.Interleaves o.Chunks[tsn].Size <= b.Room) then
+        if
+            tsn >= 0L
+            && (control.IsEmpty || Data.sizeOf b.Link.Interleaves o.Chunks[tsn].Size <= b.Room)
+        then
             let slot = o.Chunks[tsn]
             let chunk = Outstanding.describe b.Link.Interleaves tsn slot
 

@@ -3,23 +3,6 @@ namespace Hybrid.WebRtc.Core.Association
 open System
 open Hybrid.WebRtc.Core
 
-/// A chunk that was given a TSN: a reference into its message.
-[<Struct; NoComparison; NoEquality>]
-type internal Slot =
-    {
-        Message: Message
-        Offset: int
-        /// Octets of user data. Zero only in the placeholder of `Outstanding.abandon`.
-        Size: int
-        Mid: Mid
-        /// Which fragment of the message it is, RFC 8260 §2.1.
-        Fsn: uint32
-        /// Octets of all chunks before this one, headers and padding included: the sum over any stretch is a difference.
-        Before: int64
-        /// When it was sent for the first time. Ascends with the TSN.
-        SentAt: Instant
-    }
-
 /// What became of a chunk, as far as we know.
 type internal Fate =
     | InFlight = 0uy
@@ -63,6 +46,9 @@ type internal Acknowledgement =
         Reordered: bool
         /// Chunks beyond the cumulative ack that the SACK reports.
         Beyond: int64
+        /// When the newest of those was sent that were to be sent again, and had not been: they were not lost. -1 where there
+        /// is none.
+        UnlostAt: Instant
         /// TSNs above it may have arrived unreported: the SACK had no room for them.
         Ceiling: int64
     }
@@ -320,6 +306,7 @@ module internal Outstanding =
         let mutable sampleAt = -1L<us>
         let mutable sampleTsn = -1L
         let mutable reordered = false
+        let mutable unlostAt = -1L<us>
         let mutable block = 0
         let mutable i = 0
         let mutable at = o.Chunks.First
@@ -363,7 +350,8 @@ module internal Outstanding =
 
                     // What was taken for lost had long arrived, perhaps, and only the SACK was lost: it tells no time.
                     if stretch.Fate <> Fate.InFlight then
-                        ()
+                        if stretch.Resends = 0 then
+                            unlostAt <- o.Chunks[upTo].SentAt
                     elif stretch.Resends = 0 then
                         sampleAt <- o.Chunks[upTo].SentAt
                         sampleTsn <- upTo
@@ -410,6 +398,7 @@ module internal Outstanding =
                   SampleTsn = sampleTsn
                   Reordered = reordered
                   Beyond = beyond
+                  UnlostAt = unlostAt
                   Ceiling = if isCut then highest else Int64.MaxValue })
 
     /// A SACK, RFC 9260 §6.2.1, whose cumulative ack is not before ours. ValueNone where it acknowledges what was never
@@ -453,6 +442,7 @@ module internal Outstanding =
                           SampleTsn = cumulativeAck
                           Reordered = false
                           Beyond = 0L
+                          UnlostAt = -1L<us>
                           Ceiling = Int64.MaxValue })
             )
         else
@@ -466,6 +456,18 @@ module internal Outstanding =
             (fun stretch ->
                 if stretch.Fate = Fate.InFlight || stretch.Fate = Fate.Unreported then
                     { stretch with Fate = Fate.Marked }
+                else
+                    stretch)
+            o
+
+    /// What was marked and not sent again was not lost: it is in flight.
+    let unmark (o: Outstanding) : Outstanding =
+        paint
+            o.Chunks.First
+            (o.Chunks.Next - 1L)
+            (fun stretch ->
+                if stretch.Fate = Fate.Marked && stretch.Resends = 0 then
+                    { stretch with Fate = Fate.InFlight }
                 else
                     stretch)
             o

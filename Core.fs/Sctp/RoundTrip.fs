@@ -81,15 +81,6 @@ module internal RoundTrip =
                 Minimum = min trip.Minimum sample
                 Recent = sample }
 
-    /// The timeout without its doublings: something was acknowledged. RFC 9260 §6.3.1 waits for a measurement, which
-    /// retransmissions do not give; a path that answers is no reason to wait.
-    let relaxed (times: SctpTimes) (trip: RoundTrip) : RoundTrip =
-        { trip with
-            Timeout =
-                match trip.Smoothed with
-                | ValueSome srtt -> min times.RtoMax (max times.RtoMin (srtt + 4L * trip.Variation))
-                | ValueNone -> times.RtoInitial }
-
     /// Rule E2: doubled up to RTO.Max.
     let backOff (times: SctpTimes) (trip: RoundTrip) : RoundTrip =
         { trip with

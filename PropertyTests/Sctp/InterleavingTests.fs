@@ -317,7 +317,8 @@ let private smallBehindLarge (change: SctpConfig -> SctpConfig) (length: int) : 
                 change
                     { c with
                         MaxMessageSize = 256 * 1024
-                        ReceiveWindow = 512 * 1024 }
+                        ReceiveWindow = 512 * 1024
+                        MaxReceiveWindow = 512 * 1024 }
         )
 
     pair.Establish()

@@ -289,7 +289,8 @@ let tests =
 
           testCase "what was never sent cannot be acknowledged" (fun () ->
               let o =
-                  Outstanding.create false 10L |> Outstanding.append 0L<us> (message 1) 0 Size Mid.zero 0u
+                  Outstanding.create false 10L
+                  |> Outstanding.append 0L<us> (message 1) 0 Size Mid.zero 0u
 
               Expect.isTrue (acknowledged 0L<us> 11L [||] o).IsNone "cumulatively"
               Expect.isTrue (acknowledged 0L<us> 9L [| { Start = 2us; End = 2us } |] o).IsNone "by a gap"

@@ -12,7 +12,7 @@ let private captured (messages: byte[] list) (ordered: bool) : SctpPair * byte[]
     pair.Establish()
     pair.Run(Duration.seconds 1L)
     // All streams' state is there.
-    pair.Send(0, 1, Array.zeroCreate 3_000)
+    pair.Send(0, 1, Array.zeroCreate 3_900)
     pair.Run(Duration.seconds 1L)
     let packets = ResizeArray<byte[]>()
 

@@ -204,10 +204,9 @@ type Bottleneck(link: LinkRate, transfers: Transfer[], seed: int64) =
 
                         let struct (after, window) = flight ()
                         // One packet may go beyond the window: a fast retransmit, a probe.
-                        if
-                            after > window + transfers[t].Config.Mtu
-                            && after > before + transfers[t].Config.Mtu
-                        then
+                        let packet = Sctp.mtu transfers[t].Ends[who]
+
+                        if after > window + packet && after > before + packet then
                             failtestf "%d octets in flight, of a window of %d" after window
 
             true

@@ -48,7 +48,10 @@ type private Counted(weather: Weather, a: bool, b: bool, seed: int64) as this =
         if not none && not (SctpPacket.isIntact (ReadOnlySpan bytes)) then
             failtest "a wrong checksum"
 
-        if bytes[SctpPacket.HeaderSize] = Kind.Data then
+        if
+            bytes[SctpPacket.HeaderSize] = Kind.Data
+            || bytes[SctpPacket.HeaderSize] = Kind.IData
+        then
             this.Last[who] <- bytes
 
     member this.Talk() =
