@@ -190,11 +190,7 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     }
 
     /// <inheritdoc/>
-    void ILoopMember.Settle()
-    {
-        _ports.Flush();
-        _journal?.Flush();
-    }
+    void ILoopMember.Settle() => _journal?.Flush();
 
     /// <inheritdoc/>
     void ILoopMember.Fail(Exception bug)
