@@ -46,6 +46,7 @@ let main args =
       Stack.JournalTests.tests
       Stack.NamesTests.tests
       Stack.HostTests.tests
+      Stack.PortFaultTests.tests
       Interop.ValuesTests.tests
       Interop.ContextTests.tests
       Interop.ScriptTests.tests

@@ -16,8 +16,8 @@ internal sealed class LoopGroup
             _loops[i] = new Loop(time ?? TimeProvider.System);
     }
 
-    /// <summary>A group of one loop that the caller made.</summary>
-    public LoopGroup(Loop loop) => _loops = [loop];
+    /// <summary>A group of loops that the caller made.</summary>
+    public LoopGroup(Loop[] loops) => _loops = loops;
 
     /// <summary>The loops of every peer that names no others: one per processor, for the whole process.</summary>
     public static LoopGroup Shared { get; } = new();

@@ -10,10 +10,15 @@ open Expecto
 open Hybrid.WebRtc
 open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
 
-let private options =
-    WebRtcOptions(IncludeLoopback = true, AddressFilter = Func<IPAddress, bool>(IPAddress.IsLoopback))
-
-let private peer () = new RTCPeerConnection(null, options)
+let private peer sockets =
+    new RTCPeerConnection(
+        null,
+        WebRtcOptions(
+            IncludeLoopback = true,
+            AddressFilter = Func<IPAddress, bool>(IPAddress.IsLoopback),
+            Sockets = sockets
+        )
+    )
 
 /// Offer, answer, and candidates one by one, as over a signalling server.
 let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
@@ -36,9 +41,9 @@ let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Ta
     }
 
 /// A connected pair with a channel each.
-let private pair () =
+let private pair sockets =
     task {
-        let caller, callee = peer (), peer ()
+        let caller, callee = peer sockets, peer sockets
         let channel = caller.CreateDataChannel "chat"
 
         let announced =
@@ -98,9 +103,9 @@ let private sockets () =
         0
 
 /// Opens a pair, sends a message across, closes it; answers weak references to all that there was.
-let private openAndClose () : Task<WeakReference[]> =
+let private openAndClose sockets : Task<WeakReference[]> =
     task {
-        let! struct (caller, callee, ours, theirs) = pair ()
+        let! struct (caller, callee, ours, theirs) = pair sockets
         let came = receive 1 theirs
         ours.Send "hello"
         do! within came
@@ -114,13 +119,12 @@ let private openAndClose () : Task<WeakReference[]> =
                WeakReference theirs |]
     }
 
-let tests =
-    testSequenced
-    <| testList
-        "Interop over loopback"
+let private over (kind: WebRtcSockets) =
+    testList
+        (string kind)
         [ testCaseTask "messages of every kind arrive whole and in order, both ways" (fun () ->
               task {
-                  let! struct (caller, callee, ours, theirs) = pair ()
+                  let! struct (caller, callee, ours, theirs) = pair kind
                   let large = Array.init 262_144 (fun i -> byte (i * 7 + i / 256))
                   Expect.equal caller.ConnectionState RTCPeerConnectionState.Connected "connected"
 
@@ -153,7 +157,7 @@ let tests =
 
           testCaseTask "a channel closed on one side closes on both" (fun () ->
               task {
-                  let! struct (caller, callee, ours, theirs) = pair ()
+                  let! struct (caller, callee, ours, theirs) = pair kind
                   ours.Send "last"
                   let came = receive 1 theirs
                   do! within (ours.CloseAsync())
@@ -167,7 +171,7 @@ let tests =
 
           testCaseTask "SendAsync and streams move megabytes with little buffered" (fun () ->
               task {
-                  let! struct (caller, callee, ours, theirs) = pair ()
+                  let! struct (caller, callee, ours, theirs) = pair kind
                   let size = 8 * 1024 * 1024
                   let data = Array.init size (fun i -> byte (i * 31 + i / 65_536))
                   let back = Array.zeroCreate<byte> size
@@ -188,7 +192,7 @@ let tests =
 
           testCaseTask "disposing inside a notification of a live connection is no deadlock" (fun () ->
               task {
-                  let! struct (caller, callee, ours, theirs) = pair ()
+                  let! struct (caller, callee, ours, theirs) = pair kind
 
                   let closed =
                       TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously)
@@ -209,7 +213,7 @@ let tests =
               task {
                   // The first few make what the process keeps: loops, pools, the certificate, code.
                   for _ in 1..3 do
-                      let! _ = openAndClose ()
+                      let! _ = openAndClose kind
                       ()
 
                   let socketsBefore, filesBefore = sockets (), files ()
@@ -217,7 +221,7 @@ let tests =
                   let all = ResizeArray<WeakReference>()
 
                   for _ in 1..25 do
-                      let! four = Task.WhenAll [| for _ in 1..4 -> openAndClose () |]
+                      let! four = Task.WhenAll [| for _ in 1..4 -> openAndClose kind |]
                       all.AddRange(Array.concat four)
 
                   let! collected =
@@ -233,3 +237,7 @@ let tests =
                   let threads = Diagnostics.Process.GetCurrentProcess().Threads.Count
                   Expect.isLessThan threads (threadsBefore + 32) "threads"
               }) ]
+
+let tests =
+    testSequenced
+    <| testList "Interop over loopback" [ over WebRtcSockets.Automatic; over WebRtcSockets.Portable ]

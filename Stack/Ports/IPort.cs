@@ -3,8 +3,8 @@ using Hybrid.WebRtc.Core;
 namespace Hybrid.WebRtc.Stack.Ports;
 
 /// <summary>
-/// A bound socket. All but <see cref="Begin"/> and <see cref="IDisposable.Dispose"/>, which lets go of what is held back, is called on its
-/// loop's thread. What arrives is handed to the <see cref="IPortOwner"/> there too, a batch at a time and straight from the socket.
+/// A bound socket. All but <see cref="Begin"/> and <see cref="IDisposable.Dispose"/> is called on its loop's thread. There, closing sends what is
+/// held back; elsewhere it lets go of it. What arrives is handed to the <see cref="IPortOwner"/> there too, a batch at a time and straight from the socket.
 /// </summary>
 internal interface IPort : IDisposable
 {

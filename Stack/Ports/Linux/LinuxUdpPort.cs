@@ -301,6 +301,10 @@ internal sealed unsafe class LinuxUdpPort : IPort, IDrain
     /// <inheritdoc/>
     public void Dispose()
     {
+        // A peer's last words are written in the step that closes its ports.
+        if (_loop.IsCurrent && !_closed)
+            _poller.Flush();
+
         if (Interlocked.Exchange(ref _closed, true))
             return;
 
