@@ -22,6 +22,9 @@ internal sealed class UdpPort : IPort, IDrain
     /// <summary>How long a send waits for room in the socket's buffer before its datagram is dropped, microseconds.</summary>
     private const int SendPatience = 1_000;
 
+    /// <summary>How long, after there was none, the next ones are dropped without waiting: the loop has others to see to.</summary>
+    private const int NoPatience = 10_000;
+
     private readonly Socket _socket;
     private readonly Loop _loop;
     private readonly IPortOwner _owner;
@@ -45,6 +48,7 @@ internal sealed class UdpPort : IPort, IDrain
     private string? _broken;
 
     // The loop's thread only.
+    private long _impatientUntil;
     private SocketAddress? _sendTo;
     private Endpoint _sendToEndpoint;
 
@@ -119,10 +123,12 @@ internal sealed class UdpPort : IPort, IDrain
             {
                 Send(written);
             }
-            catch (SocketException e) when (e.SocketErrorCode is SocketError.WouldBlock or SocketError.NoBufferSpaceAvailable)
+            catch (SocketException e) when (HasNoRoom(e) && _loop.Now >= _impatientUntil)
             {
+                _impatientUntil = _loop.Now + NoPatience;
                 _socket.Poll(SendPatience, SelectMode.SelectWrite);
                 Send(written);
+                _impatientUntil = 0;
             }
         }
         catch (SocketException e)
@@ -164,8 +170,8 @@ internal sealed class UdpPort : IPort, IDrain
         }
         catch (SocketException e) when (!_closed && e.SocketErrorCode != SocketError.OperationAborted)
         {
-            // ICMP errors say nothing about the next datagram.
-            if (_health.ReceiveFailed(now))
+            // ICMP errors say nothing about the next datagram, and one that was there may have failed its checksum.
+            if (e.SocketErrorCode != SocketError.WouldBlock && _health.ReceiveFailed(now))
             {
                 Break(e.Message);
                 return;
@@ -329,6 +335,9 @@ internal sealed class UdpPort : IPort, IDrain
 
         return address;
     }
+
+    private static bool HasNoRoom(SocketException e) =>
+        e.SocketErrorCode is SocketError.WouldBlock or SocketError.NoBufferSpaceAvailable;
 
     private static bool SpeaksOfTheInterface(SocketError error) =>
         error

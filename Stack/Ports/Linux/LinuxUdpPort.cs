@@ -303,7 +303,10 @@ internal sealed unsafe class LinuxUdpPort : IPort, IDrain
     {
         // A peer's last words are written in the step that closes its ports.
         if (_loop.IsCurrent && !_closed)
+        {
             _poller.Flush();
+            Kept.Clear();
+        }
 
         if (Interlocked.Exchange(ref _closed, true))
             return;
