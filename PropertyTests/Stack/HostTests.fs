@@ -539,4 +539,10 @@ let private sessions (kind: Kind) =
               eventually "no peer is left on the loop" (fun () -> shared.Loop.Members = 0)) ]
 
 let tests =
-    testList "Hosts" [ commands; ends; names; yield! List.map ports both; yield! List.map sessions both ]
+    testList
+        "Hosts"
+        [ commands
+          ends
+          names
+          yield! List.map ports both
+          yield! List.map sessions both ]

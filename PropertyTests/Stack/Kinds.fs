@@ -9,12 +9,14 @@ open Hybrid.WebRtc.Stack.Ports.Linux
 
 /// A kernel like this one, or one that has less.
 type Features =
-    { Gro: bool
-      Gso: bool
-      FineTimeouts: bool
-      SlotSize: int
-      /// Asked before each call; above zero: the error that it fails with.
-      Fault: KernelCall -> int }
+    {
+        Gro: bool
+        Gso: bool
+        FineTimeouts: bool
+        SlotSize: int
+        /// Asked before each call; above zero: the error that it fails with.
+        Fault: KernelCall -> int
+    }
 
 let private nothing (_: KernelCall) = 0
 

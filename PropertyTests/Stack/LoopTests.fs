@@ -139,36 +139,34 @@ let private threads (kind: Kind) =
               Expect.isTrue (ticked.Wait(TimeSpan.FromSeconds 20.0)) "an hour later"
               loop.Post(Action seat.Leave))
 
-          testCase "no wake-up is lost: what is posted to a loop that falls asleep is done, 40,000 times" (fun () ->
-              let loop = kind.Loop true
-              let seat = loop.Join(Member("a", List(), noDeadline))
-              use done' = new SemaphoreSlim(0)
-              let action = Action(fun () -> done'.Release() |> ignore)
-              let random = Random 1
+          testCase
+              "no wake-up is lost: what is posted to a loop that is falling asleep is done, 50,000 times"
+              (fun () ->
+                  let loop = kind.Loop true
+                  let seat = loop.Join(Member("a", List(), noDeadline))
+                  let count = ref 0
+                  let action = Action(fun () -> Interlocked.Increment count |> ignore)
+                  let random = Random 1
+                  let mutable lost = false
+                  let mutable posted = 0
 
-              // The poster's own pause wanders across the moment at which the loop falls asleep.
-              let poster =
-                  Thread(fun () ->
-                      for _ in 1..20_000 do
-                          Thread.SpinWait(random.Next 400)
-                          loop.Post action)
-
-              poster.Start()
-              let mutable lost = false
-
-              for _ in 1..20_000 do
-                  lost <- lost || not (done'.Wait(TimeSpan.FromSeconds 20.0))
-
-              poster.Join()
-
-              // One at a time, so that the loop sleeps before each.
-              for _ in 1..20_000 do
-                  if not lost then
+                  // One at a time, or the next one's wake-up would cover for a lost one; the pause before each wanders across the
+                  // moment at which the loop, done with the last, falls asleep.
+                  while posted < 50_000 && not lost do
+                      Thread.SpinWait(random.Next 60)
                       loop.Post action
-                      lost <- not (done'.Wait(TimeSpan.FromSeconds 20.0))
+                      posted <- posted + 1
+                      let mutable tries = 0
 
-              loop.Post(Action seat.Leave)
-              Expect.isFalse lost "everything was done")
+                      while Volatile.Read &count.contents < posted && tries < 100_000 do
+                          tries <- tries + 1
+
+                      if tries = 100_000 then
+                          let until = posted
+                          lost <- not (SpinWait.SpinUntil((fun () -> count.Value >= until), TimeSpan.FromSeconds 20.0))
+
+                  loop.Post(Action seat.Leave)
+                  Expect.isFalse lost $"number {posted} was done")
 
           testCase "a loop posts to itself without waking itself, and the thread ends when nobody is left" (fun () ->
               let loop = kind.Loop true

@@ -47,63 +47,72 @@ let private sends =
         "sends"
         [ for error, name in [ again, "EAGAIN"; noBuffers, "ENOBUFS" ] do
               for call in [ KernelCall.SendSegments; KernelCall.Send ] do
-                  testCase $"{name} of {call} keeps what was not taken, and it leaves in order once there is room" (fun () ->
-                      let struct (loop, a, b, there) =
-                          batchedPair
-                              { everything with
-                                  Gso = (call = KernelCall.SendSegments)
-                                  Fault = failing call 3 error }
-                              StackOptions.Default
+                  testCase
+                      $"{name} of {call} keeps what was not taken, and it leaves in order once there is room"
+                      (fun () ->
+                          let struct (loop, a, b, there) =
+                              batchedPair
+                                  { everything with
+                                      Gso = (call = KernelCall.SendSegments)
+                                      Fault = failing call 3 error }
+                                  StackOptions.Default
 
-                      Expect.equal (burst loop a b there 40) (inOrder 40) "everything, in order"
-                      Expect.isTrue a.Kept.IsEmpty "nothing is kept any more"
-                      Expect.equal a.Lost 0L "nothing lost"
-                      a.Dispose()
-                      b.Dispose())
+                          Expect.equal (burst loop a b there 40) (inOrder 40) "everything, in order"
+                          Expect.isTrue a.Kept.IsEmpty "nothing is kept any more"
+                          Expect.equal a.Lost 0L "nothing lost"
+                          a.Dispose()
+                          b.Dispose())
 
-          testCase "a socket that never has room costs bounded memory, its loop never blocks, and the loss is counted" (fun () ->
-              let struct (loop, a, b, there) =
-                  batchedPair
-                      { everything with
-                          Fault = failing KernelCall.SendSegments Int32.MaxValue again }
-                      StackOptions.Default
-
-              for i in 1..1_000 do
-                  send a b.Local (Array.create 1_000 (byte i))
-
-              loop.Turn() |> ignore
-              Expect.isGreaterThan a.Lost 600L "what does not fit into the bound"
-              Expect.isLessThan a.Lost 1_000L "what fits is kept"
-              Expect.isEmpty there.Datagrams "nothing left"
-              a.Dispose()
-              b.Dispose())
-
-          for error, name, refusals in [ inputOutput, "EIO", 1; invalid, "EINVAL", 3; messageSize, "EMSGSIZE", 3 ] do
-              testCase $"{name} of a run: its datagrams leave singly, and after {refusals} the port forms no more runs" (fun () ->
+          testCase
+              "a socket that never has room costs bounded memory, its loop never blocks, and the loss is counted"
+              (fun () ->
                   let struct (loop, a, b, there) =
                       batchedPair
                           { everything with
-                              Fault = failing KernelCall.SendSegments Int32.MaxValue error }
+                              Fault = failing KernelCall.SendSegments Int32.MaxValue again }
                           StackOptions.Default
 
-                  Expect.equal a.Segments LinuxOutbox.MaxSegments "it forms runs"
+                  for i in 1..1_000 do
+                      send a b.Local (Array.create 1_000 (byte i))
 
-                  for _ in 1..refusals do
-                      there.Datagrams.Clear()
-                      Expect.equal (burst loop a b there 10) (inOrder 10) "all, in order"
-
-                  Expect.equal a.Segments 1 "and no more"
-                  there.Datagrams.Clear()
-                  Expect.equal (burst loop a b there 10) (inOrder 10) "all, in order"
+                  loop.Turn() |> ignore
+                  Expect.isGreaterThan a.Lost 600L "what does not fit into the bound"
+                  Expect.isLessThan a.Lost 1_000L "what fits is kept"
+                  Expect.isEmpty there.Datagrams "nothing left"
                   a.Dispose()
                   b.Dispose())
+
+          for error, name, refusals in [ inputOutput, "EIO", 1; invalid, "EINVAL", 3; messageSize, "EMSGSIZE", 3 ] do
+              testCase
+                  $"{name} of a run: its datagrams leave singly, and after {refusals} the port forms no more runs"
+                  (fun () ->
+                      let struct (loop, a, b, there) =
+                          batchedPair
+                              { everything with
+                                  Fault = failing KernelCall.SendSegments Int32.MaxValue error }
+                              StackOptions.Default
+
+                      Expect.equal a.Segments LinuxOutbox.MaxSegments "it forms runs"
+
+                      for _ in 1..refusals do
+                          there.Datagrams.Clear()
+                          Expect.equal (burst loop a b there 10) (inOrder 10) "all, in order"
+
+                      Expect.equal a.Segments 1 "and no more"
+                      there.Datagrams.Clear()
+                      Expect.equal (burst loop a b there 10) (inOrder 10) "all, in order"
+                      a.Dispose()
+                      b.Dispose())
 
           testCase "one run that is refused among many says nothing about the port" (fun () ->
               let call = ref 0
 
               let everyThird kind =
                   if kind = KernelCall.SendSegments then
-                      if Interlocked.Increment call % 3 = 0 then messageSize else 0
+                      if Interlocked.Increment call % 3 = 0 then
+                          messageSize
+                      else
+                          0
                   else
                       0
 
@@ -118,23 +127,25 @@ let private sends =
               a.Dispose()
               b.Dispose())
 
-          testCase "there is no room in the midst of datagrams that leave singly: the rest follows, none twice" (fun () ->
-              let singles = ref 0
+          testCase
+              "there is no room in the midst of datagrams that leave singly: the rest follows, none twice"
+              (fun () ->
+                  let singles = ref 0
 
-              let fault kind =
-                  if kind = KernelCall.SendSegments then
-                      inputOutput
-                  elif kind = KernelCall.Send then
-                      if Interlocked.Increment singles = 4 then again else 0
-                  else
-                      0
+                  let fault kind =
+                      if kind = KernelCall.SendSegments then
+                          inputOutput
+                      elif kind = KernelCall.Send then
+                          if Interlocked.Increment singles = 4 then again else 0
+                      else
+                          0
 
-              let struct (loop, a, b, there) =
-                  batchedPair { everything with Fault = fault } StackOptions.Default
+                  let struct (loop, a, b, there) =
+                      batchedPair { everything with Fault = fault } StackOptions.Default
 
-              Expect.equal (burst loop a b there 10) (inOrder 10) "all, in order"
-              a.Dispose()
-              b.Dispose()) ]
+                  Expect.equal (burst loop a b there 10) (inOrder 10) "all, in order"
+                  a.Dispose()
+                  b.Dispose()) ]
 
 let private receives =
     testList
@@ -147,7 +158,9 @@ let private receives =
                   send a b.Local (Array.create 1_000 (byte i))
 
               turnUntil loop "something arrives" (fun () -> there.Datagrams.Count > 0)
-              let arrived = [ for struct (_, bytes) in there.Datagrams -> int bytes[0], bytes.Length ]
+
+              let arrived =
+                  [ for struct (_, bytes) in there.Datagrams -> int bytes[0], bytes.Length ]
 
               // Without GRO they come singly, and all fit.
               if b.Truncated > 0L then
@@ -174,31 +187,33 @@ let private receives =
               a.Dispose()
               b.Dispose())
 
-          testCase "errors of receives are borne for a while, then the port is broken, and its owner told once" (fun () ->
-              let on = ref true
+          testCase
+              "errors of receives are borne for a while, then the port is broken, and its owner told once"
+              (fun () ->
+                  let on = ref true
 
-              let fault kind =
-                  if kind = KernelCall.Receive && on.Value then 111 else 0
+                  let fault kind =
+                      if kind = KernelCall.Receive && on.Value then 111 else 0
 
-              let struct (loop, a, b, there) =
-                  batchedPair { everything with Fault = fault } StackOptions.Default
+                  let struct (loop, a, b, there) =
+                      batchedPair { everything with Fault = fault } StackOptions.Default
 
-              let turns count =
-                  for _ in 1..count do
-                      send a b.Local [| 1uy |]
-                      loop.Turn() |> ignore
+                  let turns count =
+                      for _ in 1..count do
+                          send a b.Local [| 1uy |]
+                          loop.Turn() |> ignore
 
-              turns 20
-              Expect.isEmpty there.Reasons "borne"
-              on.Value <- false
-              turnUntil loop "one arrives" (fun () -> there.Datagrams.Count > 0)
-              on.Value <- true
-              turns 50
-              Expect.isEmpty there.Reasons "counted anew"
-              turns 200
-              Expect.equal there.Reasons.Count 1 "told once"
-              a.Dispose()
-              b.Dispose()) ]
+                  turns 20
+                  Expect.isEmpty there.Reasons "borne"
+                  on.Value <- false
+                  turnUntil loop "one arrives" (fun () -> there.Datagrams.Count > 0)
+                  on.Value <- true
+                  turns 50
+                  Expect.isEmpty there.Reasons "counted anew"
+                  turns 200
+                  Expect.equal there.Reasons.Count 1 "told once"
+                  a.Dispose()
+                  b.Dispose()) ]
 
 [<DllImport("libc", EntryPoint = "unshare")>]
 extern int private unshare(int flags)
@@ -249,7 +264,9 @@ let private interfaces =
                   elif kind = KernelCall.Bind then gone
                   else 0
 
-              let loop = Loop(TimeProvider.System, false, kernel { everything with Fault = fault })
+              let loop =
+                  Loop(TimeProvider.System, false, kernel { everything with Fault = fault })
+
               let struct (a, owner, b, _) = pairOn loop StackOptions.Default
               send a b.Local [| 1uy |]
               loop.Turn() |> ignore
@@ -267,7 +284,9 @@ let private interfaces =
               let fault kind =
                   if kind = KernelCall.Send then unreachable else 0
 
-              let loop = Loop(TimeProvider.System, false, kernel { everything with Fault = fault })
+              let loop =
+                  Loop(TimeProvider.System, false, kernel { everything with Fault = fault })
+
               let struct (a, owner, b, _) = pairOn loop StackOptions.Default
 
               for _ in 1..200 do
@@ -303,7 +322,9 @@ let private interfaces =
 let private transfer (optionsA: StackOptions) (optionsB: StackOptions) =
     let struct (a, sinkA, b, sinkB) = HostTests.connect optionsA optionsB
     let count = 150
-    let text n = String(char (0x41 + n % 26), 8_000) + string n
+
+    let text n =
+        String(char (0x41 + n % 26), 8_000) + string n
 
     for n in 1..count do
         HostTests.say a sinkA (text n)
@@ -334,7 +355,11 @@ let private reliable =
 
         fun kind ->
             let call = Interlocked.Increment calls
-            if kind <> KernelCall.Bind && call % n = 0 then errors[call / n % errors.Length] else 0
+
+            if kind <> KernelCall.Bind && call % n = 0 then
+                errors[call / n % errors.Length]
+            else
+                0
 
     testSequenced
     <| testList

@@ -314,7 +314,10 @@ let private traffic (kind: Kind) =
                             bytes ]
 
               turnUntil loop "all arrive" (fun () -> there.Datagrams.Count + other.Datagrams.Count = datagrams.Length)
-              let arrived (owner: Owner) = [ for struct (_, bytes) in owner.Datagrams -> bytes ]
+
+              let arrived (owner: Owner) =
+                  [ for struct (_, bytes) in owner.Datagrams -> bytes ]
+
               a.Dispose()
               b.Dispose()
               arrived there = expected false && arrived other = expected true
@@ -380,7 +383,9 @@ let private traffic (kind: Kind) =
               quiet.Begin()
 
               // From outside the loop's turns, so that all of it waits when the turn begins.
-              use socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp)
+              use socket =
+                  new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp)
+
               let toward (port: IPort) = Addresses.ToNet(port.Local, 0L)
 
               for _ in 1..2_000 do
@@ -448,7 +453,9 @@ let private traffic (kind: Kind) =
               let seat = loop.Join(Idle())
               loop.Post(Action ignore)
               let options = kind.Options(LeasePool())
-              use socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp)
+
+              use socket =
+                  new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp)
 
               let one () =
                   for _ in 1..100 do

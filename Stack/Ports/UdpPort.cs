@@ -207,7 +207,10 @@ internal sealed class UdpPort : IPort, IDrain
         try
         {
             _awaited = true;
-            _first = _socket.ReceiveFromAsync(_lease!.Memory, SocketFlags.None, _from).ConfigureAwait(false).GetAwaiter();
+            _first = _socket
+                .ReceiveFromAsync(_lease!.Memory, SocketFlags.None, _from)
+                .ConfigureAwait(false)
+                .GetAwaiter();
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {

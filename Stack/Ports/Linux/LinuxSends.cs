@@ -65,8 +65,7 @@ internal sealed unsafe class LinuxSends
 
         int sent;
 
-        do
-            sent = port.Send((Libc.Message*)Unsafe.AsPointer(ref _messages[0]), count);
+        do sent = port.Send((Libc.Message*)Unsafe.AsPointer(ref _messages[0]), count);
         while (sent == -Errno.Interrupted);
 
         return sent;
