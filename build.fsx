@@ -14,7 +14,8 @@ let usage =
   run [--port N]     the demo: two .NET peers over UDP, then a page for your browser (port 8080)
   test [ARGS]        everything: format check, build, package, every test; ends with `N passed, N failed`.
                      ARGS go to the test runner (`--filter-test-list Sctp`) and leave the package tests out
-  bench [ARGS]       the benchmarks (`bench datachannel --json`)
+  bench [ARGS]       the benchmarks (`bench datachannel --json`); `bench all --json > FILE` runs every one, `bench all
+                     --from FILE` prints its tables, `bench plots --from FILE` draws docs/plots
   fuzz [--seconds N] the properties again and again with many more runs each, for N seconds (120)
   interop            only the tests against real peers: Chromium, aiortc, OpenSSL
   pack               artifacts/Hybrid.WebRtc.VERSION.nupkg
@@ -408,6 +409,10 @@ let runTarget arguments =
     buildAndRun "Examples/Demo" (arguments @ port)
 
 let benchTarget arguments =
+    // The program's lines of JSON are alone on the standard output, for a file or a pipe.
+    if List.contains "--json" arguments then
+        Console.SetOut Console.Error
+
     restore ()
     buildAndRun "Benchmarks" arguments
 

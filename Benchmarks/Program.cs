@@ -1,15 +1,27 @@
 using System.CommandLine;
 using Hybrid.WebRtc.Benchmarks;
+using Hybrid.WebRtc.Benchmarks.Ceiling;
+using Hybrid.WebRtc.Benchmarks.Curve;
+using Hybrid.WebRtc.Benchmarks.Plots;
+using Hybrid.WebRtc.Benchmarks.Reports;
+using Hybrid.WebRtc.Benchmarks.Steps;
+using Hybrid.WebRtc.Benchmarks.Traffic;
 
-var command = new RootCommand(
+return await new RootCommand(
     "What Hybrid WebRTC does in a second, both ends in this process, over real UDP on loopback."
-);
-var json = new Option<bool>("--json") { Description = "One line of JSON instead of a table.", Recursive = true };
-command.Add(json);
-
-command.Add(Scenarios.DataChannel(json));
-command.Add(Scenarios.Latency(json));
-command.Add(Scenarios.Small(json));
-command.Add(Scenarios.SetUp(json));
-
-return await command.Parse(args).InvokeAsync();
+)
+{
+    Options.Json,
+    CeilingCommand.Create(),
+    DataChannelCommand.Create(),
+    MessageCommands.Small(),
+    MessageCommands.Latency(),
+    SetUpCommand.Create(),
+    ConnectionsCommand.Create(),
+    CurveCommand.Create(),
+    StepCommand.Create(),
+    AllCommand.Create(),
+    PlotsCommand.Create(),
+}
+    .Parse(args)
+    .InvokeAsync();

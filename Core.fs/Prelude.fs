@@ -1,6 +1,7 @@
 namespace Hybrid.WebRtc.Core
 
 open System
+open Microsoft.FSharp.Core.CompilerServices
 
 /// Microseconds. Erased when compiled: an `Instant` is a `long` to C#.
 [<Measure>]
@@ -64,16 +65,14 @@ module Step =
         | [ single ] -> react single state
         | several ->
             let mutable state = state
-            let mutable reversed = []
+            let mutable asked = ListCollector<'output>()
 
             for output in several do
-                let struct (next, asked) = react output state
+                let struct (next, more) = react output state
                 state <- next
+                asked.AddMany more
 
-                for o in asked do
-                    reversed <- o :: reversed
-
-            struct (state, List.rev reversed)
+            struct (state, asked.Close())
 
     /// Runs `next` on the state of a step; the outputs of both, in order.
     let bind (next: 'state -> Step<'state, 'output>) (struct (state, outputs): Step<'state, 'output>) =

@@ -131,7 +131,7 @@ public sealed partial class RTCPeerConnection
     {
         var certificate = connection._certificate;
         var config = new Core.PeerConfig(
-            SystemCiphers.Shared,
+            connection._options.ToCiphers(),
             new Core.Identity(certificate.Inner.Der, certificate.Inner.Key),
             connection._configuration.ToCore(certificate),
             connection._options.ToCore()
@@ -424,8 +424,10 @@ public sealed partial class RTCPeerConnection
             }
 
             var message = new MessageEvent(receiver, text, payload);
-            connection.Notify.Context.Post(static state => ((MessageEvent)state!).Deliver(), message);
+            connection.Notify.Context.Enqueue(static state => ((MessageEvent)state!).Deliver(), message);
         }
+
+        public void Settle() => connection.Notify.Context.Wake();
 
         public void Raise(Core.Event happened)
         {

@@ -31,6 +31,7 @@ public sealed partial class RTCPeerConnection : IAsyncDisposable
     /// expired certificate.
     /// </exception>
     /// <exception cref="ArgumentException">An option is out of its range.</exception>
+    /// <exception cref="PlatformNotSupportedException">The processor has not what <see cref="WebRtcOptions.Ciphers"/> asks for.</exception>
     public RTCPeerConnection(RTCConfiguration? configuration = null, WebRtcOptions? options = null)
         : this(configuration, options, Connect) { }
 

@@ -64,8 +64,8 @@ public sealed record WebRtcOptions
     /// <summary>The certificate to show where <see cref="RTCConfiguration.Certificates"/> names none. Default: one a process.</summary>
     public RTCCertificate? Certificate { get; init; }
 
-    /// <summary>Who does the cryptography. Default: the platform.</summary>
-    public WebRtcCiphers Ciphers { get; init; } = WebRtcCiphers.Platform;
+    /// <summary>Who seals and opens packets. Default: whoever is fastest on this machine.</summary>
+    public WebRtcCiphers Ciphers { get; init; } = WebRtcCiphers.Automatic;
 
     /// <summary>
     /// Where every notification, every completion and every visible change of state happens. Default: a serial context that
@@ -110,6 +110,19 @@ public sealed record WebRtcOptions
             LoggerFactory = LoggerFactory ?? NullLoggerFactory.Instance,
             Journal = JournalFolder is { } folder ? JournalWriter.InFolder(folder) : null,
         };
+
+    /// <summary>The crypto capability that was chosen.</summary>
+    /// <exception cref="PlatformNotSupportedException">The processor cannot do what was chosen.</exception>
+    internal SystemCiphers ToCiphers() =>
+        SystemCiphers.Of(
+            Ciphers switch
+            {
+                WebRtcCiphers.Automatic => CipherChoice.Automatic,
+                WebRtcCiphers.Platform => CipherChoice.Platform,
+                WebRtcCiphers.Intrinsic => CipherChoice.Intrinsic,
+                _ => throw new ArgumentOutOfRangeException(nameof(Ciphers)),
+            }
+        );
 
     /// <exception cref="ArgumentException">A value is out of its range.</exception>
     internal void Check()
@@ -178,11 +191,17 @@ public sealed class WebRtcSharedPort : IDisposable
     public void Dispose() => Inner.Dispose();
 }
 
-/// <summary>Who does the cryptography.</summary>
+/// <summary>Who seals and opens packets with AES-GCM. All compute the same; the rest of the cryptography is the platform's in any case.</summary>
 public enum WebRtcCiphers
 {
-    /// <summary>The platform's library, and managed code for what it lacks.</summary>
+    /// <summary>The processor's instructions where it has them, else the platform's library.</summary>
+    Automatic,
+
+    /// <summary>The platform's library (OpenSSL, CNG, CryptoKit), for those whose rules name it.</summary>
     Platform,
+
+    /// <summary>The processor's instructions: x86 with AES-NI and PCLMULQDQ. Where it has none, making a connection throws <see cref="PlatformNotSupportedException"/>.</summary>
+    Intrinsic,
 }
 
 /// <summary>How datagrams are sent and received.</summary>

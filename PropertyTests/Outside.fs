@@ -109,8 +109,15 @@ type Conversation(path: string, arguments: string seq) =
 
             talk.Dispose()
 
-/// Runs a program to its end in `folder`; answers its exit code and all it wrote. Ends it after `seconds`.
-let execute (seconds: float) (folder: string) (path: string) (arguments: string list) : Task<struct (int * string)> =
+/// Runs a program to its end in `folder`, with these variables in its environment; answers its exit code and all it wrote. Ends
+/// it after `seconds`.
+let executeWith
+    (environment: (string * string) list)
+    (seconds: float)
+    (folder: string)
+    (path: string)
+    (arguments: string list)
+    : Task<struct (int * string)> =
     task {
         let info =
             ProcessStartInfo(
@@ -120,6 +127,9 @@ let execute (seconds: float) (folder: string) (path: string) (arguments: string 
                 RedirectStandardOutput = true,
                 RedirectStandardError = true
             )
+
+        for name, value in environment do
+            info.Environment[name] <- value
 
         use started = new Process(StartInfo = info)
         started.Start() |> ignore
@@ -136,3 +146,7 @@ let execute (seconds: float) (folder: string) (path: string) (arguments: string 
         do! started.WaitForExitAsync()
         return struct (started.ExitCode, output + error)
     }
+
+/// The same in the environment of the tests.
+let execute seconds folder path arguments =
+    executeWith [] seconds folder path arguments

@@ -14,6 +14,7 @@ let main args =
       RealPeers.ChromiumTests.tests
       RealPeers.AiortcTests.tests
       House.Examples.tests
+      House.Benchmarks.tests
       PreludeTests.tests
       SlotsTests.tests
       SerialTests.tests
@@ -38,6 +39,8 @@ let main args =
       Sctp.SctpLawsTests.tests
       Sctp.SctpLawsTests.attackTests
       CiphersTests.tests
+      IntrinsicTests.tests
+      Crc32cTests.tests
       DtlsTests.tests
       DtlsMessagesTests.tests
       OpenSslTests.tests

@@ -20,6 +20,9 @@ internal interface IPeerSink
     /// <summary>A whole message; the payload is the receiver's. Post <c>Consumed</c> once the application has it.</summary>
     void Message(int channel, bool text, ReadOnlyMemory<byte> payload);
 
+    /// <summary>A turn in which something was told is over: a good time to wake whoever is to hear of it, once for all.</summary>
+    void Settle();
+
     /// <summary>The peer is over and its ports are closed. Nothing follows; commands still waiting get no reply.</summary>
     /// <param name="bug">What it died of, if it was a bug of ours; null otherwise.</param>
     void Ended(Exception? bug);

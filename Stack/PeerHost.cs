@@ -17,6 +17,12 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     /// <summary>The largest UDP payload over IPv4.</summary>
     private const int LargestDatagram = 65_507;
 
+    /// <summary>What the core charges to the window for a message beside its octets (<c>Reassembly.Overhead</c>).</summary>
+    private const int MessageWeight = 128;
+
+    /// <summary>The part of the receive window that may have been consumed without the core's knowing.</summary>
+    private const int ConsumedPart = 16;
+
     private static int _count;
 
     private readonly StackOptions _options;
@@ -25,6 +31,7 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     private readonly Seat _seat;
     private readonly IShell _shell;
     private readonly JournalWriter? _journal;
+    private readonly long _consumedLimit;
     private readonly int _number = Interlocked.Increment(ref _count);
     private readonly PortSet _ports = new();
     private readonly CancellationTokenSource _life = new();
@@ -33,6 +40,10 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
 
     private Peer.State _state;
     private long _commands;
+
+    // Octets that the application has taken and the core has not heard of yet, and what they weigh in the window.
+    private long _consumed;
+    private long _consumedWeight;
     private int _portIds;
     private volatile bool _over;
 
@@ -43,6 +54,7 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     {
         _options = options;
         _sink = sink;
+        _consumedLimit = config.Options.ReceiveWindow / ConsumedPart;
         _logger = options.LoggerFactory.CreateLogger<PeerHost>();
 
         var seed = RandomNumberGenerator.GetBytes(EntropyModule.SeedSize);
@@ -99,8 +111,28 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
         if (_over)
             return false;
 
-        _seat.Post(input);
+        if (input is Input.Consumed consumed)
+            Consume(consumed.Octets);
+        else
+            _seat.Post(input);
+
         return true;
+    }
+
+    /// <summary>
+    /// The core hears of consumed messages once they weigh something: the window that the peer sees is that much smaller, never
+    /// closed by it. So a message that is taken wakes no loop.
+    /// </summary>
+    private void Consume(int octets)
+    {
+        var weight = Interlocked.Add(ref _consumedWeight, octets + MessageWeight);
+        Interlocked.Add(ref _consumed, octets);
+
+        if (weight < _consumedLimit || Interlocked.Exchange(ref _consumed, 0) is not (> 0 and var total))
+            return;
+
+        Interlocked.Exchange(ref _consumedWeight, 0);
+        _seat.Post(Input.NewConsumed((int)Math.Min(total, int.MaxValue)));
     }
 
     /// <summary>Gives a command and answers its reply, which comes to the caller and not to the sink; any thread.</summary>
@@ -190,7 +222,12 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     }
 
     /// <inheritdoc/>
-    void ILoopMember.Settle() => _journal?.Flush();
+    void ILoopMember.Settle()
+    {
+        // The ports are flushed once, by the loop, when all have settled.
+        _sink.Settle();
+        _journal?.Flush();
+    }
 
     /// <inheritdoc/>
     void ILoopMember.Fail(Exception bug)

@@ -73,7 +73,7 @@ module Dtls =
         | Tick
         | Start of Role: DtlsRole * Fingerprints: Fingerprint[]
         | Received of Memory<byte>
-        | Seal
+        | Seal of Records: int
         | Close
 
     [<NoComparison; NoEquality>]
@@ -537,20 +537,24 @@ module Dtls =
             | ValueSome early -> Step.only (New(config, entropy, early))
             | ValueNone -> ignored Drop.TooMany state
         | New _, Close -> Step.one Closed Over
-        | (New _ | Handshaking _), Seal -> ignored Drop.Unexpected state
+        | (New _ | Handshaking _), Seal _ -> ignored Drop.Unexpected state
         | Handshaking h, Tick -> tickHandshake now h
         | (Handshaking _ | Open _), Received datagram -> receive now datagram state
         | Handshaking h, Close -> goodbye h.Line.Counters h.Line.Write
         | (Handshaking _ | Open _), Start _ -> ignored Drop.Unexpected state
-        | Open o, Seal when o.Next < Record.LastSequence ->
+        | Open o, Seal records when o.Next <= Record.LastSequence - uint64 records ->
             let record: DtlsSeal =
                 { Protection = o.Session.Write
                   Epoch = 1us
                   Sequence = o.Next }
 
-            Step.one (Sealed record) (Open { o with Next = o.Next + 1UL })
+            Step.one
+                (Sealed record)
+                (Open
+                    { o with
+                        Next = o.Next + uint64 records })
         // After 2⁴⁸ records, which no connection lives to see, RFC 6347 §4.1.
-        | Open _, Seal -> Step.one (Failed(fault ErrorDetail.DtlsFailure "the sequence numbers are used up")) Over
+        | Open _, Seal _ -> Step.one (Failed(fault ErrorDetail.DtlsFailure "the sequence numbers are used up")) Over
         | Open o, Close -> goodbye { Plain = 0UL; Sealed = o.Next } (ValueSome o.Session.Write)
         | (New _ | Open _ | Over), Tick -> Step.only state
-        | Over, (Start _ | Received _ | Seal | Close) -> ignored Drop.Stale state
+        | Over, (Start _ | Received _ | Seal _ | Close) -> ignored Drop.Stale state

@@ -26,8 +26,9 @@ module Dtls =
         | Start of Role: DtlsRole * Fingerprints: Fingerprint[]
         /// A datagram, lent: its records are decrypted in place. Before `Start` a few are kept, as copies.
         | Received of Memory<byte>
-        /// Asks for one record of application data; answered by `Sealed`, or `Ignored` where there is no connection.
-        | Seal
+        /// Asks for this many records of application data, at least one; answered by `Sealed`, or `Ignored` where there is
+        /// no connection.
+        | Seal of Records: int
         /// Says goodbye.
         | Close
 
@@ -35,7 +36,7 @@ module Dtls =
     type Output =
         /// To be written and sent to the peer.
         | Transmit of DtlsDatagram
-        /// The answer to `Seal`.
+        /// The answer to `Seal`: the first record's; the others' are its `Next`, and `Next` of that.
         | Sealed of DtlsSeal
         /// Decrypted application data, a slice of what `Received` lent; it may be the whole of SCTP's packet.
         | Data of Memory<byte>

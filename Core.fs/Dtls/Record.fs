@@ -239,6 +239,12 @@ type DtlsSeal =
           Epoch: uint16
           Sequence: uint64 }
 
+    /// Leave for the record after this one, where it was asked for along with this.
+    member seal.Next: DtlsSeal =
+        { Protection = seal.Protection
+          Epoch = seal.Epoch
+          Sequence = seal.Sequence + 1UL }
+
     /// Where the plaintext begins in the record: 21 with AES-GCM, 13 with ChaCha20-Poly1305.
     member seal.PlaintextOffset: int = Record.plaintextOffset seal.Protection
 

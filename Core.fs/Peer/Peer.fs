@@ -6,9 +6,13 @@ open Hybrid.WebRtc.Core.Wiring
 
 [<RequireQualifiedAccess>]
 module Peer =
+    /// Datagrams that came in, whatever became of them. A struct: it changes with each of them.
+    [<Struct; NoComparison; NoEquality>]
+    type Heard = { Packets: int64; Bytes: int64 }
+
     [<NoComparison; NoEquality>]
     type State =
-        | Live of Session.State
+        | Live of Session.State * Heard
         | Over
 
     [<CompiledName "DefaultOptions">]
@@ -37,15 +41,6 @@ module Peer =
             | _ -> struct (s, outputs)
 
     let private received now path (bytes: Memory<byte>) (s: Session.State) : Step<Session.State, Output> =
-        let traffic = s.Traffic
-
-        let s =
-            { s with
-                Traffic =
-                    { traffic with
-                        PacketsReceived = traffic.PacketsReceived + 1L
-                        BytesReceived = traffic.BytesReceived + int64 bytes.Length } }
-
         match Demultiplexing.kindOf (Span.op_Implicit bytes.Span) with
         | Demux.Stun -> ice now (Ice.Received(path, Memory.op_Implicit bytes)) s
         | Demux.Dtls when Ice.isValid path s.Ice -> dtls now (Dtls.Received bytes) s
@@ -92,7 +87,7 @@ module Peer =
 
         struct (Over, outputs @ closed)
 
-    let private live now (input: Input) (s: Session.State) : Step<Session.State, Output> =
+    let private live now (input: Input) (heard: Heard) (s: Session.State) : Step<Session.State, Output> =
         match input with
         | Tick -> tick now s
         | Datagram(path, bytes) -> received now path bytes s
@@ -114,7 +109,7 @@ module Peer =
         | CloseChannel channel -> channels now (Channels.Close channel) s
         | Consumed octets when s.Sctp.IsSome -> sctp now (SctpInput.Consumed octets) s
         | Consumed _ -> Step.only s
-        | GetStats command -> Step.one (Reply(command, Stats(statistics now s))) s
+        | GetStats command -> Step.one (Reply(command, Stats(statistics now heard.Packets heard.Bytes s))) s
         // Answered before, by `step`.
         | Close _ -> Step.only s
 
@@ -148,13 +143,13 @@ module Peer =
     let create (entropy: ReadOnlyMemory<byte>) (config: PeerConfig) : Result<State, Mistake> =
         match Configurations.check config.Configuration with
         | ValueSome mistake -> Error mistake
-        | ValueNone -> Ok(Live(Session.create config (Entropy.ofSeed entropy.Span)))
+        | ValueNone -> Ok(Live(Session.create config (Entropy.ofSeed entropy.Span), { Packets = 0L; Bytes = 0L }))
 
     [<CompiledName "Deadline">]
     let deadline (state: State) : Instant =
         match state with
         | Over -> Instant.never
-        | Live s ->
+        | Live(s, _) ->
             let sctp =
                 match s.Sctp with
                 | ValueSome state -> Sctp.deadline state
@@ -165,10 +160,17 @@ module Peer =
     [<CompiledName "Step">]
     let step (now: Instant) (input: Input) (state: State) : Step<State, Output> =
         match state, input with
-        | Live s, Close command -> close now command s
-        | Live s, _ ->
-            let struct (s, outputs) = live now input s
-            struct (Live s, outputs)
+        | Live(s, _), Close command -> close now command s
+        | Live(s, heard), _ ->
+            let heard =
+                match input with
+                | Datagram(_, bytes) ->
+                    { Packets = heard.Packets + 1L
+                      Bytes = heard.Bytes + int64 bytes.Length }
+                | _ -> heard
+
+            let struct (s, outputs) = live now input heard s
+            struct (Live(s, heard), outputs)
         | Over, _ -> struct (Over, over input)
 
     [<CompiledName "Perform">]
@@ -191,7 +193,7 @@ module Peer =
     let usernameFragments (state: State) : string[] =
         match state with
         | Over -> [||]
-        | Live s -> Ice.usernameFragments s.Ice
+        | Live(s, _) -> Ice.usernameFragments s.Ice
 
     [<CompiledName "RequestedFragment">]
     let requestedFragment (datagram: ReadOnlySpan<byte>) : string voption = Stun.Message.usernameFragment datagram

@@ -32,13 +32,10 @@ module internal Session =
           Dtls: DtlsTransportInfo
           Sctp: SctpTransportInfo }
 
-    /// What went through.
-    [<NoComparison; NoEquality>]
+    /// Datagrams that went out. A struct: it changes with each burst.
+    [<Struct; NoComparison; NoEquality>]
     type Traffic =
-        { PacketsSent: int64
-          BytesSent: int64
-          PacketsReceived: int64
-          BytesReceived: int64 }
+        { PacketsSent: int64; BytesSent: int64 }
 
     /// A peer that is not closed: its parts, and what joins them.
     [<NoComparison; NoEquality>]
@@ -116,16 +113,16 @@ module internal Session =
 
     // --- Datagrams out
 
-    let transmit path (packet: Packet) (s: State) : Step<State, Output> =
-        let traffic = s.Traffic
+    /// One datagram more went out.
+    let counted (packet: Packet) (traffic: Traffic) : Traffic =
+        { PacketsSent = traffic.PacketsSent + 1L
+          BytesSent = traffic.BytesSent + int64 packet.Size }
 
+    let transmit path (packet: Packet) (s: State) : Step<State, Output> =
         Step.one
             (Transmit(path, packet))
             { s with
-                Traffic =
-                    { traffic with
-                        PacketsSent = traffic.PacketsSent + 1L
-                        BytesSent = traffic.BytesSent + int64 packet.Size } }
+                Traffic = counted packet s.Traffic }
 
     /// To the peer, by the best path known; without one, the packet is lost as on any network.
     let transmitOnRoute (packet: Packet) (s: State) : Step<State, Output> =
@@ -198,11 +195,7 @@ module internal Session =
               Gathering = IceGatheringState.New
               Dtls = noDtls
               Sctp = noSctp }
-          Traffic =
-            { PacketsSent = 0L
-              BytesSent = 0L
-              PacketsReceived = 0L
-              BytesReceived = 0L }
+          Traffic = { PacketsSent = 0L; BytesSent = 0L }
           Drops = Reports.noDrops }
 
     /// With a DTLS end that has not begun, in place of the present one.
@@ -220,7 +213,8 @@ module internal Session =
         | ValueSome credentials -> credentials.UsernameFragment
         | ValueNone -> ""
 
-    let statistics now (s: State) : Statistics =
+    /// `packetsReceived` and `bytesReceived`: what came in.
+    let statistics now (packetsReceived: int64) (bytesReceived: int64) (s: State) : Statistics =
         { At = now
           Ice = Reports.ice s.Ice
           Dtls = s.Shown.Dtls
@@ -232,6 +226,6 @@ module internal Session =
           ChannelsClosed = s.Channels.Closed
           PacketsSent = s.Traffic.PacketsSent
           BytesSent = s.Traffic.BytesSent
-          PacketsReceived = s.Traffic.PacketsReceived
-          BytesReceived = s.Traffic.BytesReceived
+          PacketsReceived = packetsReceived
+          BytesReceived = bytesReceived
           Drops = Reports.drops s.Drops }

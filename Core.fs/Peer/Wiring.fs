@@ -1,6 +1,7 @@
 namespace Hybrid.WebRtc.Core
 
 open System
+open Microsoft.FSharp.Core.CompilerServices
 open Hybrid.WebRtc.Core.Session
 
 /// The parts of a peer, each stepped by one function, with what its outputs mean to the others.
@@ -195,8 +196,19 @@ module internal Wiring =
     and dtls now (input: Dtls.Input) (s: State) : Step<State, Output> =
         let struct (part, outputs) = Dtls.step now input s.Dtls
 
-        match outputs with
-        | [] -> Step.only { s with Dtls = part }
+        match outputs, s.Sctp with
+        | [], _ -> Step.only { s with Dtls = part }
+        // Nearly every datagram, hence one change of the whole, not one a layer.
+        | [ Dtls.Data plaintext ], ValueSome association ->
+            let struct (association, outputs) =
+                Sctp.step now (SctpInput.Received(Memory.op_Implicit plaintext)) association
+
+            onAllSctp
+                now
+                outputs
+                { s with
+                    Dtls = part
+                    Sctp = ValueSome association }
         | _ -> { s with Dtls = part } |> Step.route (onDtls now) outputs
 
     and onDtls now (output: Dtls.Output) (s: State) : Step<State, Output> =
@@ -257,14 +269,29 @@ module internal Wiring =
         | ValueNone -> ignored Layer.Sctp Drop.Unexpected s
         | ValueSome state ->
             let struct (part, outputs) = Sctp.step now input state
+            onAllSctp now outputs { s with Sctp = ValueSome part }
 
-            match outputs with
-            | [] -> Step.only { s with Sctp = ValueSome part }
-            | _ -> { s with Sctp = ValueSome part } |> Step.route (onSctp now) outputs
+    /// What an association asks for, in order; of packets, a run at a time.
+    and onAllSctp now (outputs: SctpOutput list) (s: State) : Step<State, Output> =
+        let mutable asked = ListCollector<Output>()
+        let mutable s = s
+        let mutable rest = outputs
+
+        while not rest.IsEmpty do
+            match rest.Head with
+            | SctpOutput.Transmit _ -> s <- seal now &rest &asked s
+            | output ->
+                let struct (next, more) = onSctp now output s
+                s <- next
+                asked.AddMany more
+                rest <- rest.Tail
+
+        struct (s, asked.Close())
 
     and onSctp now (output: SctpOutput) (s: State) : Step<State, Output> =
         match output with
-        | SctpOutput.Transmit packet -> seal now packet s
+        // Taken by `onAllSctp`.
+        | SctpOutput.Transmit _ -> Step.only s
         | SctpOutput.Established(outbound, _) ->
             let parity =
                 if s.Shown.Dtls.Role = "client" then
@@ -286,11 +313,44 @@ module internal Wiring =
         | SctpOutput.Failed fault -> loseAssociation now (ValueSome fault) s
         | SctpOutput.Ignored reason -> ignored Layer.Sctp reason s
 
-    /// One record of application data: DTLS spends a sequence number on it, and it is sealed when it is written.
-    and seal now packet (s: State) : Step<State, Output> =
-        match Dtls.step now Dtls.Seal s.Dtls with
-        | struct (part, [ Dtls.Sealed seal ]) -> transmitOnRoute (Packet.Data(seal, packet)) { s with Dtls = part }
-        | struct (part, outputs) -> { s with Dtls = part } |> Step.route (onDtls now) outputs
+    /// Takes the packets that `rest` begins with, each for a record of application data: DTLS spends its sequence number
+    /// now, and it is sealed when it is written. All of them at once, since a burst changes no more of a peer than a packet.
+    and seal now (rest: byref<SctpOutput list>) (asked: byref<ListCollector<Output>>) (s: State) : State =
+        let burst = rest
+        let mutable count = 0
+
+        while not rest.IsEmpty && rest.Head.IsTransmit do
+            count <- count + 1
+            rest <- rest.Tail
+
+        match Dtls.step now (Dtls.Seal count) s.Dtls with
+        | struct (part, [ Dtls.Sealed first ]) ->
+            match s.Route.Path with
+            // Without a path they are lost, as on any network.
+            | ValueNone -> { s with Dtls = part }
+            | ValueSome path ->
+                let mutable seal = first
+                let mutable traffic = s.Traffic
+                let mutable left = burst
+
+                for _ in 1..count do
+                    match left.Head with
+                    | SctpOutput.Transmit sctp ->
+                        let packet = Packet.Data(seal, sctp)
+                        asked.Add(Transmit(path, packet))
+                        traffic <- counted packet traffic
+                        seal <- seal.Next
+                    | _ -> ()
+
+                    left <- left.Tail
+
+                { s with
+                    Dtls = part
+                    Traffic = traffic }
+        | struct (part, outputs) ->
+            let struct (s, more) = Step.route (onDtls now) outputs { s with Dtls = part }
+            asked.AddMany more
+            s
 
     and channels now (input: Channels.Input) (s: State) : Step<State, Output> =
         let struct (part, outputs) = Channels.step now input s.Channels

@@ -44,26 +44,11 @@ module SctpPacket =
 
         total
 
-    /// CRC32c (RFC 9260 Appendix A) over `bytes`, carried on from `crc`.
-    let private crc32c (crc: uint32) (bytes: ReadOnlySpan<byte>) : uint32 =
-        let mutable crc = crc
-        let mutable at = 0
-
-        while at + 8 <= bytes.Length do
-            crc <- BitOperations.Crc32C(crc, BinaryPrimitives.ReadUInt64LittleEndian(bytes.Slice at))
-            at <- at + 8
-
-        while at < bytes.Length do
-            crc <- BitOperations.Crc32C(crc, bytes[at])
-            at <- at + 1
-
-        crc
-
     /// The checksum of a packet, whatever its checksum field holds: that counts as zero, RFC 9260 §6.8.
     let internal checksum (packet: ReadOnlySpan<byte>) : uint32 =
-        let beforeField = crc32c UInt32.MaxValue (packet.Slice(0, 8))
+        let beforeField = Crc32c.add UInt32.MaxValue (packet.Slice(0, 8))
         let field = BitOperations.Crc32C(beforeField, 0u)
-        ~~~(crc32c field (packet.Slice HeaderSize))
+        ~~~(Crc32c.add field (packet.Slice HeaderSize))
 
     /// Encodes into lent memory of at least `size` octets, checksum included; answers the octets written.
     let write (into: Span<byte>) (packet: SctpPacket) : int =

@@ -51,8 +51,21 @@ internal sealed class SerialContext : SynchronizationContext, IThreadPoolWorkIte
     /// <summary>Runs it later, after all that was posted before.</summary>
     public override void Post(SendOrPostCallback callback, object? state)
     {
-        _items.Enqueue((callback, state));
-        if (Interlocked.Exchange(ref _busy, 1) == 0)
+        Enqueue(callback, state);
+        Wake();
+    }
+
+    /// <summary>The same, at the next <see cref="Wake"/>: who has a batch wakes a thread once.</summary>
+    public void Enqueue(SendOrPostCallback callback, object? state) => _items.Enqueue((callback, state));
+
+    /// <summary>Has what was enqueued run.</summary>
+    public void Wake()
+    {
+        // The fence is the one that Drain has, too: either we see that it fell idle, or it sees our item.
+        Interlocked.MemoryBarrier();
+
+        // A look before the exchange, which would take the cache line from whoever drains.
+        if (!_items.IsEmpty && Volatile.Read(ref _busy) == 0 && Interlocked.Exchange(ref _busy, 1) == 0)
             Schedule();
     }
 

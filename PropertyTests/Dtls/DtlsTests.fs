@@ -393,7 +393,7 @@ let private records =
 
               let before = connected ()
 
-              let struct (state, outputs) = Dtls.step before.Now Dtls.Seal before.Server.State
+              let struct (state, outputs) = Dtls.step before.Now (Dtls.Seal 1) before.Server.State
 
               match outputs with
               | [ Dtls.Sealed record ] ->

@@ -153,7 +153,7 @@ let stepWith (plaintext: byte[]) (side: Side) (input: Dtls.Input) (world: World)
 let step side input world = stepWith [||] side input world
 
 /// Application data.
-let say side (plaintext: byte[]) world = stepWith plaintext side Dtls.Seal world
+let say side (plaintext: byte[]) world = stepWith plaintext side (Dtls.Seal 1) world
 
 let create (weather: Weather) (seed: int64) (client: DtlsConfig) (server: DtlsConfig) : World =
     let entropy = Entropy.ofNumber seed

@@ -159,7 +159,7 @@ let private talk (setting: Setting) (driver: Driver) (openssl: Outside.Conversat
     openssl.Write("a line of theirs").Wait()
     driver.Until("a line of theirs", (fun () -> driver.Heard.ToString().Contains "a line of theirs\n"))
     let heard = readTo "a line of ours" openssl
-    driver.Step(Dtls.Seal, "a line of ours\n")
+    driver.Step(Dtls.Seal 1, "a line of ours\n")
     driver.Until("a line of ours", heard) |> ignore
 
     let ended = readTo goodbye openssl

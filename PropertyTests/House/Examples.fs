@@ -1,10 +1,9 @@
-/// The examples and the benchmarks as a user runs them: each in a process of its own, to the end, by its exit code and what it prints.
+/// The examples as a user runs them: each in a process of its own, to the end, by its exit code and what it prints.
 module Hybrid.WebRtc.PropertyTests.House.Examples
 
 open System
 open System.IO
 open System.Security.Cryptography
-open System.Text.Json
 open System.Text.RegularExpressions
 open System.Threading.Tasks
 open Expecto
@@ -13,7 +12,7 @@ open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.RealPeers
 
 /// A program that `build.fsx test` has built with the solution, in the configuration of these tests.
-let private built (folder: string) () : Result<string, string> =
+let built (folder: string) () : Result<string, string> =
     let name = string (Path.GetFileName folder)
 
     let output =
@@ -221,18 +220,4 @@ let tests =
                       do! see "#states tr:last-child td:nth-child(3):text('connected')"
                       do! browser.CloseAsync()
                       Expect.isEmpty errors "errors of the page"
-                  })
-
-          Outside.needing (built "Benchmarks") "the benchmark of data channels prints one line of JSON" (fun program ->
-              task {
-                  let! output = succeed 60.0 program [ "datachannel"; "--json"; "--seconds"; "1" ]
-                  use line = JsonDocument.Parse(output.Trim())
-
-                  let figure (name: string) =
-                      line.RootElement.GetProperty(name).GetDouble()
-
-                  Expect.equal (line.RootElement.GetProperty("scenario").GetString()) "datachannel" output
-                  Expect.isGreaterThan (figure "mbPerSecond") 0.0 output
-                  Expect.isGreaterThan (figure "cpuSecondsPerGb") 0.0 output
-                  Expect.isGreaterThan (figure "peakRssMb") 0.0 output
-              }) ]
+                  }) ]

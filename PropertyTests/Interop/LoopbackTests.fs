@@ -10,15 +10,20 @@ open Expecto
 open Hybrid.WebRtc
 open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
 
-let private peer sockets =
-    new RTCPeerConnection(
-        null,
+let private peerOf (options: WebRtcOptions) = new RTCPeerConnection(null, options)
+
+let private peerWith sockets ciphers =
+    peerOf (
         WebRtcOptions(
             IncludeLoopback = true,
             AddressFilter = Func<IPAddress, bool>(IPAddress.IsLoopback),
-            Sockets = sockets
+            Sockets = sockets,
+            Ciphers = ciphers
         )
     )
+
+let private peer sockets =
+    peerWith sockets WebRtcCiphers.Automatic
 
 /// Offer, answer, and candidates one by one, as over a signalling server.
 let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
@@ -40,10 +45,9 @@ let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Ta
         forward callee caller
     }
 
-/// A connected pair with a channel each.
-let private pair sockets =
+/// Connects two and gives each a channel.
+let private pairOf (caller: RTCPeerConnection) (callee: RTCPeerConnection) =
     task {
-        let caller, callee = peer sockets, peer sockets
         let channel = caller.CreateDataChannel "chat"
 
         let announced =
@@ -57,6 +61,9 @@ let private pair sockets =
         do! within announced.Task
         return struct (caller, callee, channel, announced.Task.Result)
     }
+
+/// A connected pair with a channel each.
+let private pair sockets = pairOf (peer sockets) (peer sockets)
 
 /// The next `count` messages of a channel.
 let private receive (count: int) (channel: RTCDataChannel) : Task<MessageEvent[]> =
@@ -155,6 +162,23 @@ let private over (kind: WebRtcSockets) =
                   do! within (callee.CloseAsync())
               })
 
+          testCaseTask "one with the platform's ciphers and one with the fastest understand each other" (fun () ->
+              task {
+                  let! struct (caller, callee, ours, theirs) =
+                      pairOf (peerWith kind WebRtcCiphers.Platform) (peerWith kind WebRtcCiphers.Automatic)
+
+                  let came, answered = receive 1 theirs, receive 1 ours
+                  let text = String('x', 5000)
+                  ours.Send text
+                  do! within came
+                  Expect.equal came.Result[0].Text text "there"
+                  theirs.Send text
+                  do! within answered
+                  Expect.equal answered.Result[0].Text text "and back"
+                  do! within (caller.CloseAsync())
+                  do! within (callee.CloseAsync())
+              })
+
           testCaseTask "a channel closed on one side closes on both" (fun () ->
               task {
                   let! struct (caller, callee, ours, theirs) = pair kind
@@ -186,6 +210,30 @@ let private over (kind: WebRtcSockets) =
                   Expect.isTrue (data.AsSpan().SequenceEqual back) "as it was sent"
                   near.Dispose()
                   do! within echo
+                  do! within (caller.CloseAsync())
+                  do! within (callee.CloseAsync())
+              })
+
+          testCaseTask "messages of an octet are taken from the smallest window, and open it again" (fun () ->
+              task {
+                  // What holding a message costs counts, too: all that is held here is many times the window.
+                  let small =
+                      WebRtcOptions(
+                          IncludeLoopback = true,
+                          AddressFilter = Func<IPAddress, bool>(IPAddress.IsLoopback),
+                          ReceiveWindow = 65_536,
+                          MaxMessageSize = 32_768
+                      )
+
+                  let! struct (caller, callee, ours, theirs) = pairOf (peerOf small) (peerOf small)
+                  let count = 20_000
+                  let came = receive count theirs
+
+                  for _ in 1..count do
+                      do! ours.SendAsync(ReadOnlyMemory [| 7uy |])
+
+                  do! within came
+                  Expect.equal came.Result.Length count "all of them"
                   do! within (caller.CloseAsync())
                   do! within (callee.CloseAsync())
               })

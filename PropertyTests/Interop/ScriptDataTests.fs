@@ -248,14 +248,14 @@ let private views =
                   let script = Script()
                   let! struct (pc, channel) = script.WithChannel()
                   use stream = channel.AsStream()
-                  script.Sink.Message(channel.Handle, false, bytes "hello ")
-                  script.Sink.Message(channel.Handle, true, bytes "world")
+                  script.Message(channel.Handle, false, bytes "hello ")
+                  script.Message(channel.Handle, true, bytes "world")
                   let buffer = Array.zeroCreate<byte> 11
                   do! within (stream.ReadExactlyAsync(Memory buffer).AsTask())
                   Expect.equal (Encoding.UTF8.GetString buffer) "hello world" "octets"
 
                   for _ in 1..100 do
-                      script.Sink.Message(channel.Handle, false, ReadOnlyMemory(Array.zeroCreate<byte>(10_000)))
+                      script.Message(channel.Handle, false, ReadOnlyMemory(Array.zeroCreate<byte>(10_000)))
 
                   do! settled pc
                   Expect.isLessThan script.Consumed 200_000 "most is not consumed, for nobody reads it"
@@ -317,7 +317,7 @@ let private views =
                   let stream = channel.AsStream()
 
                   for _ in 1..50 do
-                      script.Sink.Message(channel.Handle, false, ReadOnlyMemory(Array.zeroCreate<byte>(10_000)))
+                      script.Message(channel.Handle, false, ReadOnlyMemory(Array.zeroCreate<byte>(10_000)))
 
                   do! settled pc
                   stream.Dispose()

@@ -250,8 +250,8 @@ let private order =
                       let pc = script.Connect()
                       script.Sink.Raise(Event.SctpTransportChanged sctpInfo)
                       script.Sink.Raise(Event.ChannelAnnounced { Handle = 9; Init = channelInit "in" })
-                      script.Sink.Message(9, true, bytes "one")
-                      script.Sink.Message(9, false, bytes "two")
+                      script.Message(9, true, bytes "one")
+                      script.Message(9, false, bytes "two")
                       let seen = ConcurrentQueue<string>()
 
                       use _ =
@@ -288,7 +288,7 @@ let private order =
                           entered.Set()
                           reading.Wait(TimeSpan.FromSeconds 20.0) |> ignore)
 
-                  script.Sink.Message(channel.Handle, false, bytes "12345")
+                  script.Message(channel.Handle, false, bytes "12345")
                   Expect.isTrue (entered.Wait(TimeSpan.FromSeconds 20.0)) "told"
                   Expect.equal script.Consumed 0 "not while it is read"
                   reading.Set()
@@ -306,7 +306,7 @@ let private order =
                   let message = ReadOnlyMemory(Array.zeroCreate<byte>(4_096))
 
                   for _ in 1..6 do
-                      script.Sink.Message(channel.Handle, false, message)
+                      script.Message(channel.Handle, false, message)
 
                   do! settled pc
                   Expect.equal script.Consumed (2 * 4_096) "four fill a quarter of the window; two are let go"
@@ -321,7 +321,7 @@ let private order =
               task {
                   let script = Script()
                   let! struct (pc, channel) = script.WithChannel()
-                  script.Sink.Message(channel.Handle, true, bytes "late")
+                  script.Message(channel.Handle, true, bytes "late")
                   script.Sink.Raise(Event.ChannelClosed(channel.Handle, ValueNone))
                   do! settled pc
                   Expect.equal script.Consumed 4 "given back"
@@ -373,7 +373,7 @@ let private closing =
                   let pending = pc.CreateOfferAsync()
                   pc.Close()
                   script.Sink.Raise(Event.ConnectionStateChanged PeerConnectionState.Failed)
-                  script.Sink.Message(channel.Handle, true, bytes "late")
+                  script.Message(channel.Handle, true, bytes "late")
                   Expect.equal pc.SignalingState RTCSignalingState.Closed "signalling"
                   Expect.equal pc.IceConnectionState RTCIceConnectionState.Closed "ice"
                   Expect.equal pc.ConnectionState RTCPeerConnectionState.Closed "connection"

@@ -112,6 +112,13 @@ type Script(?replies: bool) =
     let replies = defaultArg replies true
 
     member _.Sink = nonNull sink
+
+    /// Tells of a message, in a turn of its own.
+    member _.Message(channel: ChannelHandle, text: bool, payload: ReadOnlyMemory<byte>) =
+        let sink = nonNull sink
+        sink.Message(channel, text, payload)
+        sink.Settle()
+
     member _.Posted = posted.ToArray()
 
     /// Octets that the facade reported as consumed.

@@ -38,6 +38,8 @@ type internal Sink() =
         member s.Message(_, _, payload) =
             s.Told.Enqueue("message of " + string payload.Length)
 
+        member _.Settle() = ()
+
         member s.Ended bug =
             s.Told.Enqueue(if isNull bug then "ended" else "ended by a bug")
 
@@ -429,6 +431,7 @@ type internal Talker() =
         member t.Message(_, _, payload) =
             t.Received.Enqueue(Text.Encoding.UTF8.GetString payload.Span)
 
+        member _.Settle() = ()
         member _.Ended _ = ()
 
 let private describe (answer: Answer) =
@@ -508,9 +511,10 @@ let private sessions (kind: Kind) =
               stop b
               eventually "all ports are closed" (fun () -> openPorts leases loops = 0)
 
-              for tape in tapes do
+              // Whoever sealed the packets, everybody replays them.
+              for tape, choice in List.allPairs tapes [ CipherChoice.Automatic; CipherChoice.Platform ] do
                   let result =
-                      JournalReplay.Run(new MemoryStream(tape.Snapshot()), SystemCiphers.Shared)
+                      JournalReplay.Run(new MemoryStream(tape.Snapshot()), SystemCiphers.Of choice)
 
                   Expect.isNull result.Difference "no difference"
                   Expect.isTrue result.IsWhole "to the end"

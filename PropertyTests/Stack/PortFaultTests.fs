@@ -349,17 +349,19 @@ let private reliable =
 
             transfer (options ()) (options ()))
 
-    /// Fails one call in so many, of each kind, with one of these errors after the other.
-    let everyNth n (errors: int list) =
-        let calls = ref 0
+    /// Fails one call in so many, with one of these errors; by dice, or a regular pattern could hit each retransmission.
+    let oneIn n (errors: int list) =
+        let dice = Random 1
 
         fun kind ->
-            let call = Interlocked.Increment calls
-
-            if kind <> KernelCall.Bind && call % n = 0 then
-                errors[call / n % errors.Length]
-            else
+            if kind = KernelCall.Bind then
                 0
+            else
+                lock dice (fun () ->
+                    if dice.Next n = 0 then
+                        errors[dice.Next errors.Length]
+                    else
+                        0)
 
     testSequenced
     <| testList
@@ -389,7 +391,7 @@ let private reliable =
               (batchedBy
                   ""
                   { everything with
-                      Fault = everyNth 5 [ again; noBuffers ] })
+                      Fault = oneIn 5 [ again; noBuffers ] })
               id
 
           over
@@ -397,7 +399,7 @@ let private reliable =
               (batchedBy
                   ""
                   { everything with
-                      Fault = everyNth 7 [ messageSize; inputOutput; unreachable ] })
+                      Fault = oneIn 7 [ messageSize; inputOutput; unreachable ] })
               id
 
           over "GRO batches that do not fit" (batchedBy "" { everything with SlotSize = 3_000 }) id ]

@@ -7,22 +7,46 @@ namespace Hybrid.WebRtc.Stack;
 
 /// <summary>
 /// The crypto capability over what the platform has, and BouncyCastle where it has nothing or is not deterministic:
-/// X25519, key agreement from a seed, RFC 6979. Stateless: one instance serves the process.
+/// X25519, key agreement from a seed, RFC 6979. AES-GCM, which every packet goes through, is our own where the processor does
+/// the work (<see cref="AesNiGcm"/>). Stateless: one instance of each choice serves the process.
 /// </summary>
 /// <remarks>Which code runs an algorithm is decided here and nowhere else.</remarks>
 internal sealed class SystemCiphers : ICiphers
 {
-    /// <summary>The one instance.</summary>
-    public static SystemCiphers Shared { get; } = new();
+    private static readonly SystemCiphers OfPlatform = new(isIntrinsic: false);
+    private static readonly SystemCiphers OfProcessor = new(isIntrinsic: true);
 
-    private SystemCiphers() { }
+    private readonly bool _isIntrinsic;
+
+    private SystemCiphers(bool isIntrinsic) => _isIntrinsic = isIntrinsic;
+
+    /// <summary>The best that this machine has.</summary>
+    public static SystemCiphers Shared => Of(CipherChoice.Automatic);
+
+    /// <summary>The ciphers of a choice.</summary>
+    /// <exception cref="PlatformNotSupportedException">The choice is <see cref="CipherChoice.Intrinsic"/>, and the processor cannot.</exception>
+    public static SystemCiphers Of(CipherChoice choice) => Of(choice, AesNiGcm.IsSupported);
+
+    /// <summary>The ciphers of a choice, on a processor that can or cannot.</summary>
+    internal static SystemCiphers Of(CipherChoice choice, bool isSupported) =>
+        choice switch
+        {
+            CipherChoice.Automatic => isSupported ? OfProcessor : OfPlatform,
+            CipherChoice.Platform => OfPlatform,
+            CipherChoice.Intrinsic when isSupported => OfProcessor,
+            CipherChoice.Intrinsic => throw new PlatformNotSupportedException(
+                "Intrinsic ciphers need an x86 processor with AES-NI, PCLMULQDQ and SSSE3, and a runtime that may use them. "
+                    + "Choose Automatic or Platform."
+            ),
+            _ => throw new ArgumentOutOfRangeException(nameof(choice)),
+        };
 
     /// <inheritdoc />
     public IAeadKey Aead(AeadAlgorithm algorithm, ReadOnlySpan<byte> key) =>
         algorithm switch
         {
-            AeadAlgorithm.Aes128Gcm => new AesGcmKey(Sized(key, 16)),
-            AeadAlgorithm.Aes256Gcm => new AesGcmKey(Sized(key, 32)),
+            AeadAlgorithm.Aes128Gcm => Gcm(Sized(key, 16)),
+            AeadAlgorithm.Aes256Gcm => Gcm(Sized(key, 32)),
             // Windows before 10 build 20142 has no ChaCha20-Poly1305.
             AeadAlgorithm.ChaCha20Poly1305 when ChaCha20Poly1305.IsSupported => new ChaCha20Poly1305Key(Sized(key, 32)),
             AeadAlgorithm.ChaCha20Poly1305 => new ManagedChaCha20Poly1305Key(Sized(key, 32)),
@@ -74,6 +98,8 @@ internal sealed class SystemCiphers : ICiphers
         ReadOnlySpan<byte> data,
         ReadOnlySpan<byte> signature
     ) => Signatures.Verify(certificate, scheme, data, signature);
+
+    private IAeadKey Gcm(ReadOnlySpan<byte> key) => _isIntrinsic ? new AesNiGcm(key) : new AesGcmKey(key);
 
     private static ReadOnlySpan<byte> Sized(ReadOnlySpan<byte> key, int size) =>
         key.Length == size ? key : throw new ArgumentException($"The key has {key.Length} octets, not {size}.");

@@ -1,17 +1,15 @@
-using System.Reactive.Linq;
-using System.Reactive.Threading.Tasks;
-
-namespace Hybrid.WebRtc.Benchmarks;
+namespace Hybrid.WebRtc.Benchmarks.Traffic;
 
 /// <summary>Two peers of this process, connected over UDP on the loopback interface, with one channel between them.</summary>
 internal sealed class Pair : IAsyncDisposable
 {
-    private static readonly WebRtcOptions _options = new() { IncludeLoopback = true };
-    private readonly RTCPeerConnection _alice = new(options: _options);
-    private readonly RTCPeerConnection _bob = new(options: _options);
+    private readonly RTCPeerConnection _alice;
+    private readonly RTCPeerConnection _bob;
 
-    private Pair(RTCDataChannelInit init)
+    private Pair(WebRtcOptions options, RTCDataChannelInit init)
     {
+        _alice = new RTCPeerConnection(options: options);
+        _bob = new RTCPeerConnection(options: options);
         // Negotiated: both ends exist before the connection does, so nothing is missed and nothing is waited for.
         init = init with
         {
@@ -27,9 +25,9 @@ internal sealed class Pair : IAsyncDisposable
     public RTCDataChannel Bob { get; }
 
     /// <summary>Connects two new peers: descriptions, ICE, DTLS, SCTP, an open channel at both ends.</summary>
-    public static async Task<Pair> ConnectAsync(RTCDataChannelInit init, CancellationToken stop)
+    public static async Task<Pair> ConnectAsync(WebRtcOptions options, RTCDataChannelInit init, CancellationToken stop)
     {
-        var pair = new Pair(init);
+        var pair = new Pair(options, init);
         await pair._alice.SetLocalDescriptionAsync();
         await pair._alice.GatheringCompleteAsync(stop);
         await pair._bob.SetRemoteDescriptionAsync(pair._alice.LocalDescription!);
@@ -40,6 +38,10 @@ internal sealed class Pair : IAsyncDisposable
         await pair.Bob.WaitForOpenAsync(stop);
         return pair;
     }
+
+    /// <summary>The association's figures at the sending end.</summary>
+    public async Task<RTCSctpTransportStats> AssociationAsync() =>
+        (await _alice.GetStatsAsync()).Values.OfType<RTCSctpTransportStats>().Single();
 
     public async ValueTask DisposeAsync()
     {
