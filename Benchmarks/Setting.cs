@@ -19,7 +19,12 @@ internal sealed record Setting
     /// <summary>Both ends on loopback.</summary>
     public WebRtcOptions ToOptions()
     {
-        var options = new WebRtcOptions { IncludeLoopback = true };
+        var options = new WebRtcOptions
+        {
+            IncludeLoopback = true,
+            Sockets = Portable ? WebRtcSockets.Portable : WebRtcSockets.Automatic,
+            Ciphers = PlatformCiphers ? WebRtcCiphers.Platform : WebRtcCiphers.Automatic,
+        };
         return Datagram is { } octets ? options with { MaxDatagramSize = octets } : options;
     }
 

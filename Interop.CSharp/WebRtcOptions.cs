@@ -19,6 +19,9 @@ public sealed record WebRtcOptions
     /// <summary>One UDP port for many connections, in place of <see cref="Ports"/>: a firewall needs one hole. Default: a port a connection.</summary>
     public WebRtcSharedPort? SharedPort { get; init; }
 
+    /// <summary>How datagrams are sent and received. Default: the fastest way that works here.</summary>
+    public WebRtcSockets Sockets { get; init; } = WebRtcSockets.Automatic;
+
     /// <summary>Which interfaces are used, by name, such as <c>eth0</c>. Default: all that are up.</summary>
     public Func<string, bool>? InterfaceFilter { get; init; }
 
@@ -116,6 +119,7 @@ public sealed record WebRtcOptions
         {
             Ports = Ports is { } range ? new PortRange(range.First, range.Last) : default,
             SharedPort = SharedPort?.Inner,
+            Sockets = Sockets == WebRtcSockets.Portable ? SocketKind.Portable : SocketKind.Automatic,
             InterfaceFilter = InterfaceFilter,
             AddressFilter = AddressFilter,
             IncludeLoopback = IncludeLoopback,
@@ -170,6 +174,9 @@ public sealed record WebRtcOptions
 
         ArgumentOutOfRangeException.ThrowIfLessThan(SendBuffer, 1, nameof(SendBuffer));
         ArgumentOutOfRangeException.ThrowIfLessThan(SendHighWaterMark, 1, nameof(SendHighWaterMark));
+        if (!Enum.IsDefined(Sockets))
+            throw new ArgumentOutOfRangeException(nameof(Sockets), Sockets, null);
+
         if (SynchronizationContext is not null && Scheduler is not null)
             throw new ArgumentException("Give SynchronizationContext or Scheduler, not both.");
     }
@@ -242,4 +249,17 @@ public enum WebRtcCiphers
 
     /// <summary>The processor's instructions: x86 with AES-NI and PCLMULQDQ. Where it has none, making a connection throws <see cref="PlatformNotSupportedException"/>.</summary>
     Intrinsic,
+}
+
+/// <summary>How datagrams are sent and received.</summary>
+public enum WebRtcSockets
+{
+    /// <summary>
+    /// In batches where the operating system can: on Linux by <c>epoll</c>, <c>recvmmsg</c> and <c>sendmmsg</c>, with the kernel joining and cutting
+    /// runs of datagrams (GRO, GSO) where it does that. Each of these is tried once, when first needed; elsewhere it is <see cref="Portable"/>.
+    /// </summary>
+    Automatic,
+
+    /// <summary>By .NET's sockets alone, one datagram a call, as on Windows and macOS. It costs several times the processor time under load.</summary>
+    Portable,
 }

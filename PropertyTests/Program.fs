@@ -59,6 +59,7 @@ let main args =
       Stack.JournalTests.tests
       Stack.NamesTests.tests
       Stack.HostTests.tests
+      Stack.PortFaultTests.tests
       Interop.ValuesTests.tests
       Interop.ContextTests.tests
       Interop.ScriptTests.tests

@@ -49,4 +49,7 @@ internal static partial class Log
 
     [LoggerMessage(15, LogLevel.Warning, "The interfaces cannot be listed: {Reason}")]
     public static partial void InterfacesUnknown(ILogger logger, string reason);
+
+    [LoggerMessage(16, LogLevel.Debug, "Port {Local} sends its datagrams singly from now on: {Reason}")]
+    public static partial void SegmentsRefused(ILogger logger, string local, string reason);
 }

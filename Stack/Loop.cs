@@ -1,95 +1,31 @@
 using Hybrid.WebRtc.Core;
+using Hybrid.WebRtc.Stack.Ports.Linux;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Hybrid.WebRtc.Stack;
 
-/// <summary>What a loop carries: in practice a <see cref="PeerHost"/>. Every method is called on the loop's thread.</summary>
-internal interface ILoopMember
-{
-    /// <summary>When a <c>Tick</c> is next due; <see cref="long.MaxValue"/> when only an input can move it.</summary>
-    long Deadline { get; }
-
-    /// <summary>Takes one input.</summary>
-    void Take(long now, Input input);
-
-    /// <summary>The turn in which it took something is over: what was held back for the batch leaves now.</summary>
-    void Settle();
-
-    /// <summary>It threw. Nothing more is given to it.</summary>
-    void Fail(Exception bug);
-}
-
-/// <summary>A source of datagrams that has told the loop, by <see cref="Loop.Post(IDrain)"/>, that some have arrived.</summary>
-internal interface IDrain
-{
-    /// <summary>Hands over what has arrived so far, on the loop's thread.</summary>
-    void Drain(long now);
-}
-
-/// <summary>A member's place in its loop.</summary>
-internal sealed class Seat(Loop loop, ILoopMember member)
-{
-    /// <summary>The loop.</summary>
-    public Loop Loop { get; } = loop;
-
-    /// <summary>Who sits here.</summary>
-    public ILoopMember Member { get; } = member;
-
-    /// <summary>The member's time in the heap of deadlines: never later than its deadline, often earlier (it is moved on lazily).</summary>
-    public long DueAt { get; internal set; } = long.MaxValue;
-
-    /// <summary>Where the heap keeps this seat; -1 when it does not.</summary>
-    internal int HeapIndex { get; set; } = -1;
-
-    /// <summary>Whether the member took something in this turn.</summary>
-    internal bool Touched { get; set; }
-
-    /// <summary>Whether the member has left: it is given nothing more.</summary>
-    public bool IsVacant { get; internal set; }
-
-    /// <summary>Queues an input; any thread.</summary>
-    public void Post(Input input) => Loop.Post(this, input);
-
-    /// <summary>Gives the member an input at once, on the loop's thread. A bug in the member ends the member, not the loop.</summary>
-    public void Run(long now, Input input)
-    {
-        if (IsVacant)
-            return;
-
-        Loop.Touch(this);
-
-        try
-        {
-            Member.Take(now, input);
-        }
-        catch (Exception bug)
-        {
-            Loop.Evict(this, bug);
-        }
-    }
-
-    /// <summary>Gives the place up, on the loop's thread.</summary>
-    public void Leave() => Loop.Leave(this);
-}
-
 /// <summary>
-/// One thread with its ports and its peers. A turn drains what arrived, in order of arrival, lets each peer answer, ticks
-/// whoever is due, flushes, and sleeps until something is due or arrives.
+/// One thread with its ports and its peers. A turn drains what arrived, within bounds, lets each peer answer, ticks whoever is due,
+/// settles and flushes, and sleeps until something is due or arrives.
 /// </summary>
 /// <remarks>
 /// The thread starts with the first thing to do, and ends when the loop has had no member for a while, so an idle process
 /// keeps none. No exception ends it: a bug in one member is logged and fails that member only.
-/// A batched port (epoll) would take the place of <see cref="Sleep"/>; nothing else knows how the loop waits.
+/// On Linux it sleeps in epoll, and takes what its batched ports have straight from their sockets (<see cref="LinuxPoller"/>); elsewhere
+/// in a monitor, and portable ports wake it (<see cref="MonitorWaiting"/>). Both kinds of port work on the former.
 /// </remarks>
 internal sealed class Loop
 {
-    /// <summary>How long a thread without members waits before it ends.</summary>
-    private static readonly TimeSpan IdleFor = TimeSpan.FromSeconds(5);
+    /// <summary>How long a thread without members waits before it ends, microseconds.</summary>
+    private const long IdleFor = 5_000_000;
 
     /// <summary>A member whose deadline stays in the past after its tick is asked again this much later. The core's laws
     /// forbid that; a bug there shall cost time, not a whole processor.</summary>
     private const long BusyLoopGuard = 1_000;
+
+    /// <summary>Inputs taken from the queue in one turn, after which ports and ticks have theirs.</summary>
+    private const int PerTurn = 1_024;
 
     [ThreadStatic]
     private static Loop? _current;
@@ -97,6 +33,8 @@ internal sealed class Loop
     private readonly object _gate = new();
     private readonly Clock _clock;
     private readonly bool _threaded;
+    private readonly Kernel? _kernel;
+    private IWaiting? _waitingBy;
 
     /// <summary>Ends a sleep by a clock that is not the system's.</summary>
     private readonly ITimer? _alarm;
@@ -113,14 +51,21 @@ internal sealed class Loop
 
     // The loop's thread only.
     private Work[] _batch = new Work[64];
+    private int _taken;
+    private int _batched;
 
     /// <summary>Makes a loop.</summary>
     /// <param name="time">Where time comes from.</param>
     /// <param name="threaded">False: nobody runs it but the caller, turn by turn (tests).</param>
     public Loop(TimeProvider time, bool threaded = true)
+        : this(time, threaded, Kernel.Here) { }
+
+    /// <summary>Makes a loop that waits in this kernel; null: portably.</summary>
+    public Loop(TimeProvider time, bool threaded, Kernel? kernel)
     {
         _clock = new Clock(time);
         _threaded = threaded;
+        _kernel = kernel;
 
         if (!ReferenceEquals(time, TimeProvider.System))
             _alarm = time.CreateTimer(_ => Wake(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
@@ -151,6 +96,9 @@ internal sealed class Loop
     /// <summary>Where packets of this loop's portable ports are built: pinned, one packet at a time.</summary>
     public byte[] Scratch { get; } = GC.AllocateUninitializedArray<byte>(65_536, pinned: true);
 
+    /// <summary>What batched ports are watched by; null where the loop waits portably.</summary>
+    public LinuxPoller? Poller => WaitingBy as LinuxPoller;
+
     /// <summary>Where the loop's own bugs are told.</summary>
     public ILogger Logger { get; set; } = NullLogger.Instance;
 
@@ -180,23 +128,26 @@ internal sealed class Loop
 
         try
         {
-            var count = TakeBatch();
+            var poller = Poller;
 
-            for (var i = 0; i < count; i++)
+            if (poller is not null)
             {
-                Do(_batch[i]);
-                _batch[i] = default;
+                // Nothing to wait for, but to fetch; where the thread has slept, it has fetched already.
+                poller.Wait(0);
+                poller.HandOver(this);
             }
 
+            DoWork();
             TickWhoIsDue();
             Settle();
+            poller?.Flush();
+
+            return HasWork ? _clock.Now : Math.Min(_deadlines.Earliest, poller?.RetryAt ?? long.MaxValue);
         }
         finally
         {
             _current = outer;
         }
-
-        return _deadlines.Earliest;
     }
 
     /// <summary>Notes that a member takes part in this turn.</summary>
@@ -237,36 +188,85 @@ internal sealed class Loop
         }
     }
 
+    private IWaiting WaitingBy => Volatile.Read(ref _waitingBy) ?? MakeWaiting();
+
+    /// <summary>Whether something is in hand that the turn left to the next.</summary>
+    private bool HasWork => _taken < _batched || Poller is { HasEvents: true };
+
+    private IWaiting MakeWaiting()
+    {
+        lock (_gate)
+        {
+            if (_waitingBy is not null)
+                return _waitingBy;
+
+            IWaiting made;
+
+            try
+            {
+                made = _kernel is null ? new MonitorWaiting() : new LinuxPoller(_kernel);
+            }
+            catch (IOException)
+            {
+                // No descriptors left: this loop's ports will be portable ones.
+                made = new MonitorWaiting();
+            }
+
+            Volatile.Write(ref _waitingBy, made);
+            return made;
+        }
+    }
+
     private void Enqueue(Work work)
     {
+        bool wake;
+
+        // Who adds and who falls asleep exclude each other: either the sleeper sees the work, or it is seen asleep, once.
         lock (_gate)
         {
             if (_waiting == _incoming.Length)
                 Array.Resize(ref _incoming, 2 * _waiting);
 
             _incoming[_waiting++] = work;
+            wake = _asleep;
+            _asleep = false;
 
-            if (_asleep)
-            {
-                _asleep = false;
-                Monitor.Pulse(_gate);
-            }
-            else if (!_running && _threaded)
+            if (!_running && _threaded)
             {
                 _running = true;
                 new Thread(Main) { IsBackground = true, Name = "Hybrid.WebRtc loop" }.Start();
             }
         }
+
+        // A system call, perhaps, and only where there is a sleeper.
+        if (wake)
+            WaitingBy.Wake();
     }
 
-    private int TakeBatch()
+    /// <summary>Does what was queued before the turn, up to a bound.</summary>
+    private void DoWork()
+    {
+        if (_taken == _batched)
+            TakeBatch();
+
+        var end = Math.Min(_batched, _taken + PerTurn);
+
+        while (_taken < end)
+        {
+            var work = _batch[_taken];
+            _batch[_taken++] = default;
+            Do(work);
+        }
+    }
+
+    private void TakeBatch()
     {
         lock (_gate)
         {
             (_incoming, _batch) = (_batch, _incoming);
-            var count = _waiting;
+            _batched = _waiting;
+            _taken = 0;
             _waiting = 0;
-            return count;
         }
     }
 
@@ -364,93 +364,57 @@ internal sealed class Loop
     /// <summary>Sleeps until <paramref name="due"/> or an arrival. False: the thread has nothing left to live for.</summary>
     private bool Sleep(long due)
     {
+        bool idle;
+
         lock (_gate)
         {
-            if (_waiting > 0)
+            if (_waiting > 0 || HasWork)
                 return true;
 
-            var idle = due == long.MaxValue && _members == 0;
+            idle = due == long.MaxValue && _members == 0;
             _asleep = true;
+        }
 
-            if (idle)
-                Monitor.Wait(_gate, IdleFor);
-            else if (due == long.MaxValue)
-                Monitor.Wait(_gate);
-            else
-                WaitUntil(due);
+        WaitUntil(due, idle);
 
+        lock (_gate)
+        {
             _asleep = false;
-            _running = !idle || _waiting > 0 || _members > 0;
+            _running = !idle || _waiting > 0 || _members > 0 || HasWork;
             return _running;
         }
     }
 
-    private void WaitUntil(long due)
+    private void WaitUntil(long due, bool idle)
     {
-        // Rounded up, or the last fraction of a millisecond would be spent spinning.
-        var milliseconds = Math.Clamp((due - _clock.Now + 999) / 1_000, 0, int.MaxValue);
+        var microseconds =
+            idle ? IdleFor
+            : due == long.MaxValue ? -1
+            : Math.Max(0, due - _clock.Now);
 
-        if (_alarm is null)
+        if (_alarm is not null && !idle && microseconds > 0)
         {
-            Monitor.Wait(_gate, (int)milliseconds);
+            // Not before the next millisecond, or the last fraction of one would be spent spinning.
+            _alarm.Change(TimeSpan.FromMilliseconds((microseconds + 999) / 1_000), Timeout.InfiniteTimeSpan);
+            microseconds = -1;
         }
-        else if (milliseconds > 0)
-        {
-            _alarm.Change(TimeSpan.FromMilliseconds(milliseconds), Timeout.InfiniteTimeSpan);
-            Monitor.Wait(_gate);
-        }
+
+        WaitingBy.Wait(microseconds);
     }
 
     private void Wake()
     {
         lock (_gate)
         {
-            if (_asleep)
-            {
-                _asleep = false;
-                Monitor.Pulse(_gate);
-            }
+            if (!_asleep)
+                return;
+
+            _asleep = false;
         }
+
+        WaitingBy.Wake();
     }
 
     /// <summary>Something to do: an input for a seat, a source to drain, an action.</summary>
     private readonly record struct Work(object Target, Input? Input);
-}
-
-/// <summary>Loops among which peers are shared out, the emptiest first.</summary>
-internal sealed class LoopGroup
-{
-    private readonly Loop[] _loops;
-
-    /// <summary>Makes a group.</summary>
-    /// <param name="count">Loops, and so threads; 0: one per processor.</param>
-    /// <param name="time">Where time comes from; null: the system's.</param>
-    public LoopGroup(int count = 0, TimeProvider? time = null)
-    {
-        _loops = new Loop[count > 0 ? count : Environment.ProcessorCount];
-
-        for (var i = 0; i < _loops.Length; i++)
-            _loops[i] = new Loop(time ?? TimeProvider.System);
-    }
-
-    /// <summary>A group of one loop that the caller made.</summary>
-    public LoopGroup(Loop loop) => _loops = [loop];
-
-    /// <summary>The loops of every peer that names no others: one per processor, for the whole process.</summary>
-    public static LoopGroup Shared { get; } = new();
-
-    /// <summary>The loops.</summary>
-    public IReadOnlyList<Loop> Loops => _loops;
-
-    /// <summary>The loop with the fewest members.</summary>
-    public Loop Emptiest()
-    {
-        var emptiest = _loops[0];
-
-        foreach (var loop in _loops)
-            if (loop.Members < emptiest.Members)
-                emptiest = loop;
-
-        return emptiest;
-    }
 }

@@ -227,7 +227,7 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     /// <inheritdoc/>
     void ILoopMember.Settle()
     {
-        _ports.Flush();
+        // The ports are flushed once, by the loop, when all have settled.
         _sink.Settle();
         _journal?.Flush();
     }

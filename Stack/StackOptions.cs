@@ -17,6 +17,16 @@ internal readonly record struct PortRange(ushort First, ushort Last)
     public int Count => IsAny ? 0 : Last - First + 1;
 }
 
+/// <summary>How datagrams are sent and received.</summary>
+internal enum SocketKind
+{
+    /// <summary>In batches, by the calls of Linux, where they work; else portably.</summary>
+    Automatic,
+
+    /// <summary>By .NET's sockets alone, one datagram a call.</summary>
+    Portable,
+}
+
 /// <summary>How the shell does its part. W3C's <c>RTCConfiguration</c> knows nothing of these; <c>WebRtcOptions</c> maps to them.</summary>
 internal sealed record StackOptions
 {
@@ -44,14 +54,17 @@ internal sealed record StackOptions
     /// <summary>The loops that carry peers.</summary>
     public LoopGroup Loops { get; init; } = LoopGroup.Shared;
 
-    /// <summary>Buffers for what arrives. Slots are 2 KiB by default, more than an Ethernet carries.</summary>
+    /// <summary>How datagrams are sent and received.</summary>
+    public SocketKind Sockets { get; init; }
+
+    /// <summary>Buffers for what arrives at portable ports, one a port.</summary>
     public LeasePool Leases { get; init; } = LeasePool.Shared;
 
-    /// <summary>Octets asked of the operating system for each socket's buffers. Default 4 MiB; it may give less.</summary>
-    public int SocketBuffer { get; init; } = 4 * 1024 * 1024;
+    /// <summary>Octets asked of the operating system for each socket's receive buffer. Default 4 MiB; it may give less.</summary>
+    public int ReceiveBuffer { get; init; } = 4 * 1024 * 1024;
 
-    /// <summary>Datagrams that a port holds for its loop; beyond them it drops. Default 2,048.</summary>
-    public int ReceiveQueue { get; init; } = 2_048;
+    /// <summary>Octets asked of the operating system for each socket's send buffer. Default 4 MiB; it may give less.</summary>
+    public int SendBuffer { get; init; } = 4 * 1024 * 1024;
 
     /// <summary>Finds servers' and candidates' addresses.</summary>
     public Resolver Resolver { get; init; } = Resolver.Shared;

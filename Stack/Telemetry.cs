@@ -48,17 +48,17 @@ internal static class Telemetry
     private static readonly string[] Layers = Enum.GetNames<Layer>();
     private static readonly string[] Reasons = Enum.GetNames<Drop>();
 
-    /// <summary>A datagram left.</summary>
-    public static void Sent(int octets)
+    /// <summary>Datagrams left, of so many octets together.</summary>
+    public static void Sent(int packets, int octets)
     {
-        Packets.Add(1, Out);
+        Packets.Add(packets, Out);
         Octets.Add(octets, Out);
     }
 
-    /// <summary>A datagram arrived.</summary>
-    public static void Received(int octets)
+    /// <summary>Datagrams arrived, of so many octets together.</summary>
+    public static void Received(int packets, int octets)
     {
-        Packets.Add(1, In);
+        Packets.Add(packets, In);
         Octets.Add(octets, In);
     }
 
@@ -69,9 +69,9 @@ internal static class Telemetry
             Drops.Add(1, new("layer", NameOf(layer)), new("reason", NameOf(reason)));
     }
 
-    /// <summary>A port gave a datagram up; <paramref name="reason"/> is one of a few constants.</summary>
-    public static void PortDropped(string reason) =>
-        PortDrops.Add(1, new KeyValuePair<string, object?>("reason", reason));
+    /// <summary>A port gave datagrams up; <paramref name="reason"/> is one of a few constants.</summary>
+    public static void PortDropped(string reason, int packets = 1) =>
+        PortDrops.Add(packets, new KeyValuePair<string, object?>("reason", reason));
 
     /// <summary>A peer came to be (1) or ended (-1).</summary>
     public static void PeersChanged(int by) => Peers.Add(by);

@@ -39,7 +39,7 @@ internal static class DtlsSteps
         yield return Meter.Repeat(
             "dtlsSeal",
             "DTLS: asking for one record (Seal)",
-            () => Dtls.step(0, Dtls.Input.Seal, client)
+            () => Dtls.step(0, Dtls.Input.NewSeal(1), client)
         );
         yield return Meter.Repeat("dtlsWrite", "DTLS: sealing its 1,160 octets", () => record.Write(buffer, Plaintext));
         yield return Meter.Repeat(
@@ -69,7 +69,7 @@ internal static class DtlsSteps
 
     private static DtlsSeal SealFrom(Dtls.State state)
     {
-        var (_, outputs) = Dtls.step(0, Dtls.Input.Seal, state);
+        var (_, outputs) = Dtls.step(0, Dtls.Input.NewSeal(1), state);
         return outputs.OfType<Dtls.Output.Sealed>().Single().Item;
     }
 }

@@ -12,16 +12,18 @@ open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
 
 let private peerOf (options: WebRtcOptions) = new RTCPeerConnection(null, options)
 
-let private peerWith ciphers =
+let private peerWith sockets ciphers =
     peerOf (
         WebRtcOptions(
             IncludeLoopback = true,
             AddressFilter = Func<IPAddress, bool>(IPAddress.IsLoopback),
+            Sockets = sockets,
             Ciphers = ciphers
         )
     )
 
-let private peer () = peerWith WebRtcCiphers.Automatic
+let private peer sockets =
+    peerWith sockets WebRtcCiphers.Automatic
 
 /// Offer, answer, and candidates one by one, as over a signalling server.
 let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
@@ -61,7 +63,7 @@ let private pairOf (caller: RTCPeerConnection) (callee: RTCPeerConnection) =
     }
 
 /// A connected pair with a channel each.
-let private pair () = pairOf (peer ()) (peer ())
+let private pair sockets = pairOf (peer sockets) (peer sockets)
 
 /// The next `count` messages of a channel.
 let private receive (count: int) (channel: RTCDataChannel) : Task<MessageEvent[]> =
@@ -108,9 +110,9 @@ let private sockets () =
         0
 
 /// Opens a pair, sends a message across, closes it; answers weak references to all that there was.
-let private openAndClose () : Task<WeakReference[]> =
+let private openAndClose sockets : Task<WeakReference[]> =
     task {
-        let! struct (caller, callee, ours, theirs) = pair ()
+        let! struct (caller, callee, ours, theirs) = pair sockets
         let came = receive 1 theirs
         ours.Send "hello"
         do! within came
@@ -125,14 +127,14 @@ let private openAndClose () : Task<WeakReference[]> =
     }
 
 /// Connections that are connected and do nothing, and the managed octets that each of them holds.
-let private idle (pairs: int) =
+let private idle (kind: WebRtcSockets) (pairs: int) =
     task {
-        let! _ = pair ()
+        let! _ = pair kind
         let before = GC.GetTotalMemory true
         let held = ResizeArray()
 
         for _ in 1..pairs do
-            let! one = pair ()
+            let! one = pair kind
             held.Add one
 
         let octets = GC.GetTotalMemory true - before
@@ -144,19 +146,18 @@ let private idle (pairs: int) =
         return octets / int64 (2 * pairs)
     }
 
-let tests =
-    testSequenced
-    <| testList
-        "Interop over loopback"
+let private over (kind: WebRtcSockets) =
+    testList
+        (string kind)
         [ testCaseTask "an idle connection with a channel holds less than 44 KiB of managed memory" (fun () ->
               task {
-                  let! octets = idle 25
+                  let! octets = idle kind 25
                   Expect.isLessThan octets (44L * 1024L) "octets a connection"
               })
 
           testCaseTask "messages of every kind arrive whole and in order, both ways" (fun () ->
               task {
-                  let! struct (caller, callee, ours, theirs) = pair ()
+                  let! struct (caller, callee, ours, theirs) = pair kind
                   let large = Array.init 262_144 (fun i -> byte (i * 7 + i / 256))
                   Expect.equal caller.ConnectionState RTCPeerConnectionState.Connected "connected"
 
@@ -190,7 +191,7 @@ let tests =
           testCaseTask "one with the platform's ciphers and one with the fastest understand each other" (fun () ->
               task {
                   let! struct (caller, callee, ours, theirs) =
-                      pairOf (peerWith WebRtcCiphers.Platform) (peerWith WebRtcCiphers.Automatic)
+                      pairOf (peerWith kind WebRtcCiphers.Platform) (peerWith kind WebRtcCiphers.Automatic)
 
                   let came, answered = receive 1 theirs, receive 1 ours
                   let text = String('x', 5000)
@@ -206,7 +207,7 @@ let tests =
 
           testCaseTask "a channel closed on one side closes on both" (fun () ->
               task {
-                  let! struct (caller, callee, ours, theirs) = pair ()
+                  let! struct (caller, callee, ours, theirs) = pair kind
                   ours.Send "last"
                   let came = receive 1 theirs
                   do! within (ours.CloseAsync())
@@ -220,7 +221,7 @@ let tests =
 
           testCaseTask "SendAsync and streams move megabytes with little buffered" (fun () ->
               task {
-                  let! struct (caller, callee, ours, theirs) = pair ()
+                  let! struct (caller, callee, ours, theirs) = pair kind
                   let size = 8 * 1024 * 1024
                   let data = Array.init size (fun i -> byte (i * 31 + i / 65_536))
                   let back = Array.zeroCreate<byte> size
@@ -265,7 +266,7 @@ let tests =
 
           testCaseTask "disposing inside a notification of a live connection is no deadlock" (fun () ->
               task {
-                  let! struct (caller, callee, ours, theirs) = pair ()
+                  let! struct (caller, callee, ours, theirs) = pair kind
 
                   let closed =
                       TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously)
@@ -286,7 +287,7 @@ let tests =
               task {
                   // The first few make what the process keeps: loops, pools, the certificate, code.
                   for _ in 1..3 do
-                      let! _ = openAndClose ()
+                      let! _ = openAndClose kind
                       ()
 
                   let socketsBefore, filesBefore = sockets (), files ()
@@ -294,7 +295,7 @@ let tests =
                   let all = ResizeArray<WeakReference>()
 
                   for _ in 1..25 do
-                      let! four = Task.WhenAll [| for _ in 1..4 -> openAndClose () |]
+                      let! four = Task.WhenAll [| for _ in 1..4 -> openAndClose kind |]
                       all.AddRange(Array.concat four)
 
                   let! collected =
@@ -310,3 +311,7 @@ let tests =
                   let threads = Diagnostics.Process.GetCurrentProcess().Threads.Count
                   Expect.isLessThan threads (threadsBefore + 32) "threads"
               }) ]
+
+let tests =
+    testSequenced
+    <| testList "Interop over loopback" [ over WebRtcSockets.Automatic; over WebRtcSockets.Portable ]

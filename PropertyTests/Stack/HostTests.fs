@@ -11,6 +11,7 @@ open Expecto
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Stack
 open Hybrid.WebRtc.Stack.Ports
+open Hybrid.WebRtc.PropertyTests.Stack.Kinds
 open Hybrid.WebRtc.PropertyTests.Stack.PortTests
 
 /// Writes down what a peer tells, and throws where a test says so.
@@ -58,18 +59,22 @@ type internal Tape() =
     member tape.Has(octets: byte[]) =
         tape.Snapshot().AsSpan().IndexOf(ReadOnlySpan octets) >= 0
 
-let private loopbackOnly (leases: LeasePool) =
+let internal loopback (a: IPAddress) = a.Equals IPAddress.Loopback
+
+/// Ports on 127.0.0.1, of a kind, and loops for them.
+let internal onLoopback (kind: Kind) (leases: LeasePool) (loops: LoopGroup) =
     StackOptions(
+        Sockets = kind.Sockets,
+        Loops = loops,
         Leases = leases,
         IncludeLoopback = true,
-        InterfaceFilter = (fun _ -> true),
-        AddressFilter = (fun a -> a.Equals IPAddress.Loopback)
+        AddressFilter = Func<IPAddress, bool> loopback
     )
 
-let private start options sink =
+let internal start options sink =
     PeerHost.Start(JournalTests.config (), options, sink)
 
-let private perform (host: PeerHost) outputs =
+let internal perform (host: PeerHost) outputs =
     host.Loop.Post(Action(fun () -> host.Perform outputs))
 
 /// The inputs that a journal holds.
@@ -81,7 +86,7 @@ let private inputs (journal: Tape) =
     else
         [ for struct (_, input) in JournalReader.Inputs(new MemoryStream(octets)) -> input ]
 
-let private stop (host: PeerHost) =
+let internal stop (host: PeerHost) =
     Expect.isTrue (host.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds 20.0)) "stops"
 
 let private refused (task: Task<Answer>) =
@@ -167,51 +172,7 @@ let private ends =
               stop goodHost
               Expect.sequenceEqual bad.Told [ "ended by a bug" ] "told why"
               Expect.sequenceEqual good.Told [ "raise"; "ended" ] "untouched"
-              Expect.equal options.Loops.Loops[0].Members 0 "both have left")
-
-          testCase "the core's own end closes the ports and gives every lease back" (fun () ->
-              let leases = LeasePool()
-              let journal = new Tape()
-              let options = StackOptions(Leases = leases, Journal = (fun () -> journal))
-              let sink = Sink()
-              let host = start options sink
-              perform host [ OpenPorts ]
-              eventually "ports are bound" (fun () -> leases.OnLoan > 0)
-              perform host [ Ended ]
-              Expect.isTrue (host.Completion.Wait(TimeSpan.FromSeconds 20.0)) "over"
-              eventually "leases are back" (fun () -> leases.OnLoan = 0)
-              Expect.equal (Seq.last sink.Told) "ended" "nothing follows"
-              Expect.equal (sink.Count "ended") 1 "told once")
-
-          testCase "200 peers with their ports come and go in one process, and nothing is left" (fun () ->
-              let leases = LeasePool()
-              let loops = LoopGroup(2)
-              let options = loopbackOnly leases
-
-              let options =
-                  StackOptions(
-                      Leases = leases,
-                      Loops = loops,
-                      IncludeLoopback = true,
-                      AddressFilter = options.AddressFilter
-                  )
-
-              for _ in 1..4 do
-                  let hosts = [ for _ in 1..50 -> start options (Sink()) ]
-
-                  for host in hosts do
-                      perform host [ OpenPorts ]
-
-                  eventually "all ports are open" (fun () -> leases.OnLoan = 50)
-
-                  for host in hosts do
-                      stop host
-
-                  eventually "all leases are back" (fun () -> leases.OnLoan = 0)
-
-              Expect.sequenceEqual [ for loop in loops.Loops -> loop.Members ] [ 0; 0 ] "no member is left"
-              // Their threads end by themselves, without members, after a while.
-              eventually "the threads end" (fun () -> loops.Loops |> Seq.forall (fun loop -> not loop.IsRunning))) ]
+              Expect.equal options.Loops.Loops[0].Members 0 "both have left") ]
 
 let private portsOpened (journal: Tape) =
     [ for input in inputs journal do
@@ -219,18 +180,54 @@ let private portsOpened (journal: Tape) =
           | PortOpened(port, local, _) -> struct (int port, local)
           | _ -> () ]
 
-let private ports =
+let private ports (kind: Kind) =
     testList
-        "ports"
-        [ testCase
+        ("ports, " + kind.Name)
+        [ testCase "the core's own end closes the ports and gives every lease back" (fun () ->
+              let leases = LeasePool()
+              let loops = kind.Loops 1
+              let options = onLoopback kind leases loops
+              let sink = Sink()
+              let host = start options sink
+              perform host [ OpenPorts ]
+              eventually "ports are bound" (fun () -> openPorts leases loops > 0)
+              perform host [ Ended ]
+              Expect.isTrue (host.Completion.Wait(TimeSpan.FromSeconds 20.0)) "over"
+              eventually "ports are closed" (fun () -> openPorts leases loops = 0)
+              Expect.equal (Seq.last sink.Told) "ended" "nothing follows"
+              Expect.equal (sink.Count "ended") 1 "told once")
+
+          testCase "200 peers with their ports come and go in one process, and nothing is left" (fun () ->
+              let leases = LeasePool()
+              let loops = kind.Loops 2
+              let options = onLoopback kind leases loops
+
+              for _ in 1..4 do
+                  let hosts = [ for _ in 1..50 -> start options (Sink()) ]
+
+                  for host in hosts do
+                      perform host [ OpenPorts ]
+
+                  eventually "all ports are open" (fun () -> openPorts leases loops = 50)
+
+                  for host in hosts do
+                      stop host
+
+                  eventually "all ports are closed" (fun () -> openPorts leases loops = 0)
+
+              Expect.sequenceEqual [ for loop in loops.Loops -> loop.Members ] [ 0; 0 ] "no member is left"
+              // Their threads end by themselves, without members, after a while.
+              eventually "the threads end" (fun () -> loops.Loops |> Seq.forall (fun loop -> not loop.IsRunning)))
+
+          testCase
               "each call for ports brings new ones, numbered apart; a range that has no more leaves the former"
               (fun () ->
-                  let first = loopbackOnly (LeasePool())
-                  let probe = Loop(TimeProvider.System, false)
                   let mutable error = ""
+                  let probe = kind.Loop false
+                  let options = kind.Options(LeasePool())
 
                   use taken =
-                      UdpPort.TryBind(1, IPAddress.Loopback, PortRange(), probe, Owner(), first, &error)
+                      PortSet.TryBind(1, IPAddress.Loopback, PortRange(), probe, Owner(), options, &error)
                       |> nonNull
 
                   let run (range: PortRange) =
@@ -239,7 +236,9 @@ let private ports =
                       let options =
                           StackOptions(
                               IncludeLoopback = true,
-                              AddressFilter = first.AddressFilter,
+                              AddressFilter = Func<IPAddress, bool> loopback,
+                              Sockets = kind.Sockets,
+                              Loops = kind.Loops 1,
                               Ports = range,
                               Journal = (fun () -> journal)
                           )
@@ -264,12 +263,13 @@ let private ports =
 
           testCase "datagrams go out by a port and come in by it" (fun () ->
               let journal = new Tape()
-              let base' = loopbackOnly (LeasePool())
 
               let options =
                   StackOptions(
                       IncludeLoopback = true,
-                      AddressFilter = base'.AddressFilter,
+                      AddressFilter = Func<IPAddress, bool> loopback,
+                      Sockets = kind.Sockets,
+                      Loops = kind.Loops 1,
                       Journal = (fun () -> journal)
                   )
 
@@ -318,11 +318,7 @@ let private ports =
               Expect.equal arrived [ struct (path, [| 4uy; 5uy |]) ] "with its path")
 
           testCase "a shared port gives each peer what comes along the paths that it sent by" (fun () ->
-              let filter = (loopbackOnly (LeasePool())).AddressFilter
-              let group = LoopGroup(1)
-
-              use shared =
-                  SharedPort.Open(0us, StackOptions(IncludeLoopback = true, AddressFilter = filter, Loops = group))
+              use shared = SharedPort.Open(0us, onLoopback kind (LeasePool()) (kind.Loops 1))
 
               let journals = [ for _ in 1..2 -> new Tape() ]
 
@@ -414,7 +410,7 @@ let private names =
               Expect.containsAll told [ "stun:192.0.2.1 192.0.2.1:3478"; "bogus failed"; "a.local True" ] "told") ]
 
 /// A peer that keeps its candidates until the other side can take them.
-type private Talker() =
+type internal Talker() =
     let candidates = ConcurrentQueue<CandidateInit>()
     member val Received = ConcurrentQueue<string>()
     member val Opened = ConcurrentQueue<ChannelHandle>()
@@ -445,7 +441,7 @@ let private describe (answer: Answer) =
     | _ -> failtest "no description"
 
 /// Two hosts that have opened a channel over real sockets.
-let private connect (optionsA: StackOptions) (optionsB: StackOptions) =
+let internal connect (optionsA: StackOptions) (optionsB: StackOptions) =
     let sinkA, sinkB = Talker(), Talker()
     let a, b = start optionsA sinkA, start optionsB sinkB
 
@@ -477,7 +473,7 @@ let private connect (optionsA: StackOptions) (optionsB: StackOptions) =
     eventually "the channel opens" (fun () -> sinkA.Opened.Count = 1 && sinkB.Opened.Count = 1)
     struct (a, sinkA, b, sinkB)
 
-let private say (host: PeerHost) (sink: Talker) (text: string) =
+let internal say (host: PeerHost) (sink: Talker) (text: string) =
     host.Post(Send(Seq.head sink.Opened, true, ReadOnlyMemory(Text.Encoding.UTF8.GetBytes text)))
     |> ignore
 
@@ -485,19 +481,22 @@ let private close (host: PeerHost) =
     host.Ask(fun n -> Close n) |> ignore
     Expect.isTrue (host.Completion.Wait(TimeSpan.FromSeconds 20.0)) "over"
 
-let private sessions =
+let private sessions (kind: Kind) =
     testList
-        "sessions"
+        ("sessions, " + kind.Name)
         [ testCase "two hosts talk over sockets, and both their journals replay with every output equal" (fun () ->
               let leases = LeasePool()
+              let loops = kind.Loops 2
               let tapes = [ new Tape(); new Tape() ]
 
               let options =
                   [ for tape in tapes ->
                         StackOptions(
                             Leases = leases,
+                            Sockets = kind.Sockets,
+                            Loops = loops,
                             IncludeLoopback = true,
-                            AddressFilter = (fun a -> a.Equals IPAddress.Loopback),
+                            AddressFilter = Func<IPAddress, bool> loopback,
                             Journal = (fun () -> tape)
                         ) ]
 
@@ -511,7 +510,7 @@ let private sessions =
               Expect.sequenceEqual sinkB.Received [ for i in 1..100 -> "to b " + string i ] "in order"
               close a
               stop b
-              eventually "all leases are back" (fun () -> leases.OnLoan = 0)
+              eventually "all ports are closed" (fun () -> openPorts leases loops = 0)
 
               // Whoever sealed the packets, everybody replays them.
               for tape, choice in List.allPairs tapes [ CipherChoice.Automatic; CipherChoice.Platform ] do
@@ -523,16 +522,10 @@ let private sessions =
                   Expect.isGreaterThan result.Outputs 150L "100 messages and more")
 
           testCase "many connections share one port, each with its own words" (fun () ->
-              let loopback = Func<IPAddress, bool>(fun a -> a.Equals IPAddress.Loopback)
-
-              use shared =
-                  SharedPort.Open(
-                      0us,
-                      StackOptions(IncludeLoopback = true, AddressFilter = loopback, Loops = LoopGroup(1))
-                  )
+              use shared = SharedPort.Open(0us, onLoopback kind (LeasePool()) (kind.Loops 1))
 
               let server = StackOptions(SharedPort = shared)
-              let client = StackOptions(IncludeLoopback = true, AddressFilter = loopback)
+              let client = onLoopback kind (LeasePool()) (kind.Loops 1)
               let pairs = [ for _ in 1..5 -> connect client server ]
 
               for i, struct (a, sinkA, b, sinkB) in List.indexed pairs do
@@ -550,4 +543,11 @@ let private sessions =
 
               eventually "no peer is left on the loop" (fun () -> shared.Loop.Members = 0)) ]
 
-let tests = testList "Hosts" [ commands; ends; ports; names; sessions ]
+let tests =
+    testList
+        "Hosts"
+        [ commands
+          ends
+          names
+          yield! List.map ports both
+          yield! List.map sessions both ]

@@ -7,6 +7,7 @@ open Expecto
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Stack
 open Hybrid.WebRtc.PropertyTests
+open Hybrid.WebRtc.PropertyTests.Stack.Kinds
 
 /// A clock that a test sets.
 type internal TestTime() =
@@ -94,10 +95,104 @@ let private heap =
               drained = (model.Values |> Seq.sort |> List.ofSeq)
               && heap.Earliest = Int64.MaxValue ]
 
+let private threads (kind: Kind) =
+    testList
+        ("threads, " + kind.Name)
+        [ testCase "a thread wakes for what is posted and for what is due" (fun () ->
+              use ticked = new ManualResetEventSlim()
+              let loop = kind.Loop true
+
+              let onInput now input =
+                  match input with
+                  | Tick ->
+                      ticked.Set()
+                      Int64.MaxValue
+                  | _ -> now + 20_000L
+
+              let seat = loop.Join(Member("a", List(), onInput))
+              seat.Post(Consumed 1)
+              Expect.isTrue (ticked.Wait(TimeSpan.FromSeconds 20.0)) "ticked by the loop's own thread"
+              loop.Post(Action seat.Leave))
+
+          testCase "a thread sleeps by the clock it was given" (fun () ->
+              // This clock stands still for the loop but for its one timer, which a test fires.
+              use ticked = new ManualResetEventSlim()
+              let time = TestTime(Manual = true)
+              let loop = Loop(time, true, kind.Kernel())
+
+              let onInput now input =
+                  match input with
+                  | Tick ->
+                      ticked.Set()
+                      Int64.MaxValue
+                  | _ -> now + 3_600_000_000L
+
+              let seat = loop.Join(Member("a", List(), onInput))
+              seat.Post(Consumed 1)
+
+              Expect.isTrue
+                  (SpinWait.SpinUntil((fun () -> time.Armed = TimeSpan.FromHours 1.0), 20_000))
+                  "an hour asked for"
+
+              time.Advance 3_600_000_000L
+              time.Fire()
+              Expect.isTrue (ticked.Wait(TimeSpan.FromSeconds 20.0)) "an hour later"
+              loop.Post(Action seat.Leave))
+
+          testCase
+              "no wake-up is lost: what is posted to a loop that is falling asleep is done, 50,000 times"
+              (fun () ->
+                  let loop = kind.Loop true
+                  let seat = loop.Join(Member("a", List(), noDeadline))
+                  let count = ref 0
+                  let action = Action(fun () -> Interlocked.Increment count |> ignore)
+                  let random = Random 1
+                  let mutable lost = false
+                  let mutable posted = 0
+
+                  // One at a time, or the next one's wake-up would cover for a lost one; the pause before each wanders across the
+                  // moment at which the loop, done with the last, falls asleep.
+                  while posted < 50_000 && not lost do
+                      Thread.SpinWait(random.Next 60)
+                      loop.Post action
+                      posted <- posted + 1
+                      let mutable tries = 0
+
+                      while Volatile.Read &count.contents < posted && tries < 100_000 do
+                          tries <- tries + 1
+
+                      if tries = 100_000 then
+                          let until = posted
+                          lost <- not (SpinWait.SpinUntil((fun () -> count.Value >= until), TimeSpan.FromSeconds 20.0))
+
+                  loop.Post(Action seat.Leave)
+                  Expect.isFalse lost $"number {posted} was done")
+
+          testCase "a loop posts to itself without waking itself, and the thread ends when nobody is left" (fun () ->
+              let loop = kind.Loop true
+              let seat = loop.Join(Member("a", List(), noDeadline))
+              use over = new ManualResetEventSlim()
+              let left = ref 10_000
+
+              let rec again () =
+                  if Interlocked.Decrement left > 0 then
+                      loop.Post(Action again)
+                  else
+                      over.Set()
+
+              loop.Post(Action again)
+              Expect.isTrue (over.Wait(TimeSpan.FromSeconds 20.0)) "all done"
+              loop.Post(Action seat.Leave)
+
+              Expect.isTrue
+                  (SpinWait.SpinUntil((fun () -> not loop.IsRunning), TimeSpan.FromSeconds 30.0))
+                  "the thread ends by itself") ]
+
 let tests =
     testList
         "Loop"
         [ heap
+          yield! List.map threads both
 
           testCase "inputs are taken in the order of their arrival, then the turn settles once" (fun () ->
               let story = List<string>()
@@ -214,47 +309,6 @@ let tests =
               seat.Post(Consumed 1)
               loop.Turn() |> ignore
               Expect.contains story "a:1@0" "what follows is done")
-
-          testCase "a thread wakes for what is posted and for what is due" (fun () ->
-              use ticked = new ManualResetEventSlim()
-              let loop = Loop(TimeProvider.System)
-
-              let onInput now input =
-                  match input with
-                  | Tick ->
-                      ticked.Set()
-                      Int64.MaxValue
-                  | _ -> now + 20_000L
-
-              let seat = loop.Join(Member("a", List(), onInput))
-              seat.Post(Consumed 1)
-              Expect.isTrue (ticked.Wait(TimeSpan.FromSeconds 20.0)) "ticked by the loop's own thread"
-              loop.Post(Action seat.Leave))
-
-          testCase "a thread sleeps by the clock it was given" (fun () ->
-              // This clock stands still for the loop but for its one timer, which a test fires.
-              use ticked = new ManualResetEventSlim()
-              let time = TestTime(Manual = true)
-              let loop = Loop time
-
-              let onInput now input =
-                  match input with
-                  | Tick ->
-                      ticked.Set()
-                      Int64.MaxValue
-                  | _ -> now + 3_600_000_000L
-
-              let seat = loop.Join(Member("a", List(), onInput))
-              seat.Post(Consumed 1)
-
-              Expect.isTrue
-                  (SpinWait.SpinUntil((fun () -> time.Armed = TimeSpan.FromHours 1.0), 20_000))
-                  "an hour asked for"
-
-              time.Advance 3_600_000_000L
-              time.Fire()
-              Expect.isTrue (ticked.Wait(TimeSpan.FromSeconds 20.0)) "an hour later"
-              loop.Post(Action seat.Leave))
 
           testCase "a group hands out its emptiest loop" (fun () ->
               let group = LoopGroup(3, TestTime())

@@ -3,9 +3,8 @@ using Hybrid.WebRtc.Core;
 namespace Hybrid.WebRtc.Stack.Ports;
 
 /// <summary>
-/// A bound socket. All but <see cref="IDisposable.Dispose"/>, which lets go of what is held back, is called on its loop's thread. What arrives is handed to the
-/// <see cref="IPortOwner"/> there too, a batch at a time: a port tells its loop that it has something
-/// (<see cref="Loop.Post(IDrain)"/>), and the loop drains it when its turn comes.
+/// A bound socket. All but <see cref="Begin"/> and <see cref="IDisposable.Dispose"/> is called on its loop's thread. There, closing sends what is
+/// held back; elsewhere it lets go of it. What arrives is handed to the <see cref="IPortOwner"/> there too, a batch at a time and straight from the socket.
 /// </summary>
 internal interface IPort : IDisposable
 {
@@ -15,6 +14,9 @@ internal interface IPort : IDisposable
     /// <summary>The address and port that it is bound to.</summary>
     Endpoint Local { get; }
 
+    /// <summary>Starts to receive; any thread, once.</summary>
+    void Begin();
+
     /// <summary>
     /// Memory for one datagram of <paramref name="size"/> octets to <paramref name="remote"/>, to be filled and then
     /// sent by <see cref="Commit"/>. A port that batches answers the place right behind the last one, so that a run of
@@ -22,7 +24,7 @@ internal interface IPort : IDisposable
     /// </summary>
     Span<byte> Reserve(in Endpoint remote, int size);
 
-    /// <summary>Sends the first <paramref name="written"/> octets of what was reserved, at the latest by <see cref="Flush"/>.</summary>
+    /// <summary>Sends the first <paramref name="written"/> octets of what was reserved, at the latest when the turn is over.</summary>
     void Commit(int written);
 
     /// <summary>
@@ -31,7 +33,7 @@ internal interface IPort : IDisposable
     /// </summary>
     void AllowFragments(bool allowed);
 
-    /// <summary>The turn is over: whatever is held back leaves now.</summary>
+    /// <summary>Whatever is held back leaves now. At the end of a turn the loop sees to it.</summary>
     void Flush();
 }
 

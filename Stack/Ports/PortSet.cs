@@ -1,5 +1,6 @@
 using System.Net;
 using Hybrid.WebRtc.Core;
+using Hybrid.WebRtc.Stack.Ports.Linux;
 using Microsoft.Extensions.Logging;
 
 namespace Hybrid.WebRtc.Stack.Ports;
@@ -7,7 +8,7 @@ namespace Hybrid.WebRtc.Stack.Ports;
 /// <summary>An address, and the port that was bound on it.</summary>
 /// <param name="Usable">The address and how much it is liked.</param>
 /// <param name="Port">The port, which does not receive yet; null where none could be had.</param>
-internal readonly record struct BoundPort(UsableAddress Usable, UdpPort? Port);
+internal readonly record struct BoundPort(UsableAddress Usable, IPort? Port);
 
 /// <summary>Ports by number: small numbers from 1 on.</summary>
 internal sealed class PortSet
@@ -60,7 +61,7 @@ internal sealed class PortSet
         }
     }
 
-    /// <summary>Ends the turn for every port.</summary>
+    /// <summary>Has what is held back leave.</summary>
     public void Flush()
     {
         foreach (var port in _ports)
@@ -88,7 +89,7 @@ internal sealed class PortSet
             if (!wanted(usable.Address))
                 continue;
 
-            var port = UdpPort.TryBind(nextId(), usable.Address, range, loop, owner, options, out var error);
+            var port = TryBind(nextId(), usable.Address, range, loop, owner, options, out var error);
             bound.Add(new BoundPort(usable, port));
 
             if (port is null)
@@ -99,4 +100,18 @@ internal sealed class PortSet
 
         return bound;
     }
+
+    /// <summary>Binds one port of the kind that the options ask for and the loop can carry. Null: <c>error</c> says why.</summary>
+    public static IPort? TryBind(
+        int id,
+        IPAddress address,
+        PortRange range,
+        Loop loop,
+        IPortOwner owner,
+        StackOptions options,
+        out string error
+    ) =>
+        options.Sockets == SocketKind.Automatic && loop.Poller is { } poller
+            ? LinuxUdpPort.TryBind(id, address, range, loop, poller, owner, options, out error)
+            : UdpPort.TryBind(id, address, range, loop, owner, options, out error);
 }

@@ -1,62 +1,71 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.CompilerServices;
 using Hybrid.WebRtc.Core;
 using Microsoft.Extensions.Logging;
 
 namespace Hybrid.WebRtc.Stack.Ports;
 
 /// <summary>
-/// The portable UDP port: a <see cref="Socket"/>, received from on the thread pool into leases that wait, up to a bound,
-/// for the loop; sent from on the loop's thread, one datagram a call. Neither way allocates.
+/// The portable UDP port: a <see cref="Socket"/>, and nothing that is not everywhere. The first datagram of a batch arrives
+/// asynchronously and wakes the loop; the loop itself then takes what else there is, straight from the socket, so a batch
+/// costs one wake-up and no queue. Sending is one datagram a call. Neither way allocates.
 /// </summary>
 internal sealed class UdpPort : IPort, IDrain
 {
     /// <summary>Remote endpoints whose socket addresses are remembered; past it they are forgotten and made anew.</summary>
     private const int KnownRemotes = 256;
 
-    /// <summary>Errors in a row, without one datagram between them, after which a port counts as broken.</summary>
-    private const int TolerableErrors = 64;
+    /// <summary>Datagrams taken in a turn, after which others and their ticks have theirs.</summary>
+    private const int PerTurn = 256;
 
-    /// <summary>SIO_UDP_CONNRESET: whether Windows reports a peer's ICMP "port unreachable" as an error of the socket.</summary>
-    private const int UdpConnectionReset = unchecked((int)0x9800000C);
+    /// <summary>How long a send waits for room in the socket's buffer before its datagram is dropped, microseconds.</summary>
+    private const int SendPatience = 1_000;
 
-    /// <summary>How long a send waits for room in the socket's buffer before its datagram is dropped.</summary>
-    private const int SendTimeoutMilliseconds = 20;
+    /// <summary>How long, after there was none, the next ones are dropped without waiting: the loop has others to see to.</summary>
+    private const int NoPatience = 10_000;
 
     private readonly Socket _socket;
     private readonly Loop _loop;
     private readonly IPortOwner _owner;
     private readonly LeasePool _leases;
     private readonly ILogger _logger;
-    private readonly int _queueLimit;
+    private readonly PortHealth _health;
     private readonly long _zone;
     private readonly string _name;
     private readonly Dictionary<Endpoint, SocketAddress> _remotes = [];
+    private readonly SocketAddress _from;
+    private readonly Action _arrived;
 
-    private readonly Lock _gate = new();
+    /// <summary>What the first datagram is received into, from <see cref="Begin"/> until the end.</summary>
+    private Lease? _lease;
+    private volatile bool _closed;
 
-    // Guarded by _gate.
-    private LeaseQueue _arrived;
-    private bool _announced;
-    private bool _closed;
+    // Whoever has the receiving in hand: the asynchronous receive, or, once it has told the loop, the loop's thread.
+    private ConfiguredValueTaskAwaitable<int>.ConfiguredValueTaskAwaiter _first;
+    private bool _awaited;
+    private volatile bool _told;
     private string? _broken;
 
     // The loop's thread only.
+    private long _impatientUntil;
     private SocketAddress? _sendTo;
     private Endpoint _sendToEndpoint;
 
-    private UdpPort(int id, Socket socket, long zone, Loop loop, IPortOwner owner, StackOptions options)
+    private UdpPort(int id, Socket socket, IPAddress address, Loop loop, IPortOwner owner, StackOptions options)
     {
         Id = id;
         Local = ((IPEndPoint)socket.LocalEndPoint!).ToCore();
         _socket = socket;
-        _zone = zone;
+        _zone = address.AddressFamily == AddressFamily.InterNetworkV6 ? address.ScopeId : 0;
         _loop = loop;
         _owner = owner;
         _leases = options.Leases;
-        _queueLimit = options.ReceiveQueue;
+        _health = new PortHealth(address);
         _logger = options.LoggerFactory.CreateLogger<UdpPort>();
         _name = EndpointModule.ToText(Local);
+        _from = new SocketAddress(socket.AddressFamily);
+        _arrived = Arrived;
     }
 
     /// <inheritdoc/>
@@ -65,10 +74,7 @@ internal sealed class UdpPort : IPort, IDrain
     /// <inheritdoc/>
     public Endpoint Local { get; }
 
-    /// <summary>Datagrams given up because the loop did not keep up, or memory ran out.</summary>
-    public long Dropped { get; private set; }
-
-    /// <summary>Binds a socket; any thread. A range is tried from a random place on, once around. Null: <c>error</c> says why.</summary>
+    /// <summary>Binds a port; any thread. Null: <c>error</c> says why.</summary>
     public static UdpPort? TryBind(
         int id,
         IPAddress address,
@@ -77,43 +83,17 @@ internal sealed class UdpPort : IPort, IDrain
         IPortOwner owner,
         StackOptions options,
         out string error
-    )
+    ) =>
+        UdpSockets.TryBind(address, range, options, out error) is { } socket
+            ? new UdpPort(id, socket, address, loop, owner, options)
+            : null;
+
+    /// <inheritdoc/>
+    public void Begin()
     {
-        error = "";
-        var tries = Math.Max(1, range.Count);
-        var first = range.IsAny ? 0 : Random.Shared.Next(tries);
-
-        for (var i = 0; i < tries; i++)
-        {
-            var port = range.IsAny ? 0 : range.First + (first + i) % tries;
-            var socket = new Socket(address.AddressFamily, SocketType.Dgram, ProtocolType.Udp);
-
-            try
-            {
-                Configure(socket, options);
-                socket.Bind(new IPEndPoint(address, port));
-                var zone = address.AddressFamily == AddressFamily.InterNetworkV6 ? address.ScopeId : 0;
-                return new UdpPort(id, socket, zone, loop, owner, options);
-            }
-            catch (SocketException e)
-            {
-                socket.Dispose();
-                error = e.Message;
-
-                // Only a port that is taken makes the next one worth trying.
-                if (e.SocketErrorCode is not (SocketError.AddressAlreadyInUse or SocketError.AccessDenied))
-                    return null;
-            }
-        }
-
-        if (!range.IsAny)
-            error = $"all {tries} ports from {range.First} to {range.Last} are taken";
-
-        return null;
+        _lease = _leases.Rent();
+        Await();
     }
-
-    /// <summary>Starts to receive.</summary>
-    public void Begin() => _ = Task.Run(Receive);
 
     /// <inheritdoc/>
     public Span<byte> Reserve(in Endpoint remote, int size)
@@ -139,14 +119,26 @@ internal sealed class UdpPort : IPort, IDrain
 
         try
         {
-            _socket.SendTo(_loop.Scratch.AsSpan(0, written), SocketFlags.None, _sendTo);
-            Telemetry.Sent(written);
+            try
+            {
+                Send(written);
+            }
+            catch (SocketException e) when (HasNoRoom(e) && _loop.Now >= _impatientUntil)
+            {
+                _impatientUntil = _loop.Now + NoPatience;
+                _socket.Poll(SendPatience, SelectMode.SelectWrite);
+                Send(written);
+                _impatientUntil = 0;
+            }
         }
         catch (SocketException e)
         {
             // Unreachable, no buffers, too large: to the protocols above, a loss like any other.
             Telemetry.PortDropped("send");
             Log.SendFailed(_logger, _name, e.Message);
+
+            if (SpeaksOfTheInterface(e.SocketErrorCode) && _health.SendFailed(_loop.Now))
+                Break(e.Message);
         }
         catch (ObjectDisposedException)
         {
@@ -163,67 +155,178 @@ internal sealed class UdpPort : IPort, IDrain
     /// <inheritdoc/>
     public void Drain(long now)
     {
-        string? broken;
-
-        // What arrives while these are handed over waits for the next turn, so that a flood starves nobody.
-        LeaseQueue arrived;
-
-        lock (_gate)
+        if (_broken is { } reason)
         {
-            arrived = _arrived;
-            _arrived = default;
-            _announced = false;
-            broken = _broken;
-            _broken = null;
+            if (!_closed)
+                _owner.Broken(this, reason);
+
+            // Else the receive that is still under way does it at its end.
+            if (_closed && (_told || !_awaited))
+                GiveBack();
+
+            return;
         }
 
-        while (arrived.Take() is { } lease)
+        try
         {
-            try
+            Take(now);
+        }
+        catch (SocketException e) when (!_closed && e.SocketErrorCode != SocketError.OperationAborted)
+        {
+            // ICMP errors say nothing about the next datagram, and one that was there may have failed its checksum.
+            if (e.SocketErrorCode != SocketError.WouldBlock && _health.ReceiveFailed(now))
             {
-                if (!_closed)
-                    _owner.Received(this, lease.Remote, lease.Memory[..lease.Length], now);
-            }
-            finally
-            {
-                _leases.Return(lease);
+                Break(e.Message);
+                return;
             }
         }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            // Closed: the expected end.
+            GiveBack();
+            return;
+        }
 
-        if (broken is not null && !_closed)
-            _owner.Broken(this, broken);
+        if (_closed)
+            GiveBack();
+        else
+            Continue();
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        lock (_gate)
-        {
-            if (_closed)
-                return;
+        if (Interlocked.Exchange(ref _closed, true))
+            return;
 
-            _closed = true;
-
-            while (_arrived.Take() is { } lease)
-                _leases.Return(lease);
-        }
-
+        // A receive that is under way ends, and gives its lease back.
         _socket.Dispose();
         Log.PortClosed(_logger, _name);
     }
 
-    private static void Configure(Socket socket, StackOptions options)
+    /// <summary>Has the next datagram tell the loop.</summary>
+    private void Await()
     {
-        if (socket.AddressFamily == AddressFamily.InterNetworkV6)
-            socket.DualMode = false;
+        try
+        {
+            _awaited = true;
+            _first = _socket
+                .ReceiveFromAsync(_lease!.Memory, SocketFlags.None, _from)
+                .ConfigureAwait(false)
+                .GetAwaiter();
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            GiveBack();
+            return;
+        }
 
-        if (OperatingSystem.IsWindows())
-            socket.IOControl(UdpConnectionReset, [0, 0, 0, 0], null);
+        if (_first.IsCompleted)
+            Arrived();
+        else
+            _first.UnsafeOnCompleted(_arrived);
+    }
 
-        Fragmentation.Set(socket, allowed: false);
-        socket.SendTimeout = SendTimeoutMilliseconds;
-        socket.ReceiveBufferSize = options.SocketBuffer;
-        socket.SendBufferSize = options.SocketBuffer;
+    private void Arrived()
+    {
+        if (!_closed)
+        {
+            _told = true;
+            _loop.Post(this);
+            return;
+        }
+
+        // The loop may be gone with its last member, so the port ends here.
+        try
+        {
+            _first.GetResult();
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            // Closed: the expected end.
+        }
+
+        GiveBack();
+    }
+
+    /// <summary>Hands over the datagram that was awaited, and those that have come meanwhile.</summary>
+    private void Take(long now)
+    {
+        var memory = _lease!.Memory;
+        var taken = 0;
+        var octets = 0;
+
+        try
+        {
+            if (_awaited)
+            {
+                _awaited = false;
+                _told = false;
+                HandOver(_first.GetResult());
+            }
+
+            // A datagram that waits is counted with its octets; an empty one is not, and so is left to be awaited.
+            while (taken < PerTurn && !_closed && _socket.Available > 0)
+                HandOver(_socket.ReceiveFrom(memory.Span, SocketFlags.None, _from));
+        }
+        finally
+        {
+            if (taken > 0)
+                Telemetry.Received(taken, octets);
+        }
+
+        void HandOver(int length)
+        {
+            taken++;
+            octets += length;
+            _health.Received();
+
+            if (!_closed)
+                _owner.Received(this, _from.ToCore(), memory[..length], now);
+        }
+    }
+
+    /// <summary>What has come by now waits for the next turn, so that a flood starves nobody; else the next one is awaited.</summary>
+    private void Continue()
+    {
+        bool more;
+
+        try
+        {
+            more = _socket.Available > 0;
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            more = false;
+        }
+
+        if (more)
+            _loop.Post(this);
+        else
+            Await();
+    }
+
+    private void Send(int written)
+    {
+        _socket.SendTo(_loop.Scratch.AsSpan(0, written), SocketFlags.None, _sendTo!);
+        Telemetry.Sent(1, written);
+    }
+
+    private void GiveBack()
+    {
+        if (Interlocked.Exchange(ref _lease, null) is { } lease)
+            _leases.Return(lease);
+    }
+
+    /// <summary>Tells the owner, in the next turn: a step that sends must not be stepped into.</summary>
+    private void Break(string reason)
+    {
+        if (_broken is not null)
+            return;
+
+        _broken = reason;
+        Log.ReceiveEnded(_logger, _name, reason);
+        _loop.Post(this);
     }
 
     private SocketAddress AddressOf(in Endpoint remote)
@@ -239,84 +342,13 @@ internal sealed class UdpPort : IPort, IDrain
         return address;
     }
 
-    private async Task Receive()
-    {
-        var from = new SocketAddress(_socket.AddressFamily);
-        var lease = _leases.Rent();
-        var errors = 0;
+    private static bool HasNoRoom(SocketException e) =>
+        e.SocketErrorCode is SocketError.WouldBlock or SocketError.NoBufferSpaceAvailable;
 
-        try
-        {
-            while (true)
-            {
-                try
-                {
-                    lease.Length = await _socket.ReceiveFromAsync(lease.Memory, SocketFlags.None, from);
-                    lease.Remote = from.ToCore();
-                    errors = 0;
-                }
-                catch (SocketException e) when (e.SocketErrorCode != SocketError.OperationAborted && !_closed)
-                {
-                    // ICMP errors, and datagrams larger than the slot on Windows, say nothing about the next one.
-                    if (++errors > TolerableErrors)
-                    {
-                        Break(e.Message);
-                        return;
-                    }
-
-                    continue;
-                }
-
-                Telemetry.Received(lease.Length);
-
-                if (Announce(lease))
-                    lease = _leases.Rent();
-            }
-        }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
-        {
-            // Closed: the expected end.
-        }
-        finally
-        {
-            _leases.Return(lease);
-        }
-    }
-
-    /// <summary>Queues a datagram for the loop. False: there is no room, the lease is free to receive into again.</summary>
-    private bool Announce(Lease lease)
-    {
-        lock (_gate)
-        {
-            if (_closed)
-                return false;
-
-            if (_arrived.Count >= _queueLimit || _leases.IsExhausted)
-            {
-                Dropped++;
-                Telemetry.PortDropped("queue");
-                return false;
-            }
-
-            _arrived.Add(lease);
-
-            if (_announced)
-                return true;
-
-            _announced = true;
-        }
-
-        _loop.Post(this);
-        return true;
-    }
-
-    private void Break(string reason)
-    {
-        Log.ReceiveEnded(_logger, _name, reason);
-
-        lock (_gate)
-            _broken = reason;
-
-        _loop.Post(this);
-    }
+    private static bool SpeaksOfTheInterface(SocketError error) =>
+        error
+            is SocketError.InvalidArgument
+                or SocketError.NetworkDown
+                or SocketError.NetworkUnreachable
+                or SocketError.AddressNotAvailable;
 }
