@@ -25,11 +25,12 @@ internal sealed record Setting
             Sockets = Portable ? WebRtcSockets.Portable : WebRtcSockets.Automatic,
             Ciphers = PlatformCiphers ? WebRtcCiphers.Platform : WebRtcCiphers.Automatic,
         };
-        return Datagram is { } octets ? options with { MaxDatagramSize = octets } : options;
+        // A size that was asked for is kept to: nothing larger is looked for.
+        return Datagram is { } octets ? options with { MaxDatagramSize = octets, MtuDiscoveryLimit = octets } : options;
     }
 
     /// <summary>The ciphers of scenarios that need no connection.</summary>
-    public ICiphers Ciphers => SystemCiphers.Shared;
+    public ICiphers Ciphers => SystemCiphers.Of(PlatformCiphers ? CipherChoice.Platform : CipherChoice.Automatic);
 }
 
 /// <summary>The options that several scenarios share.</summary>

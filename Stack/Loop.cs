@@ -316,7 +316,7 @@ internal sealed class Loop
             seat.Run(now, Input.Tick);
 
             if (!seat.IsVacant)
-                _deadlines.Move(seat, Math.Max(seat.Member.Deadline, now + BusyLoopGuard));
+                _deadlines.Move(seat, seat.Member.Deadline is var next && next > now ? next : now + BusyLoopGuard);
         }
     }
 
