@@ -42,6 +42,8 @@ internal sealed class Loop
     private List<Seat> _touched = [];
     private List<Seat> _settling = [];
 
+    private int _portablePorts;
+
     // Guarded by _gate.
     private Work[] _incoming = new Work[64];
     private int _waiting;
@@ -99,6 +101,9 @@ internal sealed class Loop
     /// <summary>What batched ports are watched by; null where the loop waits portably.</summary>
     public LinuxPoller? Poller => WaitingBy as LinuxPoller;
 
+    /// <summary>Portable ports that are open; any thread.</summary>
+    public int PortablePorts => Volatile.Read(ref _portablePorts);
+
     /// <summary>Where the loop's own bugs are told.</summary>
     public ILogger Logger { get; set; } = NullLogger.Instance;
 
@@ -119,6 +124,9 @@ internal sealed class Loop
 
     /// <summary>Has something done on the loop's thread, in order with all else; any thread.</summary>
     public void Post(Action action) => Enqueue(new Work(action, null));
+
+    /// <summary>Notes that a portable port has begun (1) or is closed (-1); any thread.</summary>
+    public void CountPort(int change) => Interlocked.Add(ref _portablePorts, change);
 
     /// <summary>One turn. Answers when the next is due; <see cref="long.MaxValue"/> when only an arrival brings it.</summary>
     public long Turn()

@@ -190,10 +190,11 @@ let private ports (kind: Kind) =
               let sink = Sink()
               let host = start options sink
               perform host [ OpenPorts ]
-              eventually "ports are bound" (fun () -> openPorts leases loops > 0)
+              eventually "ports are bound" (fun () -> openPorts loops > 0)
               perform host [ Ended ]
               Expect.isTrue (host.Completion.Wait(TimeSpan.FromSeconds 20.0)) "over"
-              eventually "ports are closed" (fun () -> openPorts leases loops = 0)
+              eventually "ports are closed" (fun () -> openPorts loops = 0)
+              Expect.equal leases.OnLoan 0 "every lease is back"
               Expect.equal (Seq.last sink.Told) "ended" "nothing follows"
               Expect.equal (sink.Count "ended") 1 "told once")
 
@@ -208,12 +209,13 @@ let private ports (kind: Kind) =
                   for host in hosts do
                       perform host [ OpenPorts ]
 
-                  eventually "all ports are open" (fun () -> openPorts leases loops = 50)
+                  eventually "all ports are open" (fun () -> openPorts loops = 50)
 
                   for host in hosts do
                       stop host
 
-                  eventually "all ports are closed" (fun () -> openPorts leases loops = 0)
+                  eventually "all ports are closed" (fun () -> openPorts loops = 0)
+                  Expect.equal leases.OnLoan 0 "every lease is back"
 
               Expect.sequenceEqual [ for loop in loops.Loops -> loop.Members ] [ 0; 0 ] "no member is left"
               // Their threads end by themselves, without members, after a while.
@@ -510,7 +512,7 @@ let private sessions (kind: Kind) =
               Expect.sequenceEqual sinkB.Received [ for i in 1..100 -> "to b " + string i ] "in order"
               close a
               stop b
-              eventually "all ports are closed" (fun () -> openPorts leases loops = 0)
+              eventually "all ports are closed" (fun () -> openPorts loops = 0)
 
               // Whoever sealed the packets, everybody replays them.
               for tape, choice in List.allPairs tapes [ CipherChoice.Automatic; CipherChoice.Platform ] do

@@ -89,14 +89,11 @@ let all =
                 Gso = false
                 FineTimeouts = false } ]
 
-/// Ports that are open: a portable one holds a lease, a batched one is watched by its loop.
-let openPorts (leases: LeasePool) (loops: LoopGroup) =
-    leases.OnLoan
-    + Seq.sum (
-        seq {
-            for loop in loops.Loops ->
-                match loop.Poller with
-                | null -> 0
-                | poller -> poller.Ports
-        }
-    )
+/// Ports that are open.
+let openPorts (loops: LoopGroup) =
+    loops.Loops
+    |> Seq.sumBy (fun loop ->
+        loop.PortablePorts
+        + match loop.Poller with
+          | null -> 0
+          | poller -> poller.Ports)

@@ -99,7 +99,8 @@ let private echo (kind: Kind) (address: IPAddress) () =
     Expect.sequenceEqual last (Array.create 1000 50uy) "the bytes"
     a.Dispose()
     b.Dispose()
-    turnUntil loop "all ports are closed" (fun () -> openPorts leases (LoopGroup [| loop |]) = 0)
+    turnUntil loop "all ports are closed" (fun () -> openPorts (LoopGroup [| loop |]) = 0)
+    Expect.equal leases.OnLoan 0 "every lease is back"
 
 let private leases =
     testList

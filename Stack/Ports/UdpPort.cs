@@ -7,9 +7,9 @@ using Microsoft.Extensions.Logging;
 namespace Hybrid.WebRtc.Stack.Ports;
 
 /// <summary>
-/// The portable UDP port: a <see cref="Socket"/>, and nothing that is not everywhere. The first datagram of a batch arrives
-/// asynchronously and wakes the loop; the loop itself then takes what else there is, straight from the socket, so a batch
-/// costs one wake-up and no queue. Sending is one datagram a call. Neither way allocates.
+/// The portable UDP port: a <see cref="Socket"/>, and nothing that is not everywhere. An asynchronous look at the first
+/// datagram of a batch wakes the loop; the loop itself then takes all that there is, straight from the socket, so a batch
+/// costs one wake-up and no queue, and a port that hears nothing holds no buffer. Sending is one datagram a call. Neither way allocates.
 /// </summary>
 internal sealed class UdpPort : IPort, IDrain
 {
@@ -25,6 +25,9 @@ internal sealed class UdpPort : IPort, IDrain
     /// <summary>How long, after there was none, the next ones are dropped without waiting: the loop has others to see to.</summary>
     private const int NoPatience = 10_000;
 
+    /// <summary>What looks are received into, by all ports at once: nobody reads it.</summary>
+    private static readonly byte[] _glimpse = GC.AllocateArray<byte>(1, pinned: true);
+
     private readonly Socket _socket;
     private readonly Loop _loop;
     private readonly IPortOwner _owner;
@@ -36,15 +39,12 @@ internal sealed class UdpPort : IPort, IDrain
     private readonly Dictionary<Endpoint, SocketAddress> _remotes = [];
     private readonly SocketAddress _from;
     private readonly Action _arrived;
-
-    /// <summary>What the first datagram is received into, from <see cref="Begin"/> until the end.</summary>
-    private Lease? _lease;
+    private volatile bool _begun;
     private volatile bool _closed;
 
-    // Whoever has the receiving in hand: the asynchronous receive, or, once it has told the loop, the loop's thread.
+    // Whoever has the receiving in hand: the asynchronous look, or, once it has told the loop, the loop's thread.
     private ConfiguredValueTaskAwaitable<int>.ConfiguredValueTaskAwaiter _first;
     private bool _awaited;
-    private volatile bool _told;
     private string? _broken;
 
     // The loop's thread only.
@@ -91,7 +91,11 @@ internal sealed class UdpPort : IPort, IDrain
     /// <inheritdoc/>
     public void Begin()
     {
-        _lease = _leases.Rent();
+        if (_closed)
+            return;
+
+        _begun = true;
+        _loop.CountPort(1);
         Await();
     }
 
@@ -160,10 +164,6 @@ internal sealed class UdpPort : IPort, IDrain
             if (!_closed)
                 _owner.Broken(this, reason);
 
-            // Else the receive that is still under way does it at its end.
-            if (_closed && (_told || !_awaited))
-                GiveBack();
-
             return;
         }
 
@@ -183,13 +183,10 @@ internal sealed class UdpPort : IPort, IDrain
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
             // Closed: the expected end.
-            GiveBack();
             return;
         }
 
-        if (_closed)
-            GiveBack();
-        else
+        if (!_closed)
             Continue();
     }
 
@@ -199,7 +196,10 @@ internal sealed class UdpPort : IPort, IDrain
         if (Interlocked.Exchange(ref _closed, true))
             return;
 
-        // A receive that is under way ends, and gives its lease back.
+        if (_begun)
+            _loop.CountPort(-1);
+
+        // A look that is under way ends with it.
         _socket.Dispose();
         Log.PortClosed(_logger, _name);
     }
@@ -210,14 +210,10 @@ internal sealed class UdpPort : IPort, IDrain
         try
         {
             _awaited = true;
-            _first = _socket
-                .ReceiveFromAsync(_lease!.Memory, SocketFlags.None, _from)
-                .ConfigureAwait(false)
-                .GetAwaiter();
+            _first = _socket.ReceiveFromAsync(_glimpse, SocketFlags.Peek, _from).ConfigureAwait(false).GetAwaiter();
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
-            GiveBack();
             return;
         }
 
@@ -231,7 +227,6 @@ internal sealed class UdpPort : IPort, IDrain
     {
         if (!_closed)
         {
-            _told = true;
             _loop.Post(this);
             return;
         }
@@ -245,45 +240,52 @@ internal sealed class UdpPort : IPort, IDrain
         {
             // Closed: the expected end.
         }
-
-        GiveBack();
     }
 
-    /// <summary>Hands over the datagram that was awaited, and those that have come meanwhile.</summary>
+    /// <summary>Hands over the datagrams that have come.</summary>
     private void Take(long now)
     {
-        var memory = _lease!.Memory;
         var taken = 0;
         var octets = 0;
+        var lease = _leases.Rent();
 
         try
         {
-            if (_awaited)
+            var isFirst = _awaited;
+
+            if (isFirst)
             {
                 _awaited = false;
-                _told = false;
-                HandOver(_first.GetResult());
+                Looked();
             }
 
-            // A datagram that waits is counted with its octets; an empty one is not, and so is left to be awaited.
-            while (taken < PerTurn && !_closed && _socket.Available > 0)
-                HandOver(_socket.ReceiveFrom(memory.Span, SocketFlags.None, _from));
+            // A datagram that waits is counted with its octets; an empty one is not, but the first is known to be there.
+            for (; taken < PerTurn && !_closed && (isFirst || _socket.Available > 0); isFirst = false)
+            {
+                var length = _socket.ReceiveFrom(lease.Memory.Span, SocketFlags.None, _from);
+                taken++;
+                octets += length;
+                _health.Received();
+                _owner.Received(this, _from.ToCore(), lease.Memory[..length], now);
+            }
         }
         finally
         {
+            _leases.Return(lease);
+
             if (taken > 0)
                 Telemetry.Received(taken, octets);
         }
+    }
 
-        void HandOver(int length)
+    /// <summary>The look is over. On Windows a datagram that is larger than what it was looked at through is an error, and there all the same.</summary>
+    private void Looked()
+    {
+        try
         {
-            taken++;
-            octets += length;
-            _health.Received();
-
-            if (!_closed)
-                _owner.Received(this, _from.ToCore(), memory[..length], now);
+            _first.GetResult();
         }
+        catch (SocketException e) when (e.SocketErrorCode == SocketError.MessageSize) { }
     }
 
     /// <summary>What has come by now waits for the next turn, so that a flood starves nobody; else the next one is awaited.</summary>
@@ -310,12 +312,6 @@ internal sealed class UdpPort : IPort, IDrain
     {
         _socket.SendTo(_loop.Scratch.AsSpan(0, written), SocketFlags.None, _sendTo!);
         Telemetry.Sent(1, written);
-    }
-
-    private void GiveBack()
-    {
-        if (Interlocked.Exchange(ref _lease, null) is { } lease)
-            _leases.Return(lease);
     }
 
     /// <summary>Tells the owner, in the next turn: a step that sends must not be stepped into.</summary>
