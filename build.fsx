@@ -244,7 +244,8 @@ let runTests (limit: TimeSpan) environment arguments =
     for struct (name: string, value: string) in environment do
         Environment.SetEnvironmentVariable(name, value)
 
-    let summary = Regex @"(\d+) passed, (\d+) ignored, (\d+) failed, (\d+) errored"
+    let summary =
+        Regex @"([\d,]+) passed, ([\d,]+) ignored, ([\d,]+) failed, ([\d,]+) errored"
 
     let mutable count = None
     let mutable failures = 0
@@ -264,7 +265,8 @@ let runTests (limit: TimeSpan) environment arguments =
         let m = summary.Match line
 
         if m.Success then
-            let number (group: int) = int m.Groups[group].Value
+            let number (group: int) =
+                int (m.Groups[group].Value.Replace(",", ""))
 
             count <-
                 Some

@@ -21,7 +21,7 @@ internal sealed record Cell(PathOf Path, double Mbit, double FirstTenSecondsMbit
         ];
 }
 
-/// <summary>How two associations share a bottleneck, the second beginning two seconds after the first.</summary>
+/// <summary>How two associations share a bottleneck over the second minute, the second beginning two seconds after the first.</summary>
 internal sealed record Sharing(PathOf Path, double FirstMbit, double SecondMbit)
 {
     /// <summary>The larger one's part: 0.5 is fair.</summary>
@@ -70,13 +70,13 @@ internal static class Curves
         simulation.Start(0);
         simulation.Run(2 * Second);
         simulation.Start(1);
-        simulation.Run(18 * Second);
+        simulation.Run(58 * Second);
         var (first, second) = (simulation.Flows[0].Delivered, simulation.Flows[1].Delivered);
-        simulation.Run(40 * Second);
+        simulation.Run(60 * Second);
         return new Sharing(
             path,
-            Mbit(simulation.Flows[0].Delivered - first, 40),
-            Mbit(simulation.Flows[1].Delivered - second, 40)
+            Mbit(simulation.Flows[0].Delivered - first, 60),
+            Mbit(simulation.Flows[1].Delivered - second, 60)
         );
     }
 

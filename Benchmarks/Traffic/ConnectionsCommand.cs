@@ -37,6 +37,7 @@ internal static class ConnectionsCommand
                 var (rss, heap) = await SettledAsync(limit.Token);
 
                 await Console.Error.WriteLineAsync("idle");
+                await CompiledAsync(limit.Token);
                 var cost = Cost.Start();
                 await Task.Delay(arguments.Time(seconds), limit.Token);
                 var (wall, cpu) = cost();
@@ -93,6 +94,20 @@ internal static class ConnectionsCommand
     }
 
     /// <summary>Kilobytes, resident and on the heap, once the handshakes' garbage has gone.</summary>
+    /// <summary>Waits, for half a minute at most, until the runtime compiles nothing any more: that is no cost of idling.</summary>
+    private static async Task CompiledAsync(CancellationToken stop)
+    {
+        for (
+            var (second, before) = (0, -1L);
+            second < 30 && JitInfo.GetCompiledMethodCount() is var now && now != before;
+            second++
+        )
+        {
+            before = now;
+            await Task.Delay(1000, stop);
+        }
+    }
+
     private static async Task<(double Rss, double Heap)> SettledAsync(CancellationToken stop)
     {
         // Timers of the set-up run out, caches of the pool are trimmed, finalizers run.

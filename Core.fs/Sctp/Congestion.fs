@@ -29,6 +29,8 @@ type internal Curve =
         Rise: float
         /// W_est, what Reno would have by now, §4.3.
         Estimate: float
+        /// α: packets a round trip with which Reno is as fast at the last β.
+        Alpha: float
         /// t_epoch; `Instant.never` until the next growth, which begins the curve anew.
         Since: Instant
     }
@@ -89,17 +91,25 @@ module internal Congestion =
     [<Literal>]
     let private Least = 4
 
-    /// β of CUBIC, RFC 9438 §4.6.
+    /// β of CUBIC, RFC 9438 §4.6: the most that is left of a window.
     [<Literal>]
-    let private Beta = 0.7
+    let private MostLeft = 0.7
+
+    /// The least that is left of it, RFC 5681 §3.1.
+    [<Literal>]
+    let private LeastLeft = 0.5
 
     /// C of CUBIC in packets a second cubed, RFC 9438 §5.
     [<Literal>]
     let private Scale = 0.4
 
-    /// α of CUBIC: as fast as Reno at this β, RFC 9438 §4.3.
-    [<Literal>]
-    let private Alpha = 0.5294117647058824
+    /// β of one congestion. Where RFC 9438 has 0.7, ours is what empties the queue: the path's least round trip as a part of
+    /// the present one, within bounds. The link stays busy, the queue does not stand, and a newcomer, who finds it full and
+    /// leaves slow start at once, gets its share in a third of the time.
+    let private left (trip: RoundTrip) : float =
+        match trip.Smoothed with
+        | ValueSome smoothed -> max LeastLeft (min MostLeft (float trip.Minimum / float (max 1L<us> smoothed)))
+        | ValueNone -> MostLeft
 
     /// N_RTT_SAMPLE, RFC 9406 §4.3.
     [<Literal>]
@@ -131,6 +141,7 @@ module internal Congestion =
           Prior = 0.0
           Rise = 0.0
           Estimate = 0.0
+          Alpha = 1.0
           Since = Instant.never }
 
     /// IW.
@@ -220,7 +231,7 @@ module internal Congestion =
             | ValueSome srtt -> float srtt / 1e6
             | ValueNone -> 0.0
 
-        let alpha = if curve.Estimate >= curve.Prior then 1.0 else Alpha
+        let alpha = if curve.Estimate >= curve.Prior then 1.0 else curve.Alpha
         let estimate = curve.Estimate + alpha * segment * float acked / cwnd
 
         let grown =
@@ -292,24 +303,26 @@ module internal Congestion =
                 grow p acked { c with Uncounted = 0 }
 
     /// The window and the growth after a congestion, RFC 9260 §7.2.3, RFC 9438 §4.6, §4.7.
-    let private reduced (segment: int) (c: Congestion) : struct (int * Growth) =
+    let private reduced (segment: int) (trip: RoundTrip) (c: Congestion) : struct (int * Growth) =
         match c.Growth with
         | NewReno _ -> struct (max (c.Window / 2) (Least * segment), NewReno 0)
         | Cubic curve ->
             let window = float c.Window
+            let beta = left trip
 
             // Fast convergence: who meets congestion sooner than last time lets a newcomer have some.
             let plateau =
                 if window < curve.Plateau then
-                    window * (1.0 + Beta) / 2.0
+                    window * (1.0 + beta) / 2.0
                 else
                     window
 
-            struct (max (int (window * Beta)) (Least * segment),
+            struct (max (int (window * beta)) (Least * segment),
                     Cubic
                         { flat with
                             Plateau = plateau
-                            Prior = window })
+                            Prior = window
+                            Alpha = 3.0 * (1.0 - beta) / (1.0 + beta) })
 
     /// Whether `lost` is only to be told of losses that a full queue may have caused.
     let tellsLossFromCongestion (c: Congestion) : bool =
@@ -318,8 +331,8 @@ module internal Congestion =
         | NewReno _ -> false
 
     /// Loss was found: once for what was in flight at the time.
-    let lost (segment: int) (c: Congestion) : Congestion =
-        let struct (window, growth) = reduced segment c
+    let lost (segment: int) (trip: RoundTrip) (c: Congestion) : Congestion =
+        let struct (window, growth) = reduced segment trip c
 
         { Window = window
           Threshold = window
@@ -328,8 +341,8 @@ module internal Congestion =
           Growth = growth }
 
     /// T3-rtx expired, RFC 9260 §7.2.3.
-    let timedOut (segment: int) (c: Congestion) : Congestion =
-        let struct (window, growth) = reduced segment c
+    let timedOut (segment: int) (trip: RoundTrip) (c: Congestion) : Congestion =
+        let struct (window, growth) = reduced segment trip c
 
         { Window = segment
           Threshold = window

@@ -448,10 +448,30 @@ module internal Flush =
                     Ready = ready
                     LastSentAt = if sentAny then now else s.Timers.LastSentAt } }
 
-    /// Sends `control` chunks first, then retransmissions, then new data. At most `budget` octets of chunks, in as many
-    /// packets as a burst has; less where the pace says so. `budget` is for whoever shares the path: media and data are to
-    /// have one pacer, which lowers it; what is left over asks for another flush by the deadline.
-    let flush
+    /// Sends `control` chunks and nothing else: who only receives has nothing else to send.
+    let private speak
+        (link: Link)
+        (control: Chunk list)
+        (outputs: byref<ListCollector<SctpOutput>>)
+        (s: Sending)
+        : Sending =
+        let mutable left = control
+
+        while not left.IsEmpty do
+            let struct (taken, rest, _) = fitting link.Segment left
+            outputs.Add(Link.packet taken (Array.Empty()) link)
+            left <- rest
+
+        if s.Timers.FlushAt = Instant.never then
+            s
+        else
+            { s with
+                Timers =
+                    { s.Timers with
+                        FlushAt = Instant.never } }
+
+    /// `control` chunks first, then retransmissions, then new data, see `flush`.
+    let private send
         (now: Instant)
         (link: Link)
         (burst: Burst)
@@ -461,13 +481,7 @@ module internal Flush =
         (streams: Streams)
         (s: Sending)
         : struct (Streams * Sending) =
-        let struct (news, s) = forward link s
-
-        let mutable control =
-            match news with
-            | ValueSome chunk -> control @ [ chunk ]
-            | ValueNone -> control
-
+        let mutable control = control
         let s = rested now link s
         let b = Draft(link, streams, s)
         let pace = Pacing.ofWindow link s.Congestion s.Trip
@@ -527,3 +541,33 @@ module internal Flush =
         | ValueNone -> ()
 
         struct (Streams.keep b.Streams, next)
+
+    /// Sends `control` chunks first, then retransmissions, then new data. At most `budget` octets of chunks, in as many
+    /// packets as a burst has; less where the pace says so. `budget` is for whoever shares the path: media and data are to
+    /// have one pacer, which lowers it; what is left over asks for another flush by the deadline.
+    let flush
+        (now: Instant)
+        (link: Link)
+        (burst: Burst)
+        (budget: int)
+        (control: Chunk list)
+        (outputs: byref<ListCollector<SctpOutput>>)
+        (streams: Streams)
+        (s: Sending)
+        : struct (Streams * Sending) =
+        let struct (news, s) = forward link s
+
+        let control =
+            match news with
+            | ValueSome chunk -> control @ [ chunk ]
+            | ValueNone -> control
+
+        if
+            burst = Burst.Paced
+            && s.Outstanding.MarkedSize = 0
+            && not s.Repair.FastRetransmit
+            && not (Streams.hasMore streams)
+        then
+            struct (streams, speak link control &outputs s)
+        else
+            send now link burst budget control &outputs streams s

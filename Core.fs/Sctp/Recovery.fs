@@ -258,7 +258,12 @@ module internal Recovery =
 
             let s =
                 if isNews && not (isTolerable link s) then
-                    congested now s.Congestion (Congestion.lost link.Segment s.Congestion) s.Recovery.Reordering s
+                    congested
+                        now
+                        s.Congestion
+                        (Congestion.lost link.Segment s.Trip s.Congestion)
+                        s.Recovery.Reordering
+                        s
                 else
                     s
 
@@ -326,7 +331,7 @@ module internal Recovery =
             congested
                 now
                 s.Congestion
-                (Congestion.lost link.Segment s.Congestion)
+                (Congestion.lost link.Segment s.Trip s.Congestion)
                 recovery.Reordering
                 { s with
                     Recovery = { recovery with Probe = -1L } }

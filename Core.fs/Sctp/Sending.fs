@@ -323,7 +323,7 @@ module internal Sending =
                     Recovery.congested
                         now
                         s.Congestion
-                        (Congestion.timedOut link.Segment s.Congestion)
+                        (Congestion.timedOut link.Segment s.Trip s.Congestion)
                         s.Recovery.Reordering
                         s
 

@@ -61,11 +61,17 @@ let private sampled (milliseconds: int64) (minimum: int64) (c: Congestion) =
 
     c
 
+/// A path whose queue has made the round trip `times` as long as it is without.
+let private queued (times': float) =
+    { tripOf 50L with
+        Smoothed = ValueSome(int64 (50_000.0 * times') * 1L<us>) }
+
 let private at (packets: int) control =
     let c = Congestion.create control Segment
 
     Congestion.lost
         Segment
+        (queued 1.0)
         { c with
             Window =
                 packets * Segment * (if control = CongestionControl.Cubic then 10 else 2)
@@ -90,16 +96,16 @@ let tests =
                           { Congestion.create control Segment with
                               Window = 100 * Segment }
 
-                      packets (Congestion.lost Segment c),
-                      packets (Congestion.timedOut Segment c),
-                      (Congestion.timedOut Segment c).Threshold
+                      packets (Congestion.lost Segment (queued 1.0) c),
+                      packets (Congestion.timedOut Segment (queued 1.0) c),
+                      (Congestion.timedOut Segment (queued 1.0) c).Threshold
 
                   Expect.equal (reduced CongestionControl.NewReno) (50.0, 1.0, 50 * Segment) "RFC 9260 §7.2.3"
                   Expect.equal (reduced CongestionControl.Cubic) (70.0, 1.0, 70 * Segment) "RFC 9438 §4.6"
                   let mutable c = at 8 CongestionControl.Cubic
 
                   for _ in 1..10 do
-                      c <- Congestion.lost Segment c
+                      c <- Congestion.lost Segment (queued 1.0) c
 
                   Expect.equal (packets c) 4.0 "four packets")
 
@@ -133,8 +139,16 @@ let tests =
 
                   let first = at 700 CongestionControl.Cubic
                   Expect.floatClose Accuracy.low (plateau first) 1000.0 "first"
-                  let second = Congestion.lost Segment first
+                  let second = Congestion.lost Segment (queued 1.0) first
                   Expect.floatClose Accuracy.low (plateau second) (700.0 * 0.85) "second")
+
+          testCase "CUBIC gives up what stands in the queue: 30 % at least, half at most" (fun () ->
+              for times', left in [ 1.0, 70.0; 1.25, 70.0; 1.6, 62.5; 2.0, 50.0; 8.0, 50.0 ] do
+                  let c =
+                      { Congestion.create CongestionControl.Cubic Segment with
+                          Window = 100 * Segment }
+
+                  Expect.floatClose Accuracy.low (packets (Congestion.lost Segment (queued times') c)) left $"{times'}")
 
           testCase "a window that is not used does not grow" (fun () ->
               for control in [ CongestionControl.Cubic; CongestionControl.NewReno ] do
