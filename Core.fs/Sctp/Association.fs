@@ -186,7 +186,10 @@ module internal Association =
 
     /// Packets take another way.
     let rerouted (a: Association) : Association =
-        withPath (PathMtu.rerouted a.Link.Config a.Path) a
+        let a = withPath (PathMtu.rerouted a.Link.Config a.Path) a
+
+        { a with
+            Sending = Sending.rerouted a.Link a.Sending }
 
     /// Octets of heartbeat information: that of a heartbeat, and that of a probe, which tells its size besides.
     [<Literal>]

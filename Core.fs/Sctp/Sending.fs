@@ -45,6 +45,15 @@ module internal Sending =
               Lost = 0
               LostFrom = 0L } }
 
+    /// Another path, of which nothing is known: its window and its round trip begin anew, RFC 9260 §6.3.1, §7.2.1. What is
+    /// under way by the former one still counts, and measures nothing.
+    let rerouted (link: Link) (s: Sending) : Sending =
+        { s with
+            Congestion = Congestion.create link.Config.CongestionControl link.Segment
+            Trip =
+                { RoundTrip.create link.Config.Times with
+                    From = s.Outstanding.Chunks.Next } }
+
     /// When the sending half is next due.
     let deadline (s: Sending) : Instant =
         Instant.min s.Timers.T3 s.Timers.FlushAt

@@ -202,6 +202,31 @@ let private single =
               Expect.isTrue (pair.Until(Duration.seconds 20L, arrived 200 pair.B)) "all arrived"
               Expect.isLessThan (figures pair).Retransmissions 60L "of 1,800 chunks")
 
+          testCase "another path begins with the first window and the first timeout, and all arrives" (fun () ->
+              let pair = pair quick 5L
+              pair.Establish()
+              let first = figures pair
+
+              for n in 1..1000 do
+                  pair.Send(0, 1, Numbered.make n 20000)
+
+              pair.Run(Duration.milliseconds 500L)
+              Expect.isGreaterThan (figures pair).CongestionWindow (4 * first.CongestionWindow) "it has grown"
+
+              pair.Weather <-
+                  { quick with
+                      Delay = Duration.milliseconds 5L }
+
+              pair.Step(0, SctpInput.PathChanged)
+              Expect.equal (figures pair).CongestionWindow first.CongestionWindow "the first window"
+              Expect.isTrue (figures pair).SmoothedRoundTripTime.IsNone "no round trip"
+              Expect.isTrue (pair.Until(Duration.seconds 20L, arrived 1000 pair.B)) "all arrived"
+
+              Expect.isLessThan
+                  (figures pair).SmoothedRoundTripTime.Value
+                  (Duration.milliseconds 20L)
+                  "that of this path")
+
           testCase "a path that became longer, and lost nothing, gets its window back" (fun () ->
               let pair = pair quick 4L
               pair.Establish()
