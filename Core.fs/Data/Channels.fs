@@ -385,6 +385,8 @@ module Channels =
                     [ Queue ack; Announced info ])
 
     let private deliver text (payload: ReadOnlyMemory<byte>) (channel: Channel) (state: State) : Step<State, Output> =
+        // First, by what it is in the table: its traffic is the state's from here on.
+        let state = warm channel state
         let whole = joined channel.Partial payload
 
         let isPlain =
@@ -406,12 +408,12 @@ module Channels =
                         | other -> other
                     Partial = noPieces }
 
-        let state = warm channel state
         let traffic = state.Traffic
 
         Step.one
             (Deliver(channel.Info.Handle, text, whole))
             { state with
+                Hot = channel
                 Traffic =
                     { traffic with
                         MessagesReceived = traffic.MessagesReceived + 1L

@@ -185,20 +185,20 @@ module internal Association =
                             Fragments = path.Fragments } }
 
     /// Packets take another way.
-    let rerouted (a: Association) : Association =
+    let rerouted (now: Instant) (a: Association) : Association =
         let a = withPath (PathMtu.rerouted a.Link.Config a.Path) a
 
         { a with
-            Sending = Sending.rerouted a.Link a.Sending }
+            Sending = Sending.rerouted now a.Link a.Sending }
 
     /// Octets of heartbeat information: that of a heartbeat, and that of a probe, which tells its size besides.
     [<Literal>]
-    let private BeatSize = 20
+    let private BeatSize = 24
 
     [<Literal>]
     let private ProbeSize = 28
 
-    /// The time, and a number that only the peer has seen.
+    /// The time, a number that only the peer has seen, and which path it goes by.
     let private information (now: Instant) (size: int) (a: Association) : byte[] =
         let bytes = Array.zeroCreate size
         let mutable writer = Writer(Span bytes)
@@ -206,10 +206,10 @@ module internal Association =
         writer.UInt16(uint16 size)
         writer.UInt64(uint64 now)
         writer.UInt64 a.Link.TieTag
+        writer.UInt32 a.Path.Generation
 
         if size = ProbeSize then
             writer.UInt32(uint32 a.Path.Probed)
-            writer.UInt32 a.Path.Generation
 
         bytes
 
@@ -261,12 +261,14 @@ module internal Association =
         reader.Skip 4
         let sentAt = int64 (reader.UInt64()) * 1L<us>
         let tie = reader.UInt64()
+        let generation = reader.UInt32()
 
-        if reader.Ok && tie = a.Link.TieTag && sentAt <= now then
+        if reader.Ok && tie = a.Link.TieTag && sentAt >= 0L<us> && sentAt <= now then
+            let isOfPath = generation = a.Path.Generation
+
             let a =
                 if information.Length = ProbeSize then
                     let size = reader.UInt32()
-                    let generation = reader.UInt32()
                     withPath (PathMtu.answered now a.Link.Config generation (int size) a.Path) a
                 else
                     a
@@ -275,7 +277,11 @@ module internal Association =
                 { withBeat { a.Beat with Unanswered = false } a with
                     Sending =
                         { a.Sending with
-                            Trip = RoundTrip.measured a.Link.Config.Times (now - sentAt) a.Sending.Trip
+                            Trip =
+                                if isOfPath then
+                                    RoundTrip.measured a.Link.Config.Times (now - sentAt) a.Sending.Trip
+                                else
+                                    a.Sending.Trip
                             Repair = { a.Sending.Repair with Errors = 0 } } }
         else
             ValueNone
@@ -294,7 +300,8 @@ module internal Association =
         if a.Sending.Timers.T3 <= now then
             let outstanding = a.Sending.Outstanding
 
-            if not (Outstanding.isEmpty outstanding || a.Sending.Repair.Probing) then
+            // What was given up, or is to be sent again anyway, tells nothing of sizes.
+            if outstanding.FlightSize > 0 && not a.Sending.Repair.Probing then
                 a <- withPath (PathMtu.timedOut now config (Outstanding.cumulative outstanding) a.Path) a
 
         let struct (expired, sending, burst) =

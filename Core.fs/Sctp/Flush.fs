@@ -33,7 +33,7 @@ type internal Draft(link: Link, streams: Streams, s: Sending) =
     /// Octets of chunks sent.
     member val Octets = 0 with get, set
     member val Resent = 0 with get, set
-    /// TSN of the last chunk put into a packet, and whether it had been sent before.
+    /// TSN of the last chunk put into a packet, and whether it was sent again though nobody knew of its loss.
     member val LastTsn = -1L with get, set
     member val LastResent = false with get, set
     member val SentNew = false with get, set
@@ -215,7 +215,8 @@ module internal Flush =
                 b.Window <- b.Window - int64 size
                 b.Resent <- b.Resent + 1
                 b.LastTsn <- tsn
-                b.LastResent <- true
+                // It is known to be lost: as a probe it tells nothing more.
+                b.LastResent <- false
                 tsn <- b.NextMarked()
             else
                 tsn <- -1L
@@ -526,7 +527,7 @@ module internal Flush =
 
         // Cut short by the budget, not by a window.
         let isLimited =
-            burst = Burst.Paced
+            burst <> Burst.Timeout
             && (packets >= limit || b.Octets >= allowed)
             && b.CongestionAllows
             && (b.HasMarked || (Streams.hasMore b.Streams && b.Window > 0L))

@@ -57,6 +57,8 @@ type internal Recovery =
         /// Chunks sent again since, and not reported to have come twice; -1 once it is settled. Zero again: nothing had
         /// been lost, RFC 3708.
         Unproven: int
+        /// Expirations of T3 since something was last acknowledged: the next answer judges them, RFC 5682.
+        Timeouts: int
         /// Octets that were lost of those sent since `LostFrom`, which is an `Outstanding.Sum`.
         Lost: int
         LostFrom: int64
@@ -148,7 +150,7 @@ module internal Recovery =
                 o <- o'
                 streams <- streams'
 
-            at <- Outstanding.firstMarked (tsn + 1L) o
+            at <- Outstanding.firstMarked tsn o
 
         struct (o, streams)
 
@@ -278,17 +280,22 @@ module internal Recovery =
             Outstanding = o
             Window = s.Window + int64 s.Outstanding.FlightSize - int64 o.FlightSize
             Congestion = s.Recovery.Before
-            Recovery = { s.Recovery with Unproven = -1 } }
+            Recovery =
+                { s.Recovery with
+                    Unproven = -1
+                    Probe = -1L } }
 
     /// Duplicates are reported: the reordering window grows; and where all that was sent again since the last congestion
     /// came twice, there was none.
     let duplicated (cumulative: int64) (sack: Sack) (s: Sending) : Sending =
-        let reports = sack.DuplicateTsns.Length
         let recovery = s.Recovery
 
         let ofProbe =
             recovery.Probe >= 0L
             && Array.exists (fun (tsn: Tsn) -> Tsn.unwrap cumulative tsn = recovery.Probe) sack.DuplicateTsns
+
+        // A probe that comes twice proves nothing of the last congestion.
+        let reports = sack.DuplicateTsns.Length - (if ofProbe then 1 else 0)
 
         let wasFalse = recovery.Unproven > 0 && recovery.Unproven <= reports
 

@@ -32,6 +32,9 @@ module internal RoundTrip =
 
     let private unknown: Duration = Int64.MaxValue * 1L<us>
 
+    /// No round trip is longer: what a peer echoes may say anything.
+    let private longest: Duration = Duration.seconds 60L
+
     let create (times: SctpTimes) : RoundTrip =
         { Smoothed = ValueNone
           Variation = 0L<us>
@@ -43,7 +46,7 @@ module internal RoundTrip =
 
     /// A measurement, rules C2 to C7; RTO.Alpha is 1/8 and RTO.Beta 1/4. TSNs from `from` on may be the next.
     let measuredFrom (from: int64) (times: SctpTimes) (sample: Duration) (trip: RoundTrip) : RoundTrip =
-        let sample = max 1L<us> sample
+        let sample = max 1L<us> (min longest sample)
 
         let struct (smoothed, variation) =
             match trip.Smoothed with

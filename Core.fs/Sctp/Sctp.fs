@@ -249,7 +249,7 @@ module Sctp =
                 match association state with
                 | ValueSome a ->
                     { state with
-                        Phase = withAssociation (Association.rerouted a) state.Phase }
+                        Phase = withAssociation (Association.rerouted now a) state.Phase }
                 | ValueNone -> state
             | SctpInput.Reset streams -> reset now streams &outputs state
             | SctpInput.Connect when state.Phase.IsClosed ->

@@ -42,17 +42,35 @@ module internal Sending =
               ProbeResent = false
               Before = congestion
               Unproven = -1
+              Timeouts = 0
               Lost = 0
               LostFrom = 0L } }
 
     /// Another path, of which nothing is known: its window and its round trip begin anew, RFC 9260 §6.3.1, §7.2.1. What is
-    /// under way by the former one still counts, and measures nothing.
-    let rerouted (link: Link) (s: Sending) : Sending =
+    /// under way by the former one still counts, but measures nothing, and is not waited for any longer than by the new one.
+    let rerouted (now: Instant) (link: Link) (s: Sending) : Sending =
+        let fresh = create now (Tsn.wrap s.Outstanding.Chunks.Next) link
+
         { s with
-            Congestion = Congestion.create link.Config.CongestionControl link.Segment
+            Congestion = fresh.Congestion
             Trip =
-                { RoundTrip.create link.Config.Times with
-                    From = s.Outstanding.Chunks.Next } }
+                { fresh.Trip with
+                    From = s.Outstanding.Chunks.Next }
+            Recovery =
+                { fresh.Recovery with
+                    At = now
+                    LostFrom = s.Outstanding.Sum }
+            Timers =
+                { s.Timers with
+                    T3 =
+                        if s.Timers.T3 = Instant.never then
+                            Instant.never
+                        else
+                            Instant.min s.Timers.T3 (now + fresh.Trip.Timeout)
+                    ProbeAt = Instant.never
+                    ReorderAt = Instant.never
+                    FlushAt = now
+                    Ready = now } }
 
     /// When the sending half is next due.
     let deadline (s: Sending) : Instant =
@@ -91,7 +109,8 @@ module internal Sending =
         let point = Outstanding.advancedAckPoint o
         point > Outstanding.cumulative o && point <> repair.Forwarded
 
-    /// When the probe timeout is, RFC 8985 §7.2: never where nothing is in flight, a probe is under way, or T3 comes first.
+    /// When the probe timeout is, RFC 8985 §7.2: never where nothing is in flight, a probe is under way, T3 comes first, or has
+    /// expired and waits for its answer.
     let probeAt
         (now: Instant)
         (link: Link)
@@ -102,7 +121,7 @@ module internal Sending =
         (repair: Repair)
         : Instant =
         match trip.Smoothed with
-        | ValueSome srtt when flight > 0 && recovery.Probe < 0L && not repair.Probing ->
+        | ValueSome srtt when flight > 0 && recovery.Probe < 0L && recovery.Timeouts = 0 && not repair.Probing ->
             let delay = if flight <= link.Segment then maxAckDelay else 0L<us>
             let at = now + max minProbe (2L * srtt + delay)
             if at < t3 then at else Instant.never
@@ -145,7 +164,7 @@ module internal Sending =
         | ValueNone -> ValueNone
         | ValueSome(struct (o, ack)) ->
             let wasFalse =
-                ack.UnlostAt >= 0L<us> && s.Repair.Errors > 0 && s.Recovery.Unproven >= 0
+                ack.UnlostAt >= 0L<us> && s.Recovery.Timeouts > 0 && s.Recovery.Unproven >= 0
 
             // What was sent again has been acknowledged for its first transmission, then.
             let rack = if wasFalse then s.Rack else Rack.updated now ack s.Rack
@@ -157,10 +176,13 @@ module internal Sending =
                     0L<us>
 
             let trip =
-                if wasFalse && s.Repair.Errors = 1 then
+                if wasFalse && s.Recovery.Timeouts = 1 then
                     // The path has become longer, it seems: the timeout is to follow (RFC 4015 §3.2).
                     RoundTrip.measuredFrom before.Chunks.Next link.Config.Times (now - ack.UnlostAt) s.Trip
                 elif ack.SampleAt < 0L<us> then
+                    s.Trip
+                elif ack.SampleTsn < s.Trip.From && s.Trip.Smoothed.IsNone then
+                    // It went by another path.
                     s.Trip
                 elif ack.SampleTsn >= s.Trip.From then
                     RoundTrip.measuredFrom before.Chunks.Next link.Config.Times sample s.Trip
@@ -200,6 +222,12 @@ module internal Sending =
                         Reordering = Reordering.seen s.Recovery.Reordering }
                 else
                     s.Recovery
+
+            let recovery =
+                if ack.Bytes > 0 && recovery.Timeouts > 0 then
+                    { recovery with Timeouts = 0 }
+                else
+                    recovery
 
             // Rules R2 and R3 of §6.3.2.
             let t3 =
@@ -321,7 +349,7 @@ module internal Sending =
             let s =
                 if s.Repair.Probing then
                     s
-                elif s.Repair.Errors > 0 then
+                elif s.Recovery.Timeouts > 0 then
                     // The same loss once more: ssthresh stays, RFC 5681 §3.1, and so does what there was before it.
                     { s with
                         Congestion =
@@ -352,7 +380,10 @@ module internal Sending =
                                 FastRetransmit = false
                                 // To be said again, RFC 3758 §3.5 rule A5.
                                 Forwarded = 0L }
-                        Recovery = { s.Recovery with Probe = -1L } })
+                        Recovery =
+                            { s.Recovery with
+                                Probe = -1L
+                                Timeouts = s.Recovery.Timeouts + 1 } })
 
     /// What has become due besides a flush; to be followed by one, which may send what is answered here.
     let expired

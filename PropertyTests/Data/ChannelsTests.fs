@@ -154,6 +154,49 @@ let tests =
 
               Expect.equal (told 'a' fell pair) [ 5 ] "neither the OPEN nor the empty message's octet counts")
 
+          testCase
+              "a message that overtakes the acknowledgement of our OPEN leaves the buffered amount right"
+              (fun () ->
+                  let run inputs state =
+                      (struct (state, []), inputs)
+                      ||> List.fold (fun (struct (state, told)) input ->
+                          let struct (state, outputs) = Channels.step 0L<us> input state
+                          struct (state, told @ outputs))
+
+                  let unordered = { init "u" with Ordered = false }
+
+                  let struct (state, told) =
+                      Channels.create 1_000
+                      |> run [ Channels.Established(Channels.Even, 1024); Channels.Create(1L, unordered) ]
+
+                  let opening =
+                      told
+                      |> List.pick (function
+                          | Channels.Queue m -> Some m.Payload.Length
+                          | _ -> None)
+
+                  let handle =
+                      told
+                      |> List.pick (function
+                          | Channels.Opened(handle, _) -> Some handle
+                          | _ -> None)
+
+                  let struct (_, told) =
+                      state
+                      |> run
+                          [ Channels.Send(handle, false, ReadOnlyMemory(Array.zeroCreate 100))
+                            Channels.Transmitted(0us, opening)
+                            Channels.Received(0us, Ppid.Binary, bytes "hello")
+                            Channels.Transmitted(0us, 100) ]
+
+                  let fell =
+                      told
+                      |> List.sumBy (function
+                          | Channels.BufferedAmountFell(_, octets) -> octets
+                          | _ -> 0)
+
+                  Expect.equal fell 100 "the user's octets, all of them")
+
           testCase "until the OPEN is acknowledged an unordered channel sends in order, RFC 8832 §6" (fun () ->
               let quiet input (state, sent) =
                   let struct (state, outputs) = Channels.step 0L<us> input state

@@ -121,6 +121,30 @@ let private quick =
     { Weather.fair with
         Delay = Duration.milliseconds 25L }
 
+/// T3-rtx expires for nothing, since the path has become longer than RTO.Min.
+let private longer (pair: SctpPair) =
+    pair.Establish()
+
+    for n in 1..60 do
+        pair.Send(0, 1, Numbered.make n 20000)
+
+    pair.Run(Duration.milliseconds 300L)
+    let before = (figures pair).CongestionWindow
+
+    pair.Weather <-
+        { quick with
+            Delay = Duration.milliseconds 600L }
+
+    let mutable least = before
+
+    for _ in 1..400 do
+        pair.Run(Duration.milliseconds 10L)
+        least <- min least (figures pair).CongestionWindow
+
+    Expect.isLessThan least (before / 2) "the timer believed in a loss"
+    Expect.isGreaterThanOrEqual (figures pair).CongestionWindow before "and was told better"
+    Expect.isTrue (pair.Until(Duration.seconds 20L, arrived 60 pair.B)) "all arrived"
+
 let private single =
     testList
         "Recovery"
@@ -228,27 +252,8 @@ let private single =
                   "that of this path")
 
           testCase "a path that became longer, and lost nothing, gets its window back" (fun () ->
-              let pair = pair quick 4L
-              pair.Establish()
+              longer (pair quick 4L))
 
-              for n in 1..60 do
-                  pair.Send(0, 1, Numbered.make n 20000)
-
-              pair.Run(Duration.milliseconds 300L)
-              let before = (figures pair).CongestionWindow
-              // Longer than RTO.Min: T3-rtx expires.
-              pair.Weather <-
-                  { quick with
-                      Delay = Duration.milliseconds 600L }
-
-              let mutable least = before
-
-              for _ in 1..400 do
-                  pair.Run(Duration.milliseconds 10L)
-                  least <- min least (figures pair).CongestionWindow
-
-              Expect.isLessThan least (before / 2) "the timer believed in a loss"
-              Expect.isGreaterThanOrEqual (figures pair).CongestionWindow before "and was told better"
-              Expect.isTrue (pair.Until(Duration.seconds 20L, arrived 60 pair.B)) "all arrived") ]
+          testCase "the same while its MTU is being found out" (fun () -> longer (SctpPair(quick, 4L, id))) ]
 
 let tests = testList "Sctp loss" [ filling; single ]
