@@ -441,6 +441,10 @@ module internal Chunk =
         else
             ValueNone
 
+    /// Gap ack blocks of a SACK that are looked at: more than any receiver keeps, and a bound to what a peer can make of one packet.
+    [<Literal>]
+    let private MaxGapAckBlocks = 1024
+
     /// ValueNone, too, where blocks overlap or descend: the packet's sender counts wrongly, or is not who it seems.
     let private readSack (body: ReadOnlyMemory<byte>) : Sack voption =
         let mutable reader = Reader(body.Span)
@@ -452,11 +456,10 @@ module internal Chunk =
         if not reader.Ok || reader.Remaining < 4 * (blocks + duplicates) then
             ValueNone
         else
-            let gaps: GapAckBlock[] =
-                if blocks = 0 then
-                    Array.Empty()
-                else
-                    Array.zeroCreate blocks
+            // What goes beyond counts as not reported, which a receiver may do.
+            let kept = min blocks MaxGapAckBlocks
+
+            let gaps: GapAckBlock[] = if kept = 0 then Array.Empty() else Array.zeroCreate kept
 
             let mutable previous = 0
             let mutable ascending = true
@@ -466,7 +469,9 @@ module internal Chunk =
                 let last = reader.UInt16()
                 ascending <- ascending && int first > previous && last >= first
                 previous <- int last
-                gaps[i] <- { Start = first; End = last }
+
+                if i < kept then
+                    gaps[i] <- { Start = first; End = last }
 
             let tsns: Tsn[] =
                 if duplicates = 0 then

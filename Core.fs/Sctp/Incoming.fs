@@ -52,7 +52,8 @@ type internal Growing =
 /// A fragment that follows its predecessor is copied once, to its place in the message. What came out of order is kept in
 /// runs of neighbours: by TSN, and where messages are interleaved by MID and FSN within their stream. Between two gaps at most
 /// two runs of TSNs are incomplete, and of a stream's messages one at a time is under way, so the number of runs is bounded
-/// by that of the gaps; finding a place costs O(log gaps). All that is held is charged to the window, overhead included.
+/// by that of the gaps; finding a place costs O(log gaps). All octets that are held are charged to the window, and what holding
+/// them costs; the room that a piece has to grow into, at most three times its length, is not.
 ///
 /// A packet's chunks change one draft in place, made by `draft`; to everyone else a version is immutable.
 [<NoComparison; NoEquality>]

@@ -171,7 +171,30 @@ let private data payload flags =
 let tests =
     testList
         "Chunk"
-        [ testPropertyWithConfig Laws.config "read (write chunk) = chunk"
+        [ testCase
+              "of a SACK's gap ack blocks the first 1,024 count, and what follows them is read all the same"
+              (fun () ->
+                  let sack =
+                      { CumulativeTsnAck = Tsn 7u
+                        AdvertisedReceiverWindow = 9u
+                        GapAckBlocks =
+                          [| for i in 1..4_000 ->
+                                 { Start = uint16 (2 * i)
+                                   End = uint16 (2 * i) } |]
+                        DuplicateTsns = [| Tsn 5u |] }
+
+                  let bytes = Array.zeroCreate (Chunk.size (Sack sack))
+                  let mutable writer = Writer(Span bytes)
+                  Chunk.write &writer (Sack sack)
+
+                  match Chunk.read (ReadOnlyMemory bytes) with
+                  | ValueSome(Sack read) ->
+                      Expect.equal read.GapAckBlocks.Length 1_024 "blocks"
+                      Expect.equal (int read.GapAckBlocks[1_023].End) 2_048 "in order"
+                      Expect.equal read.DuplicateTsns [| Tsn 5u |] "duplicates"
+                  | _ -> failtest "a SACK")
+
+          testPropertyWithConfig Laws.config "read (write chunk) = chunk"
           <| Prop.forAll (Arb.fromGen chunk) (fun chunk ->
               let bytes = bytesOf chunk
 
