@@ -362,7 +362,8 @@ module internal Flush =
                     { s with
                         Repair =
                             { s.Repair with
-                                Forwarded = Outstanding.advancedAckPoint s.Outstanding } })
+                                Forwarded = Outstanding.advancedAckPoint s.Outstanding
+                                ForwardedTo = point } })
         else
             struct (ValueNone, s)
 

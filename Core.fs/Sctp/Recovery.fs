@@ -31,8 +31,10 @@ type internal Repair =
         FastRetransmit: bool
         /// What is outstanding is a window probe, RFC 9260 §6.1 A.
         Probing: bool
-        /// New cumulative TSN of the last FORWARD TSN; 0 before the first.
+        /// Advanced.Peer.Ack.Point when the last FORWARD TSN was said, and as far as that reached: fewer where there were too
+        /// many streams for a packet. 0 before the first.
         Forwarded: int64
+        ForwardedTo: int64
         /// Chunks sent again, ever.
         Resent: int64
         /// The highest TSN whose message may be given up; what is outstanding beyond it is reliable.

@@ -33,6 +33,7 @@ module internal Sending =
               FastRetransmit = false
               Probing = false
               Forwarded = 0L
+              ForwardedTo = 0L
               Resent = 0L
               Limited = 0L }
           Recovery =
@@ -104,10 +105,15 @@ module internal Sending =
                 { s with
                     Timers = { s.Timers with FlushAt = at } }
 
-    /// Whether the peer has to be told that we gave something up, RFC 3758 §3.5 rule C3. Once for each advance; T3 repeats it.
+    /// Whether the peer has to be told that we gave something up, RFC 3758 §3.5 rule C3. Once for each advance, and for each
+    /// part of it once the part before has been acknowledged; T3 repeats it.
     let hasNews (o: Outstanding) (repair: Repair) : bool =
         let point = Outstanding.advancedAckPoint o
-        point > Outstanding.cumulative o && point <> repair.Forwarded
+        let cumulative = Outstanding.cumulative o
+
+        point > cumulative
+        && (point <> repair.Forwarded
+            || (repair.ForwardedTo < repair.Forwarded && cumulative >= repair.ForwardedTo))
 
     /// When the probe timeout is, RFC 8985 §7.2: never where nothing is in flight, a probe is under way, T3 comes first, or has
     /// expired and waits for its answer.

@@ -2,6 +2,7 @@ module Hybrid.WebRtc.PropertyTests.Sctp.SctpStreamsTests
 
 open Expecto
 open Hybrid.WebRtc.Core
+open Hybrid.WebRtc.Core.Association
 open Hybrid.WebRtc.PropertyTests
 
 let private window =
@@ -146,6 +147,37 @@ let private partial =
               pair.Run(Duration.seconds 3L)
               Expect.equal (numbers pair.B) [ 2 ] "the next is there"
               Expect.equal (Sctp.bufferedAmount pair.A.State) 0L "the queue is empty")
+
+          testCase
+              "what is given up on more streams than a packet has room for is told on at once, not at each T3-rtx"
+              (fun () ->
+                  let pair = pair Weather.fair 5L
+                  pair.Establish()
+                  let mutable losing = true
+                  let toldAt = ResizeArray<Instant>()
+
+                  pair.Filter <-
+                      fun who bytes ->
+                          let kind = bytes[SctpPacket.HeaderSize]
+
+                          if who = 0 && (kind = Kind.ForwardTsn || kind = Kind.IForwardTsn) then
+                              toldAt.Add pair.Now
+
+                          not (who = 0 && losing && (kind = Kind.Data || kind = Kind.IData))
+
+                  for stream in 0..599 do
+                      pair.Send(0, stream, Numbered.make stream 16, reliability = MaxRetransmits 0)
+
+                  pair.Run(Duration.milliseconds 20L)
+                  losing <- false
+                  pair.Run(Duration.seconds 10L)
+                  Expect.isGreaterThanOrEqual toldAt.Count 3 "in parts"
+                  Expect.isLessThan (toldAt[2] - toldAt[0]) (Duration.milliseconds 300L) "one after the other"
+                  pair.Send(0, 700, Numbered.make 700 16)
+
+                  Expect.isTrue
+                      (pair.Until(Duration.seconds 2L, (fun () -> numbersOf 700 pair.B = [ 700 ])))
+                      "all goes on")
 
           testCase "a lifetime that is over before there is a turn costs no packet" (fun () ->
               let pair = pair Weather.fair 3L
