@@ -171,19 +171,28 @@ internal sealed class UdpPort : IPort, IDrain
         {
             Take(now);
         }
-        catch (SocketException e) when (!_closed && e.SocketErrorCode != SocketError.OperationAborted)
+        catch (SocketException e) when (!_closed)
         {
-            // ICMP errors say nothing about the next datagram, and one that was there may have failed its checksum.
-            if (e.SocketErrorCode != SocketError.WouldBlock && _health.ReceiveFailed(now))
+            // ICMP errors say nothing about the next datagram, and one that was there may have failed its checksum. That the
+            // system gave up receiving says all.
+            if (
+                e.SocketErrorCode == SocketError.OperationAborted
+                || e.SocketErrorCode != SocketError.WouldBlock && _health.ReceiveFailed(now)
+            )
             {
                 Break(e.Message);
                 return;
             }
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        catch (Exception e) when (_closed && e is SocketException or ObjectDisposedException)
         {
             // Closed: the expected end.
             return;
+        }
+        catch (Exception bug)
+        {
+            // The owner's, or no memory. The port goes on, or it would be deaf for good.
+            Log.LoopCrashed(_loop.Logger, bug);
         }
 
         if (!_closed)
