@@ -62,7 +62,8 @@ public sealed class RTCIceCandidate
     /// <summary>A candidate that the core tells of; a transport's own have no place in a description.</summary>
     internal RTCIceCandidate(RTCIceCandidateInit init, string? url)
     {
-        _text = init.Candidate;
+        // JSON's null passes the type by.
+        _text = init.Candidate ?? "";
         SdpMid = init.SdpMid;
         SdpMLineIndex = init.SdpMLineIndex;
         _fragment = init.UsernameFragment;
