@@ -78,7 +78,7 @@ let internal perform (host: PeerHost) outputs =
     host.Loop.Post(Action(fun () -> host.Perform outputs))
 
 /// The inputs that a journal holds.
-let private inputs (journal: Tape) =
+let internal inputs (journal: Tape) =
     let octets = journal.Snapshot()
 
     if octets.Length = 0 then
@@ -545,10 +545,31 @@ let private sessions (kind: Kind) =
 
               eventually "no peer is left on the loop" (fun () -> shared.Loop.Members = 0)) ]
 
+let private consumed =
+    testProperty
+        "what is consumed without the core's knowing leaves room for the largest message"
+        (fun (w: uint32) (m: uint32) ->
+            let window, message = 1_024 + int (w % 100_000_000u), 1 + int (m % 100_000_000u)
+
+            let limit =
+                PeerHost.ConsumedLimit
+                    { JournalTests.config().Options with
+                        ReceiveWindow = window
+                        MaxMessageSize = message }
+
+            // The window as SCTP has it.
+            let window = max window (2 * message)
+
+            limit = 0L
+            || limit > 0L
+               && limit <= int64 window / 16L
+               && int64 window - limit > int64 message + 4_096L)
+
 let tests =
     testList
         "Hosts"
-        [ commands
+        [ consumed
+          commands
           ends
           names
           yield! List.map ports both
