@@ -24,12 +24,16 @@ type private Pump() =
     override _.Post(callback, state) =
         queued.Enqueue(fun () -> callback.Invoke state)
 
-    /// Runs all that was posted.
-    member _.Run() =
+    /// Runs all that was posted, as a window's thread would.
+    member pump.Run() =
+        let outer = SynchronizationContext.Current
+        SynchronizationContext.SetSynchronizationContext pump
         let mutable next = Unchecked.defaultof<unit -> unit>
 
         while queued.TryDequeue &next do
             next ()
+
+        SynchronizationContext.SetSynchronizationContext outer
 
 let private closing =
     testList

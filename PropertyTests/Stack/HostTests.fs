@@ -546,11 +546,10 @@ let private sessions (kind: Kind) =
               eventually "no peer is left on the loop" (fun () -> shared.Loop.Members = 0)) ]
 
 let private consumed =
-    testProperty
-        "what is consumed without the core's knowing leaves room for the largest message"
-        (fun (w: uint32) (m: uint32) ->
-            let window, message = 1_024 + int (w % 100_000_000u), 1 + int (m % 100_000_000u)
+    testCase "what is consumed without the core's knowing leaves room for the largest message" (fun () ->
+        let sizes = [ 1; 16_384; 65_536; 262_144; 270_336; 8 <<< 20; 1 <<< 30 ]
 
+        for window, message in List.allPairs sizes sizes do
             let limit =
                 PeerHost.ConsumedLimit
                     { JournalTests.config().Options with
@@ -558,12 +557,13 @@ let private consumed =
                         MaxMessageSize = message }
 
             // The window as SCTP has it.
-            let window = max window (2 * message)
+            let window = max (int64 window) (2L * int64 message)
+            Expect.isLessThanOrEqual limit (window / 16L) $"a part of {window}"
 
-            limit = 0L
-            || limit > 0L
-               && limit <= int64 window / 16L
-               && int64 window - limit > int64 message + 4_096L)
+            if limit > 0L then
+                Expect.isGreaterThan (window - limit) (int64 message + 4_096L) $"{message} in {window}"
+            else
+                Expect.isLessThan window (int64 message + 8_192L) $"only where a message fills {window}")
 
 let tests =
     testList
