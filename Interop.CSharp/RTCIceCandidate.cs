@@ -12,7 +12,12 @@ public sealed record RTCIceCandidateInit
 {
     /// <summary>The <c>candidate:…</c> line, RFC 8839 §5.1. Empty: there are no more candidates.</summary>
     [JsonPropertyName("candidate")]
-    public string Candidate { get; init; } = "";
+    public string Candidate
+    {
+        get;
+        // JSON's null passes the type by.
+        init => field = value ?? "";
+    } = "";
 
     /// <summary>The <c>a=mid</c> of the media section that it belongs to.</summary>
     [JsonPropertyName("sdpMid"), JsonIgnore(Condition = JsonIgnoreCondition.Never)]

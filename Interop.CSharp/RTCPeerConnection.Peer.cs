@@ -160,9 +160,17 @@ public sealed partial class RTCPeerConnection
     private RTCStatsReport Report((Core.Statistics Figures, DateTimeOffset At) stats) =>
         RTCStatsReport.From(stats.Figures, stats.At, _certificate, _ice.PairChanges);
 
-    /// <summary>The report of a closed connection, made where someone asks for it: few do, and it has some twenty parts.</summary>
-    private async Task<RTCStatsReport> FinalReport(Task<(Core.Statistics Figures, DateTimeOffset At)> stats) =>
-        Report(await stats.ConfigureAwait(false));
+    /// <summary>
+    /// The report of a closed connection, made where someone asks for it: few do, and it has some twenty parts. Not awaited: that
+    /// would go on off the context, on which every promise is settled.
+    /// </summary>
+    private Task<RTCStatsReport> FinalReport(Task<(Core.Statistics Figures, DateTimeOffset At)> stats) =>
+        stats.ContinueWith(
+            settled => Report(settled.GetAwaiter().GetResult()),
+            CancellationToken.None,
+            TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default
+        );
 
     /// <summary>A W3C promise.</summary>
     private Task<T> Ask<T>(Func<long, Core.Input> input, Func<Core.Answer, T> read)

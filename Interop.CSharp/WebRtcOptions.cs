@@ -19,7 +19,10 @@ public sealed record WebRtcOptions
     /// <summary>One UDP port for many connections, in place of <see cref="Ports"/>: a firewall needs one hole. Default: a port a connection.</summary>
     public WebRtcSharedPort? SharedPort { get; init; }
 
-    /// <summary>How datagrams are sent and received. Default: the fastest way that works here.</summary>
+    /// <summary>
+    /// How datagrams are sent and received. Default: the fastest way that works here. Of no effect on a connection with a
+    /// <see cref="SharedPort"/>: the options that <see cref="WebRtcSharedPort.Open"/> was given decide.
+    /// </summary>
     public WebRtcSockets Sockets { get; init; } = WebRtcSockets.Automatic;
 
     /// <summary>Which interfaces are used, by name, such as <c>eth0</c>. Default: all that are up.</summary>
@@ -217,10 +220,15 @@ public sealed class WebRtcSharedPort : IDisposable
 
     /// <summary>Binds the number.</summary>
     /// <param name="port">The number; 0: any that is free.</param>
-    /// <param name="options">Filters, loopback and logger; null: the defaults.</param>
+    /// <param name="options">Filters, loopback, sockets and logger; null: the defaults.</param>
     /// <exception cref="System.Net.Sockets.SocketException">The number is taken, or there is no address to bind it to.</exception>
-    public static WebRtcSharedPort Open(ushort port, WebRtcOptions? options = null) =>
-        new(Stack.SharedPort.Open(port, (options ?? new()).ToStack()));
+    /// <exception cref="ArgumentException">A value of the options is out of its range.</exception>
+    public static WebRtcSharedPort Open(ushort port, WebRtcOptions? options = null)
+    {
+        options ??= new();
+        options.Check();
+        return new(Stack.SharedPort.Open(port, options.ToStack()));
+    }
 
     /// <summary>Closes the port. Close the connections that use it before.</summary>
     public void Dispose() => Inner.Dispose();

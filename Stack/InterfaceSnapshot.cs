@@ -18,6 +18,9 @@ internal sealed class InterfaceSnapshot
     private static InterfaceSnapshot? s_latest;
     private static int s_listens;
 
+    /// <summary>Changes told of so far.</summary>
+    private static int s_changes;
+
     private readonly IReadOnlyList<InterfaceAddress> _all;
     private readonly long _takenAt;
 
@@ -49,13 +52,23 @@ internal sealed class InterfaceSnapshot
 
         // The time before: what changes while we list is not missed for longer than it would be anyway.
         var now = Environment.TickCount64;
+        var changes = Volatile.Read(ref s_changes);
         var fresh = new InterfaceSnapshot(Interfaces.All(), now);
         Volatile.Write(ref s_latest, fresh);
+
+        // Something changed while we listed: ours may be of before. Looked at after the write, so that one of the two forgets it.
+        if (Volatile.Read(ref s_changes) != changes)
+            Interlocked.CompareExchange(ref s_latest, null, fresh);
+
         return fresh;
     }
 
     /// <summary>Forgets what is known: something has changed.</summary>
-    public static void Forget() => Volatile.Write(ref s_latest, null);
+    public static void Forget()
+    {
+        Interlocked.Increment(ref s_changes);
+        Volatile.Write(ref s_latest, null);
+    }
 
     /// <summary>Addresses to bind ports to, best first. Filters are the user's, so they are asked each time.</summary>
     public IReadOnlyList<UsableAddress> Usable(StackOptions options)

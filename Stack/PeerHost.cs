@@ -23,6 +23,9 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     /// <summary>The part of the receive window that may have been consumed without the core's knowing.</summary>
     private const int ConsumedPart = 16;
 
+    /// <summary>Octets of the window that a peer needs beside a message to send it at all: a packet or two.</summary>
+    private const int WindowSlack = 4_096;
+
     private static int _count;
 
     private readonly StackOptions _options;
@@ -56,7 +59,7 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     {
         _options = options;
         _sink = sink;
-        _consumedLimit = config.Options.ReceiveWindow / ConsumedPart;
+        _consumedLimit = ConsumedLimit(config.Options);
         _logger = options.LoggerFactory.CreateLogger<PeerHost>();
 
         Rehearsal.Begin(config);
@@ -120,6 +123,17 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
             _seat.Post(input);
 
         return true;
+    }
+
+    /// <summary>
+    /// Octets that may be consumed without the core's knowing: a message of the largest size fits into the window beside them, or
+    /// it could stay closed for good. 0: the core hears of each message.
+    /// </summary>
+    internal static long ConsumedLimit(PeerOptions options)
+    {
+        // As the core has it: two messages fit in any case.
+        var window = Math.Max(options.ReceiveWindow, 2L * options.MaxMessageSize);
+        return Math.Clamp(window - options.MaxMessageSize - WindowSlack - MessageWeight, 0, window / ConsumedPart);
     }
 
     /// <summary>
@@ -262,15 +276,23 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
         if (Outlet(path, size) is not { } port)
             return;
 
-        var fragments = packet.MayFragment;
+        if (!packet.MayFragment)
+        {
+            port.Commit(packet.Write(port.Reserve(path.Remote, size)));
+            return;
+        }
 
-        if (fragments)
-            port.AllowFragments(true);
+        port.AllowFragments(true);
 
-        port.Commit(packet.Write(port.Reserve(path.Remote, size)));
-
-        if (fragments)
+        try
+        {
+            port.Commit(packet.Write(port.Reserve(path.Remote, size)));
+        }
+        finally
+        {
+            // The port may be others' too, who go on when this peer has failed.
             port.AllowFragments(false);
+        }
     }
 
     /// <inheritdoc/>
@@ -282,11 +304,16 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
         if (mayFragment)
             port.AllowFragments(true);
 
-        bytes.CopyTo(port.Reserve(path.Remote, bytes.Length));
-        port.Commit(bytes.Length);
-
-        if (mayFragment)
-            port.AllowFragments(false);
+        try
+        {
+            bytes.CopyTo(port.Reserve(path.Remote, bytes.Length));
+            port.Commit(bytes.Length);
+        }
+        finally
+        {
+            if (mayFragment)
+                port.AllowFragments(false);
+        }
     }
 
     /// <inheritdoc/>
@@ -409,18 +436,36 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
             }
 
             // A restart gathers from ports of its own (RFC 8445 §9); where the range has none left, the former serve on.
-            if ((fresh ?? _ports.On(usable.Address.ToCore())) is not { } port)
+            var begun = fresh is not null && Begins(fresh) ? fresh : null;
+
+            if ((begun ?? _ports.On(usable.Address.ToCore())) is not { } port)
                 continue;
 
             _ports.Add(port);
-
-            if (_options.SharedPort is null)
-                fresh?.Begin();
-
             _seat.Run(Loop.Now, Input.NewPortOpened(port.Id, port.Local, usable.Preference));
         }
 
         _seat.Run(Loop.Now, Input.PortsComplete);
+    }
+
+    /// <summary>Has a port receive. False: the machine has no room for it, and it is closed.</summary>
+    private bool Begins(IPort port)
+    {
+        // Others' too: it has begun.
+        if (_options.SharedPort is not null)
+            return true;
+
+        try
+        {
+            port.Begin();
+            return true;
+        }
+        catch (Exception e)
+        {
+            Log.PortRefused(_logger, EndpointModule.ToText(port.Local), e.Message);
+            port.Dispose();
+            return false;
+        }
     }
 
     private async Task Resolve(string url)

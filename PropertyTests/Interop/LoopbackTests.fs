@@ -264,6 +264,35 @@ let private over (kind: WebRtcSockets) =
                   do! within (callee.CloseAsync())
               })
 
+          testCaseTask
+              "a message as large as the window arrives, after small ones that the core has not heard were taken"
+              (fun () ->
+                  task {
+                      let size = 262_144
+
+                      let tight =
+                          WebRtcOptions(
+                              IncludeLoopback = true,
+                              AddressFilter = Func<IPAddress, bool>(IPAddress.IsLoopback),
+                              Sockets = kind,
+                              ReceiveWindow = size,
+                              MaxReceiveWindow = Nullable size,
+                              MaxMessageSize = size
+                          )
+
+                      let! struct (caller, callee, ours, theirs) = pairOf (peerOf tight) (peerOf tight)
+                      let came = receive 101 theirs
+
+                      for _ in 1..100 do
+                          ours.Send [| 7uy |]
+
+                      ours.Send(Array.zeroCreate<byte> size)
+                      do! within came
+                      Expect.equal came.Result[100].Data.Length size "whole"
+                      do! within (caller.CloseAsync())
+                      do! within (callee.CloseAsync())
+                  })
+
           testCaseTask "disposing inside a notification of a live connection is no deadlock" (fun () ->
               task {
                   let! struct (caller, callee, ours, theirs) = pair kind

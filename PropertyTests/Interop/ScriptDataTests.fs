@@ -16,6 +16,48 @@ open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
 open Hybrid.WebRtc.PropertyTests.Interop.ValuesTests
 open Hybrid.WebRtc.PropertyTests.Interop.Scripted
 
+/// A context of one thread: that of who calls `Run`.
+type private Pump() =
+    inherit SynchronizationContext()
+    let queued = ConcurrentQueue<unit -> unit>()
+
+    override _.Post(callback, state) =
+        queued.Enqueue(fun () -> callback.Invoke state)
+
+    /// Runs all that was posted, as a window's thread would.
+    member pump.Run() =
+        let outer = SynchronizationContext.Current
+        SynchronizationContext.SetSynchronizationContext pump
+        let mutable next = Unchecked.defaultof<unit -> unit>
+
+        while queued.TryDequeue &next do
+            next ()
+
+        SynchronizationContext.SetSynchronizationContext outer
+
+let private closing =
+    testList
+        "closing"
+        [ testCase "the last statistics complete on the context, as every promise does" (fun () ->
+              let pump = Pump()
+              let pc = Script().Connect(WebRtcOptions(SynchronizationContext = pump))
+              pc.Close()
+              let report = pc.GetStatsAsync()
+              Expect.isFalse report.IsCompleted "not before the context runs"
+              let mutable thread = 0
+
+              let told =
+                  report.ContinueWith(
+                      (fun (_: Task<RTCStatsReport>) -> Volatile.Write(&thread, Environment.CurrentManagedThreadId)),
+                      CancellationToken.None,
+                      TaskContinuationOptions.ExecuteSynchronously,
+                      TaskScheduler.Default
+                  )
+
+              pump.Run()
+              Expect.isTrue (told.Wait(TimeSpan.FromSeconds 20.0)) "completes"
+              Expect.equal thread Environment.CurrentManagedThreadId "on the context's thread") ]
+
 let private sending =
     testList
         "sending"
@@ -329,4 +371,5 @@ let private views =
                   Expect.equal script.Consumed 500_000 "all"
               }) ]
 
-let tests = testList "Interop over a script: data" [ sending; events; views ]
+let tests =
+    testList "Interop over a script: data" [ closing; sending; events; views ]

@@ -53,6 +53,14 @@ let private json =
                   "absent members are null, as toJSON has it"
           }
 
+          test "a candidate of null is the empty one" {
+              let text = """{"candidate":null,"sdpMid":"0"}"""
+              Expect.equal (RTCIceCandidateInit.FromJson(text).Candidate) "" "RTCIceCandidateInit"
+              let candidate = RTCIceCandidate.FromJson text
+              Expect.equal candidate.Candidate "" "RTCIceCandidate"
+              Expect.isFalse candidate.Priority.HasValue "says nothing"
+          }
+
           test "a user's own types carry candidates without further ado" {
               let candidate =
                   RTCIceCandidate(
@@ -129,6 +137,12 @@ let private candidates =
                   let text = text |> Option.ofObj |> Option.defaultValue ""
                   let candidate = RTCIceCandidate(RTCIceCandidateInit(Candidate = text, SdpMid = "0"))
                   candidate.Candidate = text)
+
+          test "a shared port's options are checked" {
+              Expect.throwsT<ArgumentOutOfRangeException>
+                  (fun () -> WebRtcSharedPort.Open(0us, WebRtcOptions(MaxDatagramSize = 1)).Dispose())
+                  "MaxDatagramSize"
+          }
 
           test "a candidate of no media section is a TypeError" {
               Expect.equal

@@ -78,7 +78,7 @@ let internal perform (host: PeerHost) outputs =
     host.Loop.Post(Action(fun () -> host.Perform outputs))
 
 /// The inputs that a journal holds.
-let private inputs (journal: Tape) =
+let internal inputs (journal: Tape) =
     let octets = journal.Snapshot()
 
     if octets.Length = 0 then
@@ -545,10 +545,31 @@ let private sessions (kind: Kind) =
 
               eventually "no peer is left on the loop" (fun () -> shared.Loop.Members = 0)) ]
 
+let private consumed =
+    testCase "what is consumed without the core's knowing leaves room for the largest message" (fun () ->
+        let sizes = [ 1; 16_384; 65_536; 262_144; 270_336; 8 <<< 20; 1 <<< 30 ]
+
+        for window, message in List.allPairs sizes sizes do
+            let limit =
+                PeerHost.ConsumedLimit
+                    { JournalTests.config().Options with
+                        ReceiveWindow = window
+                        MaxMessageSize = message }
+
+            // The window as SCTP has it.
+            let window = max (int64 window) (2L * int64 message)
+            Expect.isLessThanOrEqual limit (window / 16L) $"a part of {window}"
+
+            if limit > 0L then
+                Expect.isGreaterThan (window - limit) (int64 message + 4_096L) $"{message} in {window}"
+            else
+                Expect.isLessThan window (int64 message + 8_192L) $"only where a message fills {window}")
+
 let tests =
     testList
         "Hosts"
-        [ commands
+        [ consumed
+          commands
           ends
           names
           yield! List.map ports both

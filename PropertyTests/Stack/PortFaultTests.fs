@@ -3,7 +3,10 @@ module Hybrid.WebRtc.PropertyTests.Stack.PortFaultTests
 
 open System
 open System.Diagnostics
+open System.IO
 open System.Net
+open System.Net.Sockets
+open System.Reflection
 open System.Runtime.InteropServices
 open System.Threading
 open Expecto
@@ -41,6 +44,16 @@ let private burst (loop: Loop) (a: LinuxUdpPort) (b: LinuxUdpPort) (there: Owner
     [ for struct (_, bytes) in there.Datagrams -> int bytes[0], bytes.Length ]
 
 let private inOrder count = [ for i in 1..count -> i, 1_000 ]
+
+/// Sends one datagram and closes the port, in one turn of its loop.
+let private lastWords (loop: Loop) (a: LinuxUdpPort) (b: LinuxUdpPort) =
+    loop.Post(
+        Action(fun () ->
+            send a b.Local [| 1uy |]
+            a.Dispose())
+    )
+
+    loop.Turn() |> ignore
 
 let private sends =
     testList
@@ -144,6 +157,142 @@ let private sends =
                       batchedPair { everything with Fault = fault } StackOptions.Default
 
                   Expect.equal (burst loop a b there 10) (inOrder 10) "all, in order"
+                  a.Dispose()
+                  b.Dispose())
+
+          testCase "last words that there was no room for are tried once more as the port closes" (fun () ->
+              let struct (loop, a, b, there) =
+                  batchedPair
+                      { everything with
+                          Fault = failing KernelCall.Send 2 again }
+                      StackOptions.Default
+
+              lastWords loop a b
+              turnUntil loop "they arrive" (fun () -> there.Datagrams.Count = 1)
+              Expect.equal a.Lost 0L "not lost"
+              b.Dispose())
+
+          testCase "last words that never find room are counted" (fun () ->
+              let struct (loop, a, b, there) =
+                  batchedPair
+                      { everything with
+                          Fault = failing KernelCall.Send Int32.MaxValue again }
+                      StackOptions.Default
+
+              lastWords loop a b
+              Expect.isEmpty there.Datagrams "nothing left"
+              Expect.equal a.Lost 1L "counted"
+              Expect.isTrue a.Kept.IsEmpty "nothing is kept"
+              b.Dispose())
+
+          testCase "what was kept leaves with the leave to be fragmented that it was committed with" (fun () ->
+              let socket: Socket option ref = ref None
+              let seen = ResizeArray<int>()
+
+              let fault kind =
+                  match kind, socket.Value with
+                  | KernelCall.Send, Some socket ->
+                      let octets = Array.zeroCreate<byte> 4
+                      // IP_MTU_DISCOVER: IP_PMTUDISC_DONT is 0, IP_PMTUDISC_PROBE 3.
+                      socket.GetRawSocketOption(0, 10, Span octets) |> ignore
+                      seen.Add(BitConverter.ToInt32(octets, 0))
+                      if seen.Count = 1 then again else 0
+                  | _ -> 0
+
+              let struct (loop, a, b, there) =
+                  batchedPair { everything with Fault = fault } StackOptions.Default
+
+              let field =
+                  typeof<LinuxUdpPort>.GetField("_socket", BindingFlags.Instance ||| BindingFlags.NonPublic)
+                  |> nonNull
+
+              socket.Value <- Some(nonNull (field.GetValue a) :?> Socket)
+              a.AllowFragments true
+              send a b.Local [| 1uy |]
+              a.AllowFragments false
+              send a b.Local [| 2uy |]
+              turnUntil loop "both arrive" (fun () -> there.Datagrams.Count = 2)
+              Expect.sequenceEqual seen [ 0; 0; 3 ] "the first, the first again, the second"
+              a.Dispose()
+              b.Dispose()) ]
+
+let private noSpace = 28
+
+let private watches =
+    let watched name (test: StackOptions -> LoopGroup -> unit) =
+        testCase name (fun () ->
+            let kind =
+                batchedBy
+                    ""
+                    { everything with
+                        Fault = failing KernelCall.Watch 1 noSpace }
+
+            let loops = kind.Loops 1
+            test (HostTests.onLoopback kind (LeasePool()) loops) loops)
+
+    testList
+        "a port that the kernel has no room to watch"
+        [ watched "is told to who begins it, and leaves its place to the next" (fun options loops ->
+              let loop = loops.Loops[0]
+              let a = bound IPAddress.Loopback loop (Owner()) options
+              Expect.throwsT<IOException> a.Begin "refused"
+              Expect.equal (openPorts loops) 0 "no place taken"
+              a.Dispose()
+              let b = bound IPAddress.Loopback loop (Owner()) options
+              b.Begin()
+              Expect.equal (openPorts loops) 1 "the next"
+              b.Dispose()
+              Expect.equal (openPorts loops) 0 "none left")
+
+          watched "is not opened to its peer, whose ports are complete all the same" (fun options loops ->
+              let journal = new HostTests.Tape()
+
+              let host =
+                  HostTests.start
+                      (StackOptions(
+                          Loops = loops,
+                          IncludeLoopback = true,
+                          AddressFilter = options.AddressFilter,
+                          Journal = (fun () -> journal)
+                      ))
+                      (HostTests.Sink())
+
+              let complete count =
+                  HostTests.inputs journal |> List.filter _.IsPortsComplete |> List.length = count
+
+              let opened () =
+                  HostTests.inputs journal |> List.filter _.IsPortOpened |> List.length
+
+              HostTests.perform host [ OpenPorts ]
+              eventually "complete" (fun () -> complete 1)
+              Expect.equal (opened ()) 0 "without it"
+              HostTests.perform host [ OpenPorts ]
+              eventually "complete again" (fun () -> complete 2)
+              Expect.equal (opened ()) 1 "another one"
+              HostTests.stop host
+              Expect.equal (openPorts loops) 0 "none left")
+
+          watched "leaves a shared port to its next try" (fun options loops ->
+              use shared = SharedPort.Open(0us, options)
+              Expect.equal (openPorts loops) shared.Bound.Count "watched") ]
+
+let private owners =
+    testList
+        "an owner with a bug"
+        [ for kind in both do
+              testCase $"its port goes on, {kind.Name}" (fun () ->
+                  let loop = kind.Loop false
+                  let struct (a, _, b, there) = pairOn loop (kind.Options(LeasePool()))
+
+                  there.OnReceived <-
+                      fun () ->
+                          there.OnReceived <- ignore
+                          invalidOp "planted"
+
+                  send a b.Local [| 1uy |]
+                  turnUntil loop "the first arrives" (fun () -> there.Datagrams.Count = 1)
+                  send a b.Local [| 2uy |]
+                  turnUntil loop "the second arrives" (fun () -> there.Datagrams.Count = 2)
                   a.Dispose()
                   b.Dispose()) ]
 
@@ -354,7 +503,7 @@ let private reliable =
         let dice = Random 1
 
         fun kind ->
-            if kind = KernelCall.Bind then
+            if kind = KernelCall.Bind || kind = KernelCall.Watch then
                 0
             else
                 lock dice (fun () ->
@@ -408,6 +557,6 @@ let tests =
     testList
         "Port faults"
         (if batches then
-             [ sends; receives; interfaces; reliable ]
+             [ sends; watches; owners; receives; interfaces; reliable ]
          else
-             [])
+             [ owners ])

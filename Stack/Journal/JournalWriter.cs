@@ -53,7 +53,7 @@ internal sealed class JournalWriter(Stream stream, long limit = long.MaxValue) :
     private bool _stopped;
 
     /// <summary>The first octets of every journal, its version included.</summary>
-    public static ReadOnlySpan<byte> Magic => "HWRTCJ01"u8;
+    public static ReadOnlySpan<byte> Magic => "HWRTCJ02"u8;
 
     /// <summary>The journal goes no further, though the session does: the stream failed, or the limit is reached.</summary>
     public event Action<string>? Stopped;

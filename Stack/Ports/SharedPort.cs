@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using Hybrid.WebRtc.Core;
 using Hybrid.WebRtc.Stack.Ports;
+using Microsoft.Extensions.Logging;
 using Path = Hybrid.WebRtc.Core.Path;
 
 namespace Hybrid.WebRtc.Stack;
@@ -128,8 +129,21 @@ internal sealed class SharedPort : IPortOwner, IDisposable
         if (_bound.Count == 0 || _bound.Exists(bound => bound.Port is null))
             return false;
 
-        foreach (var bound in _bound)
-            bound.Port!.Begin();
+        try
+        {
+            foreach (var bound in _bound)
+                bound.Port!.Begin();
+        }
+        catch (IOException e)
+        {
+            // No room to watch one more socket in; who called disposes what is bound.
+            Log.PortRefused(
+                options.LoggerFactory.CreateLogger<SharedPort>(),
+                EndpointModule.ToText(_bound[0].Port!.Local),
+                e.Message
+            );
+            return false;
+        }
 
         return true;
     }

@@ -25,8 +25,14 @@ internal sealed class UdpPort : IPort, IDrain
     /// <summary>How long, after there was none, the next ones are dropped without waiting: the loop has others to see to.</summary>
     private const int NoPatience = 10_000;
 
-    /// <summary>What looks are received into, by all ports at once: nobody reads it.</summary>
-    private static readonly byte[] _glimpse = GC.AllocateArray<byte>(1, pinned: true);
+    /// <summary>
+    /// What looks are received into, by all ports at once: nobody reads it. On Windows a datagram that is larger than what it is looked at
+    /// through is an exception, so nearly every one fits there; elsewhere an octet does.
+    /// </summary>
+    private static readonly byte[] _glimpse = GC.AllocateArray<byte>(
+        OperatingSystem.IsWindows() ? 2_048 : 1,
+        pinned: true
+    );
 
     private readonly Socket _socket;
     private readonly Loop _loop;
@@ -171,19 +177,28 @@ internal sealed class UdpPort : IPort, IDrain
         {
             Take(now);
         }
-        catch (SocketException e) when (!_closed && e.SocketErrorCode != SocketError.OperationAborted)
+        catch (SocketException e) when (!_closed)
         {
-            // ICMP errors say nothing about the next datagram, and one that was there may have failed its checksum.
-            if (e.SocketErrorCode != SocketError.WouldBlock && _health.ReceiveFailed(now))
+            // ICMP errors say nothing about the next datagram, and one that was there may have failed its checksum. That the
+            // system gave up receiving says all.
+            if (
+                e.SocketErrorCode == SocketError.OperationAborted
+                || e.SocketErrorCode != SocketError.WouldBlock && _health.ReceiveFailed(now)
+            )
             {
                 Break(e.Message);
                 return;
             }
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        catch (Exception e) when (_closed && e is SocketException or ObjectDisposedException)
         {
             // Closed: the expected end.
             return;
+        }
+        catch (Exception bug)
+        {
+            // The owner's, or no memory. The port goes on, or it would be deaf for good.
+            Log.LoopCrashed(_loop.Logger, bug);
         }
 
         if (!_closed)
@@ -278,7 +293,7 @@ internal sealed class UdpPort : IPort, IDrain
         }
     }
 
-    /// <summary>The look is over. On Windows a datagram that is larger than what it was looked at through is an error, and there all the same.</summary>
+    /// <summary>The look is over. What is larger than <see cref="_glimpse"/> may be an error, and is there all the same.</summary>
     private void Looked()
     {
         try

@@ -41,11 +41,18 @@ internal sealed class KeptRuns
         ArrayPool<byte>.Shared.Return(item.Bytes);
     }
 
-    /// <summary>Nothing waits any more.</summary>
-    public void Clear()
+    /// <summary>Nothing waits any more. Answers how many datagrams did.</summary>
+    public int Clear()
     {
-        while (!IsEmpty)
+        var datagrams = 0;
+
+        while (First is { } item)
+        {
+            datagrams += item.Run.Count;
             Drop();
+        }
+
+        return datagrams;
     }
 
     /// <summary>A run and its octets, which begin at the run's start.</summary>

@@ -18,6 +18,9 @@ internal enum KernelCall
 
     /// <summary>The bind that asks whether an address is still there.</summary>
     Bind,
+
+    /// <summary>epoll_ctl that is to watch a port.</summary>
+    Watch,
 }
 
 /// <summary>
@@ -94,6 +97,9 @@ internal sealed unsafe class Kernel
     /// <summary>Whether this machine still has the address: a socket can be bound to it.</summary>
     public bool Has(IPAddress address) =>
         Failing(KernelCall.Bind, out var error) ? error != -Errno.AddressNotAvailable : UdpSockets.IsLocal(address);
+
+    /// <summary>Whether a test says that there is no room to watch a port in.</summary>
+    public bool RefusesToWatch => Failing(KernelCall.Watch, out _);
 
     private bool Failing(KernelCall call, out int error)
     {

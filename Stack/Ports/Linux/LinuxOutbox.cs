@@ -90,14 +90,31 @@ internal sealed unsafe class LinuxOutbox
     {
         while (port.Kept.First is { } kept)
         {
-            fixed (byte* bytes = kept.Bytes)
-                if (!SendOne(port, ref kept.Run, bytes + kept.Run.Start))
-                    return false;
+            if (!SendKept(port, kept))
+                return false;
 
             port.Kept.Drop();
         }
 
         return true;
+    }
+
+    /// <summary>As it was committed: with or without leave to be fragmented.</summary>
+    private bool SendKept(LinuxUdpPort port, KeptRuns.Item kept)
+    {
+        if (kept.Run.MayFragment)
+            port.SetFragmentation(true);
+
+        try
+        {
+            fixed (byte* bytes = kept.Bytes)
+                return SendOne(port, ref kept.Run, bytes + kept.Run.Start);
+        }
+        finally
+        {
+            if (kept.Run.MayFragment)
+                port.SetFragmentation(false);
+        }
     }
 
     private void Send(LinuxUdpPort port, Span<Run> runs)
@@ -220,6 +237,9 @@ internal struct Run(LinuxUdpPort port, in Endpoint remote, int start, int segmen
     public readonly LinuxUdpPort? Port => port;
     public readonly Endpoint Remote = remote;
     public readonly int Segment = segment;
+
+    /// <summary>Whether IP may fragment its datagrams. Runs of both sorts never meet here: the port flushes between them, but may keep either.</summary>
+    public readonly bool MayFragment = port.MayFragment;
 
     /// <summary>Where the first begins.</summary>
     public int Start = start;

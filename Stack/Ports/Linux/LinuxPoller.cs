@@ -85,8 +85,12 @@ internal sealed unsafe class LinuxPoller : IWaiting, IDisposable
         }
     }
 
-    /// <summary>Watches a port; any thread, also while the loop sleeps. Answers its key.</summary>
-    public ulong Add(LinuxUdpPort port, int fd)
+    /// <summary>Watches a port; any thread, also while the loop sleeps.</summary>
+    /// <param name="port">The port.</param>
+    /// <param name="fd">Its socket.</param>
+    /// <param name="key">Its name here, set before anything can be told of the port; 0 where it is not watched.</param>
+    /// <exception cref="IOException">The user's watches are used up, or the kernel's memory.</exception>
+    public void Add(LinuxUdpPort port, int fd, out ulong key)
     {
         lock (_gate)
         {
@@ -101,12 +105,15 @@ internal sealed unsafe class LinuxPoller : IWaiting, IDisposable
             // A generation comes again only after four thousand million ports.
             _generation = Math.Max(1, _generation + 1);
             _places[at] = new Place(port, _generation);
-            var key = (ulong)_generation << 32 | (uint)at;
+            key = (ulong)_generation << 32 | (uint)at;
 
-            if (Control(Libc.EpollAdd, fd, Libc.EpollIn, key) < 0)
-                throw new IOException("The port cannot be watched.");
+            if (!Kernel.RefusesToWatch && Control(Libc.EpollAdd, fd, Libc.EpollIn, key) >= 0)
+                return;
 
-            return key;
+            key = 0;
+            _places[at] = default;
+            _free.Push(at);
+            throw new IOException("The port cannot be watched.");
         }
     }
 

@@ -12,6 +12,9 @@ namespace Hybrid.WebRtc.Stack.Ports.Linux;
 /// </summary>
 internal sealed unsafe class LinuxUdpPort : IPort, IDrain
 {
+    /// <summary>How long last words wait for room in the socket's buffer, microseconds.</summary>
+    private const int LastPatience = 1_000;
+
     /// <summary>Runs refused in a row, after which the kernel is not asked to cut them any more.</summary>
     private const int TolerableRefusals = 3;
 
@@ -34,7 +37,7 @@ internal sealed unsafe class LinuxUdpPort : IPort, IDrain
     private bool _fits;
     private bool _awaitsRoom;
     private int _refusals;
-    private string? _broken;
+    private volatile string? _broken;
 
     private LinuxUdpPort(
         int id,
@@ -76,6 +79,9 @@ internal sealed unsafe class LinuxUdpPort : IPort, IDrain
     /// <summary>Whether it is closed: nothing more is handed over.</summary>
     public bool IsClosed => _closed;
 
+    /// <summary>Whether IP may fragment what is committed now.</summary>
+    public bool MayFragment { get; private set; }
+
     /// <summary>What the socket had no room for.</summary>
     public KeptRuns Kept { get; } = new();
 
@@ -116,10 +122,10 @@ internal sealed unsafe class LinuxUdpPort : IPort, IDrain
 
         try
         {
-            _key = _poller.Add(this, fd);
+            _poller.Add(this, fd, out _key);
 
-            // Closed meanwhile by another thread, which found nothing to take out.
-            if (_closed)
+            // Meanwhile closed by another thread, or broken on the loop's, which found nothing to take out.
+            if (_closed || _broken is not null)
                 Unwatch(fd);
         }
         finally
@@ -154,8 +160,12 @@ internal sealed unsafe class LinuxUdpPort : IPort, IDrain
     public void AllowFragments(bool allowed)
     {
         Flush();
-        Fragmentation.Set(_socket, allowed);
+        MayFragment = allowed;
+        SetFragmentation(allowed);
     }
+
+    /// <summary>Whether IP may fragment what the socket sends from now on, whatever is committed meanwhile.</summary>
+    public void SetFragmentation(bool allowed) => Fragmentation.Set(_socket, allowed);
 
     /// <inheritdoc/>
     public void Flush() => _poller.Flush();
@@ -291,11 +301,8 @@ internal sealed unsafe class LinuxUdpPort : IPort, IDrain
     /// <summary>Keeps a run until there is room.</summary>
     public void Keep(in Run run, ReadOnlySpan<byte> bytes)
     {
-        if (Kept.Add(run, bytes))
-            return;
-
-        Lost += run.Count;
-        Telemetry.PortDropped("no room", run.Count);
+        if (!Kept.Add(run, bytes))
+            GiveUp(run.Count);
     }
 
     /// <inheritdoc/>
@@ -312,7 +319,7 @@ internal sealed unsafe class LinuxUdpPort : IPort, IDrain
         if (_loop.IsCurrent && !_closed)
         {
             _poller.Flush();
-            Kept.Clear();
+            SendLast();
         }
 
         if (Interlocked.Exchange(ref _closed, true))
@@ -322,6 +329,37 @@ internal sealed unsafe class LinuxUdpPort : IPort, IDrain
         // Waits, if need be, until a call that is being made on it has come back.
         _socket.Dispose();
         Log.PortClosed(_logger, _name);
+    }
+
+    /// <summary>Last words that there was no room for have one more chance; what is left is given up, and counted.</summary>
+    private void SendLast()
+    {
+        if (Kept.IsEmpty)
+            return;
+
+        try
+        {
+            if (!_poller.Outbox.SendKept(this))
+            {
+                _socket.Poll(LastPatience, SelectMode.SelectWrite);
+                _poller.Outbox.SendKept(this);
+            }
+        }
+        catch (ObjectDisposedException)
+        {
+            // Closed meanwhile by another thread.
+        }
+
+        GiveUp(Kept.Clear());
+    }
+
+    private void GiveUp(int datagrams)
+    {
+        if (datagrams == 0)
+            return;
+
+        Lost += datagrams;
+        Telemetry.PortDropped("no room", datagrams);
     }
 
     /// <summary>Tells the owner, but not from within a flush: a member that has settled would be touched again.</summary>
