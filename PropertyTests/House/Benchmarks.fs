@@ -69,7 +69,7 @@ let private allocations =
       "sctpSack100", 496.0
       "sctpSack1000", 496.0
       "sctpSack10000", 496.0
-      "sctpSackFourGaps", 2608.0
+      "sctpSackFourGaps", 2616.0
       "dtlsSeal", 184.0
       "dtlsWrite", 0.0
       "dtlsReceive", 192.0

@@ -102,9 +102,13 @@ let private sockets () =
     if OperatingSystem.IsLinux() then
         Directory.GetFiles("/proc/self/fd")
         |> Array.filter (fun path ->
-            match File.ResolveLinkTarget(path, false) with
-            | null -> false
-            | target -> target.Name.StartsWith "socket:")
+            // One that is closed meanwhile, by whoever else runs in this process, is none.
+            try
+                match File.ResolveLinkTarget(path, false) with
+                | null -> false
+                | target -> target.Name.StartsWith "socket:"
+            with :? IOException ->
+                false)
         |> Array.length
     else
         0
