@@ -92,9 +92,10 @@ internal sealed class Side : IAsyncDisposable
                 {
                     await Peer.AddIceCandidateAsync(candidate);
                 }
-                catch (RTCException) when (_ignoredOffer)
+                catch (RTCException)
                 {
-                    // It belongs to the offer that we ignored.
+                    // It belongs to an offer that we ignored, or that the other side has taken back since: its candidates
+                    // come from another thread than its descriptions, and may arrive behind the next one.
                 }
             }
         }
