@@ -11,7 +11,6 @@ internal sealed class Side : IAsyncDisposable
     private readonly bool _polite;
     private readonly ChannelWriter<Signal> _signalling;
     private bool _makingOffer;
-    private bool _ignoredOffer;
 
     public Side(string name, bool polite, ChannelWriter<Signal> signalling)
     {
@@ -73,8 +72,7 @@ internal sealed class Side : IAsyncDisposable
                     Console.WriteLine($"{Name, -6} offers collided: {(_polite ? "mine gives way" : "mine stands")}");
                 }
 
-                _ignoredOffer = collides && !_polite;
-                if (_ignoredOffer)
+                if (collides && !_polite)
                     continue;
 
                 // On a collision this rolls our own offer back, implicitly. The core offers anew once the other's is answered.
