@@ -73,6 +73,15 @@ type BundlePolicy =
     | MaxCompat = 1
     | MaxBundle = 2
 
+/// RTCRtpHeaderEncryptionPolicy, webrtc-extensions §11: Cryptex (RFC 9335).
+type HeaderEncryptionPolicy =
+    /// Offered, and used where the peer takes it.
+    | Negotiate = 0
+    /// A media section of the peer's without it is rejected.
+    | Require = 1
+    /// Not offered, nor taken.
+    | Disable = 2
+
 /// RTCIceTransportPolicy, W3C WebRTC 1.0 §4.2.4.
 type IceTransportPolicy =
     | All = 0
@@ -142,6 +151,7 @@ type Configuration =
         IceCandidatePoolSize: int
         /// Names the set of certificates, so that a change can be refused.
         Certificates: string[]
+        HeaderEncryption: HeaderEncryptionPolicy
     }
 
 /// RTCDataChannelInit, W3C WebRTC 1.0 §6.2.1, with the label.

@@ -136,6 +136,7 @@ public sealed partial class RTCPeerConnection
             connection._options.ToCiphers(),
             new Core.Identity(certificate.Inner.Der, certificate.Inner.Key),
             connection._configuration.ToCore(certificate),
+            Core.Capabilities.None,
             connection._options.ToCore()
         );
         try
@@ -440,6 +441,8 @@ public sealed partial class RTCPeerConnection
             var message = new MessageEvent(receiver, text, payload);
             connection.Notify.Context.Enqueue(static state => ((MessageEvent)state!).Deliver(), message);
         }
+
+        public void Rtp(int transceiver, string rid, ReadOnlyMemory<Rtp.RtpPacket> packets) { }
 
         public void Settle() => connection.Notify.Context.Wake();
 

@@ -16,6 +16,8 @@ type End =
         /// Channel, text or not, payload: newest first.
         Messages: struct (ChannelHandle * bool * byte[]) list
         MessageCount: int
+        /// Packets of RTP as they were delivered, the last one first.
+        Rtp: struct (Instant * TransceiverId * string * Hybrid.WebRtc.Rtp.RtpPacket) list
         /// What the requests that tests made were answered.
         Replies: Map<CommandId, Result<Answer, Mistake>>
         /// Whether delivered messages are consumed at once; false: they fill the window.
@@ -71,6 +73,7 @@ module World =
         { Ciphers = ciphers
           Identity = identity.Value
           Configuration = Configurations.defaults
+          Capabilities = Capabilities.none
           Options = Peer.defaultOptions }
 
     let private peer (config: PeerConfig) (entropy: Entropy) =
@@ -87,6 +90,7 @@ module World =
           Events = []
           Messages = []
           MessageCount = 0
+          Rtp = []
           Replies = Map.empty
           Consumes = true
           Ignored = 0
@@ -276,6 +280,20 @@ module World =
             if e.Consumes then
                 feed who (Consumed payload.Length) world
             else
+                world
+        | DeliverRtp(transceiver, rid, packet) ->
+            // Lent: what is kept is a copy.
+            let kept =
+                { packet with
+                    Csrcs = ReadOnlyMemory(packet.Csrcs.ToArray())
+                    Extensions = ReadOnlyMemory(packet.Extensions.ToArray())
+                    Payload = ReadOnlyMemory(packet.Payload.ToArray()) }
+
+            change
+                who
+                (fun e ->
+                    { e with
+                        Rtp = struct (world.Now, transceiver, rid, kept) :: e.Rtp })
                 world
         | Ignored _ -> change who (fun e -> { e with Ignored = e.Ignored + 1 }) world
         | Ended ->

@@ -1,4 +1,5 @@
 using Hybrid.WebRtc.Core;
+using Hybrid.WebRtc.Rtp;
 
 namespace Hybrid.WebRtc.Stack;
 
@@ -19,6 +20,9 @@ internal interface IPeerSink
 
     /// <summary>A whole message; the payload is the receiver's. Post <c>Consumed</c> once the application has it.</summary>
     void Message(int channel, bool text, ReadOnlyMemory<byte> payload);
+
+    /// <summary>Packets of one receiver and one rid, in the order of their arrival; theirs to keep. <paramref name="rid"/> is empty without simulcast.</summary>
+    void Rtp(int transceiver, string rid, ReadOnlyMemory<RtpPacket> packets);
 
     /// <summary>A turn in which something was told is over: a good time to wake whoever is to hear of it, once for all.</summary>
     void Settle();

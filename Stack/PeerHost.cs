@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Net;
 using System.Security.Cryptography;
 using Hybrid.WebRtc.Core;
+using Hybrid.WebRtc.Rtp;
 using Hybrid.WebRtc.Stack.Ports;
 using Microsoft.Extensions.Logging;
 using Path = Hybrid.WebRtc.Core.Path;
@@ -365,6 +366,9 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
 
     /// <inheritdoc/>
     void IShell.Deliver(int channel, bool text, ReadOnlyMemory<byte> payload) => _sink.Message(channel, text, payload);
+
+    /// <inheritdoc/>
+    void IShell.DeliverRtp(int transceiver, string rid, in RtpPacket packet) { }
 
     /// <inheritdoc/>
     void IShell.Ignored(Layer layer, Drop reason)

@@ -26,6 +26,7 @@ internal sealed class PeerPair
             setting.Ciphers,
             new Identity(certificate.Der, certificate.Key),
             Configurations.Default,
+            Capabilities.None,
             Peer.DefaultOptions
         );
         _ends = [Create(config, 1), Create(config, 2)];

@@ -50,7 +50,8 @@ internal static class JsepSteps
             Configurations.Default,
             [new Fingerprint("sha-256", new byte[32])],
             maxMessageSize: 262_144,
-            sctpPort: 5000
+            sctpPort: 5000,
+            Capabilities.None
         );
         var (session, _) = Jsep.Step(Jsep.Input.NeedDataSection, Jsep.Create(config, EntropyModule.ofNumber(1)));
 

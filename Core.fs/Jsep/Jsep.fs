@@ -9,7 +9,8 @@ module Jsep =
         { Configuration: Configuration
           Fingerprints: Fingerprint[]
           MaxMessageSize: int64
-          SctpPort: uint16 }
+          SctpPort: uint16
+          Capabilities: MediaCapabilities }
 
     [<NoComparison; NoEquality>]
     type State = Session of JsepSession
@@ -24,6 +25,19 @@ module Jsep =
         | RestartIce of Command: int64
         | SetConfiguration of Command: int64 * Configuration: Configuration
         | NeedDataSection
+        | AddTransceiver of Command: int64 * Init: TransceiverInit
+        | AddTrack of Command: int64 * Kind: MediaKind * Track: string * Streams: string[]
+        | RemoveTrack of Command: int64 * Transceiver: TransceiverId
+        | ReplaceTrack of Command: int64 * Transceiver: TransceiverId * Track: string voption
+        | SetDirection of Command: int64 * Transceiver: TransceiverId * Direction: Direction
+        | StopTransceiver of Command: int64 * Transceiver: TransceiverId
+        | SetCodecPreferences of Command: int64 * Transceiver: TransceiverId * Codecs: RtpCodec[]
+        | SetStreams of Command: int64 * Transceiver: TransceiverId * Streams: string[]
+        | SetParameters of Command: int64 * Transceiver: TransceiverId * Encodings: EncodingParameters[]
+        | SetHeaderExtensions of
+            Command: int64 *
+            Transceiver: TransceiverId *
+            Extensions: ExtensionCapability[]
         | LocalCandidate of Candidate: string * UsernameFragment: string
         | GatheringComplete of UsernameFragment: string
         | Close
@@ -32,11 +46,14 @@ module Jsep =
     type Answer =
         | Done
         | Created of Description
+        | Transceiver of TransceiverInfo
 
     [<NoComparison; NoEquality>]
     type Output =
         | Reply of Command: int64 * Result: Result<Answer, Mistake>
         | DescriptionsChanged of Descriptions
+        | TransceiversChanged of TransceiverInfo[]
+        | TracksChanged of TrackChange[]
         | SignalingStateChanged of SignalingState
         | NegotiationNeeded
         | Order of JsepOrder
@@ -297,6 +314,16 @@ module Jsep =
         | SetRemoteDescription(command, _)
         | SetConfiguration(command, _) -> Step.one (Reply(command, wrongState "the operation" session)) session
         | AddIceCandidate(command, candidate) -> addCandidate command candidate session
+        | AddTransceiver(command, _)
+        | AddTrack(command, _, _, _)
+        | RemoveTrack(command, _)
+        | ReplaceTrack(command, _, _)
+        | SetDirection(command, _, _)
+        | StopTransceiver(command, _)
+        | SetCodecPreferences(command, _, _)
+        | SetStreams(command, _, _)
+        | SetParameters(command, _, _)
+        | SetHeaderExtensions(command, _, _) -> Step.one (Reply(command, wrongState "the operation" session)) session
         // W3C's restartIce() does nothing on a closed connection.
         | RestartIce command -> Step.one (Reply(command, Ok Done)) session
         | NeedDataSection
@@ -329,6 +356,19 @@ module Jsep =
                 (changed
                     { session with
                         Wishes = { session.Wishes with Data = true } })
+        | AddTransceiver(command, _)
+        | AddTrack(command, _, _, _)
+        | RemoveTrack(command, _)
+        | ReplaceTrack(command, _, _)
+        | SetDirection(command, _, _)
+        | StopTransceiver(command, _)
+        | SetCodecPreferences(command, _, _)
+        | SetStreams(command, _, _)
+        | SetParameters(command, _, _)
+        | SetHeaderExtensions(command, _, _) ->
+            Step.one
+                (Reply(command, Error(Mistake.create ErrorName.NotSupportedError "Media are not negotiated yet.")))
+                session
         | LocalCandidate(line, fragment) ->
             match Candidates.value line with
             | Ok value -> note fragment (SdpAttribute.create "candidate" value) session

@@ -33,6 +33,8 @@ module Jsep =
             MaxMessageSize: int64
             /// Ours; 5000 is every browser's.
             SctpPort: uint16
+            /// What media may be negotiated.
+            Capabilities: MediaCapabilities
         }
 
     /// A session between two steps. Immutable.
@@ -53,6 +55,24 @@ module Jsep =
         | SetConfiguration of Command: int64 * Configuration: Configuration
         /// A data channel was created. May come with every channel.
         | NeedDataSection
+        /// W3C WebRTC 1.0 §5.1 addTransceiver(); answered by `Transceiver`.
+        | AddTransceiver of Command: int64 * Init: TransceiverInit
+        /// addTrack(): a sender that is free is used again; answered by `Transceiver`.
+        | AddTrack of Command: int64 * Kind: MediaKind * Track: string * Streams: string[]
+        | RemoveTrack of Command: int64 * Transceiver: TransceiverId
+        /// replaceTrack(), which never renegotiates: the kind was checked by the caller.
+        | ReplaceTrack of Command: int64 * Transceiver: TransceiverId * Track: string voption
+        | SetDirection of Command: int64 * Transceiver: TransceiverId * Direction: Direction
+        | StopTransceiver of Command: int64 * Transceiver: TransceiverId
+        | SetCodecPreferences of Command: int64 * Transceiver: TransceiverId * Codecs: RtpCodec[]
+        | SetStreams of Command: int64 * Transceiver: TransceiverId * Streams: string[]
+        /// setParameters(): number, order and rids of the encodings are as they were, W3C §5.2.
+        | SetParameters of Command: int64 * Transceiver: TransceiverId * Encodings: EncodingParameters[]
+        /// setHeaderExtensionsToNegotiate(), webrtc-extensions §5.
+        | SetHeaderExtensions of
+            Command: int64 *
+            Transceiver: TransceiverId *
+            Extensions: ExtensionCapability[]
         /// ICE gathered: the line behind `a=`, `candidate:…`, and the generation that it belongs to.
         | LocalCandidate of Candidate: string * UsernameFragment: string
         /// A generation has all its candidates.
@@ -64,6 +84,7 @@ module Jsep =
     type Answer =
         | Done
         | Created of Description
+        | Transceiver of TransceiverInfo
 
     /// Orders come after the events and the reply of the operation that they follow from, in the order that transports
     /// take them; `NegotiationNeeded` is last.
@@ -71,6 +92,10 @@ module Jsep =
     type Output =
         | Reply of Command: int64 * Result: Result<Answer, Mistake>
         | DescriptionsChanged of Descriptions
+        /// All transceivers, in order, because one of them changed or is new; before `SignalingStateChanged`.
+        | TransceiversChanged of TransceiverInfo[]
+        /// What the remote description that was set did to receivers' tracks; behind `SignalingStateChanged`, before the reply.
+        | TracksChanged of TrackChange[]
         | SignalingStateChanged of SignalingState
         | NegotiationNeeded
         | Order of JsepOrder

@@ -28,7 +28,11 @@ type JsepOrder =
     /// An SCTP association over the DTLS one; `MaxMessageSize` in octets is the peer's, `Int64.MaxValue` without limit.
     /// Comes again when only that size changed.
     | StartSctp of RemotePort: uint16 * MaxMessageSize: int64
-    /// The data section was turned down: the transport with all that it carries is over.
+    /// What media flow, all of it: in place of the plan before.
+    | SetMedia of MediaPlan
+    /// The data section was turned down: the association and its channels are over.
+    | CloseSctp
+    /// No section is left that needs a transport: it is over with all that it carries.
     | Close
 
 /// Our side of the transport: ICE credentials and the identity of the DTLS association, RFC 8842 §4.

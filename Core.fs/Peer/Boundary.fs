@@ -1,6 +1,7 @@
 namespace Hybrid.WebRtc.Core
 
 open System
+open Hybrid.WebRtc.Rtp
 
 /// What W3C leaves to the implementation; each default is a field's own.
 [<NoComparison>]
@@ -44,6 +45,7 @@ type PeerConfig =
     { Ciphers: ICiphers
       Identity: Identity
       Configuration: Configuration
+      Capabilities: MediaCapabilities
       Options: PeerOptions }
 
 /// A candidate that was gathered, for the `icecandidate` event.
@@ -158,6 +160,7 @@ type Statistics =
       Association: SctpStats voption
       Pairs: CandidatePairStats[]
       Channels: ChannelStats[]
+      Media: MediaStatistics
       ChannelsOpened: int
       ChannelsClosed: int
       PacketsSent: int64
@@ -200,6 +203,29 @@ type Input =
     | CloseChannel of Channel: ChannelHandle
     /// The application has taken this many octets of delivered messages: the receive window opens again.
     | Consumed of Octets: int
+    /// The requests about transceivers are `Jsep`'s of the same name; the first two are answered by `Answer.Transceiver`.
+    | AddTransceiver of Command: CommandId * Init: TransceiverInit
+    | AddTrack of Command: CommandId * Kind: MediaKind * Track: string * Streams: string[]
+    | RemoveTrack of Command: CommandId * Transceiver: TransceiverId
+    | ReplaceTrack of Command: CommandId * Transceiver: TransceiverId * Track: string voption
+    | SetDirection of Command: CommandId * Transceiver: TransceiverId * Direction: Direction
+    | StopTransceiver of Command: CommandId * Transceiver: TransceiverId
+    | SetCodecPreferences of Command: CommandId * Transceiver: TransceiverId * Codecs: RtpCodec[]
+    | SetStreams of Command: CommandId * Transceiver: TransceiverId * Streams: string[]
+    | SetParameters of Command: CommandId * Transceiver: TransceiverId * Encodings: EncodingParameters[]
+    | SetHeaderExtensions of Command: CommandId * Transceiver: TransceiverId * Extensions: ExtensionCapability[]
+    /// Packets of one encoding (its index), to be sent in order. The sender sets SSRC, sequence number by `SequenceNumber` and
+    /// header extensions; the payload type names a codec of `SendCodecs`. The memory belongs to the peer from here on.
+    | SendRtp of Transceiver: TransceiverId * Encoding: int * Packets: ReadOnlyMemory<RtpPacket>
+    /// As one compound packet where it must be, RFC 3550 §6.1, or reduced-size, RFC 5506.
+    | SendRtcp of Packets: Rtcp[]
+    /// Asks the peer for a key frame of what this receiver receives: PLI, or FIR where only that was negotiated. `Ssrc` 0: of all.
+    | RequestKeyFrame of Transceiver: TransceiverId * Ssrc: uint32
+    /// Whether packets of this receiver are put in order and held until they are due; ValueNone: delivered as they come.
+    /// `Target` 0: what the network asks for, RTCRtpReceiver.jitterBufferTarget.
+    | SetJitterBuffer of Transceiver: TransceiverId * Target: Duration voption
+    /// RTCDTMFSender.insertDTMF(), W3C WebRTC 1.0 §7.2; `Duration` and `Gap` are within W3C's bounds.
+    | InsertDtmf of Command: CommandId * Transceiver: TransceiverId * Tones: string * Duration: Duration * Gap: Duration
     /// Answered by `Answer.Statistics`.
     | GetStats of Command: CommandId
     | Close of Command: CommandId
@@ -210,6 +236,7 @@ type Answer =
     | Done
     | Created of Description
     | Channel of ChannelInfo
+    | Transceiver of TransceiverInfo
     | Stats of Statistics
 
 /// What users of the connection are told, in order.
@@ -239,5 +266,21 @@ type Event =
     | ChannelClosed of Handle: ChannelHandle * Fault: Fault voption
     /// Octets of user data have left the queue: `bufferedAmount` falls by them.
     | BufferedAmountFell of Handle: ChannelHandle * Octets: int
+    /// All transceivers, in order, because one of them changed or is new; comes before the reply.
+    | TransceiversChanged of TransceiverInfo[]
+    /// What the peer's description did to receivers' tracks, in W3C's order; behind `SignalingStateChanged`, before the reply.
+    | TracksChanged of TrackChange[]
+    /// Packets arrive at a receiver for the first time, or again after `ReceiverMuted`: its track is unmuted.
+    | ReceiverUnmuted of Transceiver: TransceiverId
+    /// A source of a receiver's, new: `Rid` is empty without simulcast.
+    | SourceFound of Transceiver: TransceiverId * Ssrc: uint32 * Rid: string
+    /// RTCP that came, as the application may want to see it.
+    | RtcpReceived of Rtcp[]
+    /// The peer asks for a key frame of an encoding.
+    | KeyFrameRequested of Transceiver: TransceiverId * Encoding: int
+    /// What the network seems to carry towards the peer, bits a second, all media together.
+    | BitrateEstimated of BitsPerSecond: int64
+    /// RTCDTMFToneChangeEvent, W3C WebRTC 1.0 §7.3: `Tone` is empty at the end, `Buffer` what is left.
+    | ToneChanged of Transceiver: TransceiverId * Tone: string * Buffer: string
     /// One line of a key log file, NSS format.
     | KeyLogged of Line: string

@@ -112,7 +112,8 @@ module Configurations =
           IceTransportPolicy = IceTransportPolicy.All
           BundlePolicy = BundlePolicy.Balanced
           IceCandidatePoolSize = 0
-          Certificates = [||] }
+          Certificates = [||]
+          HeaderEncryption = HeaderEncryptionPolicy.Disable }
 
     let private serverMistake (server: IceServer) : Mistake voption =
         let missing (text: string voption) = text.IsNone || text.Value = ""

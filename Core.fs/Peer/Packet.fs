@@ -1,6 +1,7 @@
 namespace Hybrid.WebRtc.Core
 
 open System
+open Hybrid.WebRtc.Rtp
 
 /// A packet as the core describes it: `Size` octets, encoded and sealed by `Write` straight into the shell's buffer.
 [<RequireQualifiedAccess; NoComparison; NoEquality>]
@@ -51,6 +52,8 @@ type Output =
     | Raise of Event: Event
     /// A whole message. `Payload` belongs to the receiver; answered by `Consumed` once the application has it.
     | Deliver of Channel: ChannelHandle * Text: bool * Payload: ReadOnlyMemory<byte>
+    /// A packet of a receiver's: its memory is lent, to be copied before `DeliverRtp` returns. `Rid` is empty without simulcast.
+    | DeliverRtp of Transceiver: TransceiverId * Rid: string * Packet: RtpPacket
     /// Noise: to be counted and logged at debug level.
     | Ignored of Layer: Layer * Reason: Drop
     /// The peer is over: release its sockets. Nothing follows.
@@ -76,6 +79,8 @@ type IShell =
     abstract Raise: event: Event -> unit
     /// <summary>See <c>Output.Deliver</c>.</summary>
     abstract Deliver: channel: ChannelHandle * text: bool * payload: ReadOnlyMemory<byte> -> unit
+    /// <summary>See <c>Output.DeliverRtp</c>.</summary>
+    abstract DeliverRtp: transceiver: TransceiverId * rid: string * packet: inref<RtpPacket> -> unit
     /// <summary>See <c>Output.Ignored</c>.</summary>
     abstract Ignored: layer: Layer * reason: Drop -> unit
     /// <summary>See <c>Output.Ended</c>.</summary>

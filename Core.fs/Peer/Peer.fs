@@ -112,6 +112,21 @@ module Peer =
         | CloseChannel channel -> channels now (Channels.Close channel) s
         | Consumed octets when s.Sctp.IsSome -> sctp now (SctpInput.Consumed octets) s
         | Consumed _ -> Step.only s
+        | AddTransceiver(command, init) -> jsep now (Jsep.AddTransceiver(command, init)) s
+        | AddTrack(command, kind, track, streams) -> jsep now (Jsep.AddTrack(command, kind, track, streams)) s
+        | RemoveTrack(command, id) -> jsep now (Jsep.RemoveTrack(command, id)) s
+        | ReplaceTrack(command, id, track) -> jsep now (Jsep.ReplaceTrack(command, id, track)) s
+        | SetDirection(command, id, direction) -> jsep now (Jsep.SetDirection(command, id, direction)) s
+        | StopTransceiver(command, id) -> jsep now (Jsep.StopTransceiver(command, id)) s
+        | SetCodecPreferences(command, id, codecs) -> jsep now (Jsep.SetCodecPreferences(command, id, codecs)) s
+        | SetStreams(command, id, streams) -> jsep now (Jsep.SetStreams(command, id, streams)) s
+        | SetParameters(command, id, encodings) -> jsep now (Jsep.SetParameters(command, id, encodings)) s
+        | SetHeaderExtensions(command, id, extensions) -> jsep now (Jsep.SetHeaderExtensions(command, id, extensions)) s
+        | SendRtp _
+        | SendRtcp _
+        | RequestKeyFrame _
+        | SetJitterBuffer _
+        | InsertDtmf _ -> ignored Layer.Rtp Drop.Unsupported s
         | GetStats command -> Step.one (Reply(command, Stats(statistics now heard.Packets heard.Bytes s))) s
         // Answered before, by `step`.
         | Close _ -> Step.only s
@@ -128,6 +143,17 @@ module Peer =
         | RestartIce command
         | SetConfiguration(command, _)
         | CreateDataChannel(command, _)
+        | AddTransceiver(command, _)
+        | AddTrack(command, _, _, _)
+        | RemoveTrack(command, _)
+        | ReplaceTrack(command, _, _)
+        | SetDirection(command, _, _)
+        | StopTransceiver(command, _)
+        | SetCodecPreferences(command, _, _)
+        | SetStreams(command, _, _)
+        | SetParameters(command, _, _)
+        | SetHeaderExtensions(command, _, _)
+        | InsertDtmf(command, _, _, _, _)
         | GetStats command ->
             [ Refuse(command, Mistake.create ErrorName.InvalidStateError "The connection is closed; make a new one.") ]
         | Datagram _ -> [ Ignored(Layer.Peer, Drop.Stale) ]
@@ -140,7 +166,11 @@ module Peer =
         | NameResolved _
         | Send _
         | CloseChannel _
-        | Consumed _ -> []
+        | Consumed _
+        | SendRtp _
+        | SendRtcp _
+        | RequestKeyFrame _
+        | SetJitterBuffer _ -> []
 
     [<CompiledName "Create">]
     let create (entropy: ReadOnlyMemory<byte>) (config: PeerConfig) : Result<State, Mistake> =
@@ -189,6 +219,7 @@ module Peer =
             | Refuse(command, mistake) -> shell.Refuse(command, mistake)
             | Raise event -> shell.Raise event
             | Deliver(channel, text, payload) -> shell.Deliver(channel, text, payload)
+            | DeliverRtp(transceiver, rid, packet) -> shell.DeliverRtp(transceiver, rid, &packet)
             | Ignored(layer, reason) -> shell.Ignored(layer, reason)
             | Ended -> shell.Ended()
 

@@ -158,7 +158,8 @@ module internal Session =
                 [| { Algorithm = "sha-256"
                      Value = Ciphers.hash config.Ciphers HashAlgorithm.Sha256 certificate } |]
               MaxMessageSize = int64 config.Options.MaxMessageSize
-              SctpPort = 5000us }
+              SctpPort = 5000us
+              Capabilities = config.Capabilities }
             entropy
 
     let private newIce (config: PeerConfig) (entropy: Entropy) : Ice.State =
@@ -222,6 +223,7 @@ module internal Session =
           Association = ValueOption.bind Reports.association s.Sctp
           Pairs = Reports.pairs s.Ice
           Channels = Channels.stats s.Channels
+          Media = MediaStatistics.none
           ChannelsOpened = s.Channels.Book.Opened
           ChannelsClosed = s.Channels.Book.Closed
           PacketsSent = s.Traffic.PacketsSent

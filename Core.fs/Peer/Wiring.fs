@@ -14,9 +14,12 @@ module internal Wiring =
         match output with
         | Jsep.Reply(command, Ok Jsep.Done) -> Step.one (Reply(command, Done)) s
         | Jsep.Reply(command, Ok(Jsep.Created description)) -> Step.one (Reply(command, Created description)) s
+        | Jsep.Reply(command, Ok(Jsep.Transceiver info)) -> Step.one (Reply(command, Transceiver info)) s
         | Jsep.Reply(command, Error mistake) -> Step.one (Refuse(command, mistake)) s
         | Jsep.DescriptionsChanged descriptions -> raising (DescriptionsChanged descriptions) s
         | Jsep.SignalingStateChanged state -> raising (SignalingStateChanged state) s
+        | Jsep.TransceiversChanged infos -> raising (TransceiversChanged infos) s
+        | Jsep.TracksChanged changes -> raising (TracksChanged changes) s
         | Jsep.NegotiationNeeded -> raising NegotiationNeeded s
         | Jsep.Order order -> obey now order s
         | Jsep.Ignored reason -> ignored Layer.Jsep reason s
@@ -70,6 +73,8 @@ module internal Wiring =
                 { s.Shown.Sctp with
                     MaxMessageSize = maxMessageSize }
             |> Step.bind (startSctp now)
+        | JsepOrder.SetMedia _ -> Step.only s
+        | JsepOrder.CloseSctp
         | JsepOrder.Close -> loseAssociation now ValueNone s
 
     and ice now (input: Ice.Input) (s: State) : Step<State, Output> =

@@ -79,7 +79,8 @@ internal static class Translate
             // Where none is given the connection keeps the one that it has, so "none" is no change.
             configuration.Certificates.Count == 0
                 ? [certificate.Inner.Fingerprint()]
-                : [.. configuration.Certificates.Select(each => each.Inner.Fingerprint())]
+                : [.. configuration.Certificates.Select(each => each.Inner.Fingerprint())],
+            Core.HeaderEncryptionPolicy.Disable
         );
 
     public static Core.PeerOptions ToCore(this WebRtcOptions options) =>

@@ -78,6 +78,7 @@ let internal statistics =
               Mtu = 1200
               BufferedAmount = 3L
               Retransmissions = 4L }
+      Media = MediaStatistics.none
       Pairs =
         [| { Local = Candidate.toText iceInfo.LocalCandidates[0]
              Remote = Candidate.toText iceInfo.RemoteCandidates[0]

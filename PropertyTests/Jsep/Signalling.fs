@@ -10,7 +10,8 @@ let configuration: Configuration =
       IceTransportPolicy = IceTransportPolicy.All
       BundlePolicy = BundlePolicy.Balanced
       IceCandidatePoolSize = 0
-      Certificates = [||] }
+      Certificates = [||]
+      HeaderEncryption = HeaderEncryptionPolicy.Disable }
 
 let private config (number: int64) : Jsep.Config =
     { Configuration = configuration
@@ -18,7 +19,8 @@ let private config (number: int64) : Jsep.Config =
         [| { Algorithm = "sha-256"
              Value = Array.init 32 (fun i -> byte (int number + i)) } |]
       MaxMessageSize = 262_144L
-      SctpPort = 5000us }
+      SctpPort = 5000us
+      Capabilities = Capabilities.none }
 
 /// What the orders to the transport amount to.
 type Orders =
@@ -71,6 +73,8 @@ let private obey (orders: Orders) (order: JsepOrder) : Orders =
     | JsepOrder.StartSctp(port, size) ->
         { orders with
             Sctp = ValueSome(struct (port, size)) }
+    | JsepOrder.SetMedia _
+    | JsepOrder.CloseSctp -> orders
     | JsepOrder.Close ->
         { noOrders with
             Closed = orders.Closed + 1 }
@@ -107,6 +111,8 @@ let send (input: Jsep.Input) (e: End) : End =
                 Signaling = state :: e.Signaling }
         | Jsep.Reply _
         | Jsep.DescriptionsChanged _
+        | Jsep.TransceiversChanged _
+        | Jsep.TracksChanged _
         | Jsep.Ignored _ -> e
 
     List.fold
@@ -139,7 +145,7 @@ let private must (what: string) (e: End) : End =
 let private created (e: End) : struct (Description * End) =
     match reply e with
     | Ok(Jsep.Created description) -> struct (description, e)
-    | Ok Jsep.Done -> failtest "a description was expected"
+    | Ok _ -> failtest "a description was expected"
     | Error mistake -> failtest mistake.Message
 
 let offer (restart: bool) (e: End) =
@@ -230,6 +236,8 @@ let told (e: End) =
         | Jsep.Reply(_, Error _) -> "refusal"
         | Jsep.DescriptionsChanged _ -> "descriptions"
         | Jsep.SignalingStateChanged state -> string state
+        | Jsep.TransceiversChanged _ -> "transceivers"
+        | Jsep.TracksChanged _ -> "tracks"
         | Jsep.NegotiationNeeded -> "needed"
         | Jsep.Ignored _ -> "ignored"
         | Jsep.Order order ->
@@ -243,6 +251,8 @@ let told (e: End) =
             | JsepOrder.EndOfRemoteCandidates _ -> "end"
             | JsepOrder.StartDtls(role, _) -> "dtls " + string role
             | JsepOrder.StartSctp(port, size) -> "sctp " + string port + " " + string size
+            | JsepOrder.SetMedia _ -> "media"
+            | JsepOrder.CloseSctp -> "close sctp"
             | JsepOrder.Close -> "close")
 
 /// A host candidate.

@@ -38,6 +38,7 @@ type internal Sink() =
         member s.Message(_, _, payload) =
             s.Told.Enqueue("message of " + string payload.Length)
 
+        member _.Rtp(_, _, _) = ()
         member _.Settle() = ()
 
         member s.Ended bug =
@@ -434,6 +435,7 @@ type internal Talker() =
         member t.Message(_, _, payload) =
             t.Received.Enqueue(Text.Encoding.UTF8.GetString payload.Span)
 
+        member _.Rtp(_, _, _) = ()
         member _.Settle() = ()
         member _.Ended _ = ()
 

@@ -20,7 +20,9 @@ let internal config () : PeerConfig =
           IceTransportPolicy = IceTransportPolicy.All
           BundlePolicy = BundlePolicy.Balanced
           IceCandidatePoolSize = 0
-          Certificates = [| "one" |] }
+          Certificates = [| "one" |]
+          HeaderEncryption = HeaderEncryptionPolicy.Disable }
+      Capabilities = Capabilities.none
       Options = Peer.defaultOptions }
 
 let private written (write: JournalBuffer -> unit) : byte[] =
@@ -114,6 +116,7 @@ type private Nobody() =
         member _.Refuse(_, _) = ()
         member _.Raise _ = ()
         member _.Deliver(_, _, _) = ()
+        member _.DeliverRtp(_, _, _) = ()
         member _.Ignored(_, _) = ()
         member _.Ended() = ()
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Hybrid.WebRtc.Core;
+using Hybrid.WebRtc.Rtp;
 
 namespace Hybrid.WebRtc.Stack;
 
@@ -194,6 +195,7 @@ internal static class InputCodec
         to.Number((int)value.BundlePolicy);
         to.Number(value.IceCandidatePoolSize);
         to.Array(value.Certificates, to.Text);
+        to.Number((int)value.HeaderEncryption);
     }
 
     /// <summary>Reads a configuration.</summary>
@@ -203,7 +205,8 @@ internal static class InputCodec
             (IceTransportPolicy)from.Int32(),
             (BundlePolicy)from.Int32(),
             from.Int32(),
-            from.Array(from.Text)
+            from.Array(from.Text),
+            (HeaderEncryptionPolicy)from.Int32()
         );
 
     /// <summary>Writes the options of a peer.</summary>
@@ -235,6 +238,21 @@ internal static class InputCodec
             from.Int32(),
             from.Flag()
         );
+
+    /// <summary>Writes a packet.</summary>
+    public static void Write(JournalBuffer to, in RtpPacket value)
+    {
+        to.Flag(value.Marker);
+        to.Number(value.PayloadType);
+        to.Number(value.SequenceNumber);
+        to.Number(value.Timestamp);
+        to.Number(value.Ssrc);
+        to.Octets(value.Csrcs.Span);
+        to.Number(value.ExtensionProfile);
+        to.Octets(value.Extensions.Span);
+        to.Octets(value.Payload.Span);
+        to.Number(value.Padding);
+    }
 
     /// <summary>Writes a description.</summary>
     public static void Write(JournalBuffer to, Description value)

@@ -106,6 +106,7 @@ internal sealed class JournalWriter(Stream stream, long limit = long.MaxValue) :
             config.Ciphers,
             new Identity(config.Identity.Certificate, new WitnessedKey(this, config.Identity.Key)),
             config.Configuration,
+            config.Capabilities,
             config.Options
         );
 

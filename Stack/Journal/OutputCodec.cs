@@ -38,6 +38,9 @@ internal enum OutputKind : byte
 
     /// <summary><c>Output.Ended</c>.</summary>
     Ended = 10,
+
+    /// <summary><c>Output.DeliverRtp</c>.</summary>
+    DeliverRtp = 11,
 }
 
 /// <summary>Outputs as octets, one way only: they are compared, never read back. Every field takes part.</summary>

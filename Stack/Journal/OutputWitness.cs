@@ -1,4 +1,5 @@
 using Hybrid.WebRtc.Core;
+using Hybrid.WebRtc.Rtp;
 using Path = Hybrid.WebRtc.Core.Path;
 
 namespace Hybrid.WebRtc.Stack;
@@ -106,6 +107,17 @@ internal abstract class OutputWitness(IDatagramShell? inner) : IShell
         _seen.Octets(payload.Span);
         Saw(OutputKind.Deliver, _seen.Written);
         inner?.Deliver(channel, text, payload);
+    }
+
+    /// <inheritdoc/>
+    public void DeliverRtp(int transceiver, string rid, in RtpPacket packet)
+    {
+        _seen.Clear();
+        _seen.Number(transceiver);
+        _seen.Text(rid);
+        InputCodec.Write(_seen, packet);
+        Saw(OutputKind.DeliverRtp, _seen.Written);
+        inner?.DeliverRtp(transceiver, rid, packet);
     }
 
     /// <inheritdoc/>
