@@ -201,7 +201,7 @@ module private Layout =
         length + 4
 
 [<Sealed>]
-type SrtpSeal private (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCipher) =
+type SrtpSeal internal (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCipher) =
     /// Indices end here, RFC 3711 §9.2.
     static let rtpEnd = 1UL <<< 48
 
@@ -292,7 +292,7 @@ type SrtpSeal private (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCiph
             SrtpCipher.dispose rtcp
 
 [<Sealed>]
-type SrtpOpen private (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCipher) =
+type SrtpOpen internal (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCipher) =
     static let rtpEnd = 1UL <<< 48
 
     static member internal Create(ciphers: ICiphers, transform: SrtpTransform, key: byte[], salt: byte[]) =

@@ -27,6 +27,16 @@ module SrtpStream =
     /// packets fill memory.
     val fresh: SrtpStream
 
+    /// The index that a sequence number most likely stands for, RFC 3711 §3.3.1: the nearest to the highest. There is none
+    /// before zero; a number that would lie there is taken as far ahead.
+    val internal guess: sequence: uint16 -> stream: SrtpStream -> uint64
+
+    /// Whether a packet of this index has not come, as far as the window reaches back.
+    val internal isNew: index: uint64 -> stream: SrtpStream -> bool
+
+    /// The stream once a packet of this index, which is new, has been authenticated.
+    val internal mark: index: uint64 -> stream: SrtpStream -> SrtpStream
+
 /// A packet that was authentic, new, and decrypted in place.
 [<Struct; NoComparison; NoEquality>]
 type SrtpOpened =
@@ -69,7 +79,10 @@ type SrtpSeal =
     /// SSRC (RFC 3711 §3.4); at 2³¹ the keys are spent, and the answer is zero: nothing was sealed.
     member SealRtcp: packet: Span<byte> * length: int * index: uint32 -> int
 
-    /// Of a transform that no DTLS profile names.
+    /// Of session keys.
+    internal new: SrtpTransform * rtp: SrtpCipher * rtcp: SrtpCipher -> SrtpSeal
+
+    /// Of a master key and salt.
     static member internal Create: ICiphers * SrtpTransform * key: byte[] * salt: byte[] -> SrtpSeal
 
 /// The session keys of what we receive. It keeps no state but the keys. Safe to use from one thread at a time.
@@ -92,7 +105,10 @@ type SrtpOpen =
     /// UNENCRYPTED_SRTCP may send, and DTLS-SRTP has no such signal; `Replayed` and `Unauthentic` as in `OpenRtp`.
     member OpenRtcp: packet: Span<byte> * stream: SrtpStream -> Result<SrtpOpened, Drop>
 
-    /// Of a transform that no DTLS profile names.
+    /// Of session keys.
+    internal new: SrtpTransform * rtp: SrtpCipher * rtcp: SrtpCipher -> SrtpOpen
+
+    /// Of a master key and salt.
     static member internal Create: ICiphers * SrtpTransform * key: byte[] * salt: byte[] -> SrtpOpen
 
 /// SRTP and SRTCP, RFC 3711, with AES-GCM, RFC 7714, keyed by DTLS, RFC 5764.

@@ -68,6 +68,22 @@ module internal SrtpTransform =
         prf.Apply(ReadOnlySpan counter, Span key)
         key
 
+    /// The cipher of session keys: `macKey` is that of HMAC-SHA1, `tagSize` that of its tags, and the salt has 14 or 12 octets.
+    let cipher (ciphers: ICiphers) transform (cipherKey: byte[]) (macKey: byte[]) (tagSize: int) (salt: byte[]) =
+        let block = Array.zeroCreate<byte> 16
+        Array.blit salt 0 block 0 salt.Length
+        let head = BinaryPrimitives.ReadUInt64BigEndian(ReadOnlySpan block)
+        let tail = BinaryPrimitives.ReadUInt64BigEndian(ReadOnlySpan(block, 8, 8))
+
+        match transform with
+        | SrtpTransform.CounterMode _ ->
+            let key = ciphers.CounterMode(ReadOnlySpan cipherKey)
+            SrtpCipher.CounterMode(key, ciphers.HmacSha1(ReadOnlySpan macKey), tagSize, head, tail)
+        | SrtpTransform.Gcm 32 ->
+            SrtpCipher.Gcm(ciphers.Aead(AeadAlgorithm.Aes256Gcm, ReadOnlySpan cipherKey), head, tail)
+        | SrtpTransform.Gcm _ ->
+            SrtpCipher.Gcm(ciphers.Aead(AeadAlgorithm.Aes128Gcm, ReadOnlySpan cipherKey), head, tail)
+
     /// The session keys that a master key and salt give.
     let keys
         (ciphers: ICiphers)
@@ -82,30 +98,20 @@ module internal SrtpTransform =
             derive prf salt (byte labels + part) size
 
         let cipherKey = derived 0uy key.Length
-        let sessionSalt = Array.zeroCreate<byte> 16
-        Array.blit (derived 2uy salt.Length) 0 sessionSalt 0 salt.Length
-        let head = BinaryPrimitives.ReadUInt64BigEndian(ReadOnlySpan sessionSalt)
-        let tail = BinaryPrimitives.ReadUInt64BigEndian(ReadOnlySpan(sessionSalt, 8, 8))
+        let macKey = derived 1uy AuthenticationKeySize
 
-        let cipher =
-            match transform with
-            | SrtpTransform.CounterMode(_, rtpTag) ->
-                let macKey = derived 1uy AuthenticationKeySize
-                let tag = if labels = SrtpLabel.Rtp then rtpTag else RtcpTagSize
-                let mac = ciphers.HmacSha1(ReadOnlySpan macKey)
-                Array.Clear macKey
-                SrtpCipher.CounterMode(ciphers.CounterMode(ReadOnlySpan cipherKey), mac, tag, head, tail)
-            | SrtpTransform.Gcm size ->
-                let algorithm =
-                    if size = 32 then
-                        AeadAlgorithm.Aes256Gcm
-                    else
-                        AeadAlgorithm.Aes128Gcm
+        let tagSize =
+            if labels = SrtpLabel.Rtp then
+                rtpTagSize transform
+            else
+                rtcpTagSize transform
 
-                SrtpCipher.Gcm(ciphers.Aead(algorithm, ReadOnlySpan cipherKey), head, tail)
+        let made =
+            cipher ciphers transform cipherKey macKey tagSize (derived 2uy salt.Length)
 
         Array.Clear cipherKey
-        cipher
+        Array.Clear macKey
+        made
 
 [<RequireQualifiedAccess>]
 module internal SrtpCipher =

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.Intrinsics;
 using System.Security.Cryptography;
 using Hybrid.WebRtc.Core;
 
@@ -46,7 +47,7 @@ internal sealed class AesCtrKey : ICounterKey
             for (var at = 0; at < blocks; at += BlockSize)
                 BinaryPrimitives.WriteUInt128BigEndian(_counters.AsSpan(at), next++);
             _encryptor.TransformBlock(_counters, 0, blocks, _stream, 0);
-            Add(_stream.AsSpan(0, part), text);
+            Add(_stream, text[..part]);
             text = text[part..];
         }
     }
@@ -63,10 +64,7 @@ internal sealed class AesCtrKey : ICounterKey
     {
         while (text.Length >= BlockSize)
         {
-            BinaryPrimitives.WriteUInt128LittleEndian(
-                text,
-                BinaryPrimitives.ReadUInt128LittleEndian(text) ^ BinaryPrimitives.ReadUInt128LittleEndian(stream)
-            );
+            (Vector128.Create<byte>(text) ^ Vector128.Create(stream)).CopyTo(text);
             text = text[BlockSize..];
             stream = stream[BlockSize..];
         }
