@@ -3,87 +3,24 @@ namespace Hybrid.WebRtc.Core
 open System
 open System.Collections.Generic
 
-/// What the payload types of one BUNDLE group mean, RFC 9143 §9.1: none means two things, and a codec keeps the one that it
-/// was first given. Immutable; at most 128 entries.
-[<Sealed>]
-type internal PayloadTypes private (meanings: RtpCodec voption[], order: int[]) =
-    /// Nothing taken.
-    static member val None = PayloadTypes(Array.create 128 ValueNone, [||])
-
-    /// What a payload type from 0 to 127 means.
-    member _.At(payloadType: int) : RtpCodec voption = meanings[payloadType]
-
-    /// Payload types in the order in which they were given.
-    member _.Order: int[] = order
-
-    /// With more payload types; those that mean something already go on to mean it.
-    member _.With(codecs: RtpCodecParameters[]) : PayloadTypes =
-        let meanings = Array.copy meanings
-        let added = ResizeArray(order)
-
-        for c in codecs do
-            if meanings[c.PayloadType].IsNone then
-                meanings[c.PayloadType] <- ValueSome c.Codec
-                added.Add c.PayloadType
-
-        PayloadTypes(meanings, added.ToArray())
-
 /// Codecs of a media section, RFC 9429 §5.2.1 and §5.3.1, RFC 3264 §6.1.
 module internal Codecs =
     /// Payload types are 7 bits, RFC 3550 §5.1: no section has more formats.
     [<Literal>]
-    let MaxPayloadTypes = 128
+    let MaxPayloadTypes = Fmtp.MaxPayloadTypes
 
     /// Kinds of feedback a codec may name: some ten exist.
     [<Literal>]
     let MaxFeedback = 32
 
-    let private ignoringCase (a: string) (b: string) =
-        String.Equals(a, b, StringComparison.OrdinalIgnoreCase)
-
-    let private isEncoding (name: string) (codec: RtpCodec) =
-        let slash = codec.MimeType.IndexOf '/'
-        MemoryExtensions.Equals(codec.MimeType.AsSpan(slash + 1), name.AsSpan(), StringComparison.OrdinalIgnoreCase)
-
-    /// RTX, RFC 4588.
-    let isRtx = isEncoding "rtx"
-
-    /// RED, RFC 2198.
-    let isRed = isEncoding "red"
-
-    /// FlexFEC and ULPFEC, RFC 8627 and RFC 5109.
-    let isFec (codec: RtpCodec) =
-        isEncoding "flexfec-03" codec
-        || isEncoding "flexfec" codec
-        || isEncoding "ulpfec" codec
-
-    let private isTelephoneEvent = isEncoding "telephone-event"
-
     /// Whether it carries media itself: not RTX, RED, FEC, comfort noise or DTMF.
-    let isPrimary (codec: RtpCodec) : bool =
-        not (
-            isRtx codec
-            || isRed codec
-            || isFec codec
-            || isTelephoneEvent codec
-            || isEncoding "CN" codec
-        )
+    let isPrimary (codec: RtpCodec) : bool = Fmtp.isPrimary codec
 
     /// The payload type that an RTX one repairs, RFC 4588 §8.6.
-    let apt (codec: RtpCodec) : int voption =
-        Fmtp.tryGet "apt" codec.Fmtp
-        |> ValueOption.bind (SdpGrammar.number 127L)
-        |> ValueOption.map int
+    let apt (codec: RtpCodec) : int voption = Fmtp.apt codec
 
-    /// The payload types that RED carries, RFC 2198 §5; empty where it does not say, or says something else.
-    let redundant (codec: RtpCodec) : int[] =
-        let words = codec.Fmtp.Split('/', 33)
-        let types = words |> Array.map (fun w -> SdpGrammar.number 127L (w.Trim()))
-
-        if Array.forall (fun (t: int64 voption) -> t.IsSome) types && types.Length <= 32 then
-            types |> Array.map (fun t -> int t.Value)
-        else
-            [||]
+    let private isRtx = Fmtp.isRtx
+    let private isRed = Fmtp.isRed
 
     // ---- Reading
 
@@ -263,57 +200,8 @@ module internal Codecs =
                     + "`"
                 )
 
-    // ---- Payload types
-
-    /// Whether two codecs mean the same to a payload type. RTX, RED and FEC by what they stand for, so their parameters.
-    let private meansSame (a: RtpCodec) (b: RtpCodec) : bool =
-        Fmtp.matches a b && (not (isRtx a || isRed a) || a.Fmtp = b.Fmtp)
-
     /// With the payload types of a section (of a local description): those given first stay.
     let remember (codecs: RtpCodecParameters[]) (taken: PayloadTypes) : PayloadTypes = taken.With codecs
-
-    /// Where dynamic payload types are looked for: 96 to 127, then those that RFC 3551 left unassigned. 64 to 95 would be taken
-    /// for RTCP, RFC 5761 §4.
-    let private dynamicTypes = Array.append [| 96..127 |] [| 35..63 |]
-
-    /// The payload type that RTX would like: the one behind its codec's.
-    let private next (pt: int) : int voption =
-        if Array.contains (pt + 1) dynamicTypes then
-            ValueSome(pt + 1)
-        else
-            ValueNone
-
-    /// Gives payload types out in one section.
-    [<Sealed>]
-    type private Allotment(taken: PayloadTypes, preferred: bool[]) =
-        let used = Array.zeroCreate<bool> MaxPayloadTypes
-        let isFree pt = not used[pt] && (taken.At pt).IsNone
-
-        /// The type of a codec: that which it has, else the one it would like, else a free one, at best one that no other codec
-        /// would like.
-        member _.Give(codec: RtpCodec, wish: int voption) : int voption =
-            let had =
-                Array.FindIndex(taken.Order, (fun pt -> not used[pt] && meansSame (taken.At pt).Value codec))
-
-            let pt =
-                if had >= 0 then
-                    taken.Order[had]
-                else
-                    match wish with
-                    | ValueSome pt when isFree pt -> pt
-                    | _ ->
-                        match Array.FindIndex(dynamicTypes, (fun pt -> isFree pt && not preferred[pt])) with
-                        | -1 ->
-                            match Array.FindIndex(dynamicTypes, Predicate isFree) with
-                            | -1 -> -1
-                            | at -> dynamicTypes[at]
-                        | at -> dynamicTypes[at]
-
-            if pt < 0 then
-                ValueNone
-            else
-                used[pt] <- true
-                ValueSome pt
 
     // ---- Preferences, W3C WebRTC 1.0 §5.4
 
@@ -405,10 +293,10 @@ module internal Codecs =
                 wished[pt] <- true
 
                 if c.Retransmission then
-                    next pt |> ValueOption.iter (fun rtx -> wished[rtx] <- true)
+                    PayloadTypes.next pt |> ValueOption.iter (fun rtx -> wished[rtx] <- true)
             | ValueNone -> ()
 
-        let allotment = Allotment(taken, wished)
+        let allotment = PayloadTypeAllotment(taken, wished)
         let given = Array.create wanted.Length ValueNone
 
         let give i (codec: RtpCodec) =
@@ -448,7 +336,7 @@ module internal Codecs =
                 if wanted[i].Retransmission then
                     let rtx = Capabilities.rtxOf c.Codec |> withFmtp ("apt=" + string c.PayloadType)
 
-                    match allotment.Give(rtx, wanted[i].PreferredPayloadType |> ValueOption.bind next) with
+                    match allotment.Give(rtx, wanted[i].PreferredPayloadType |> ValueOption.bind PayloadTypes.next) with
                     | ValueSome pt ->
                         codecs.Add
                             { Codec = rtx
@@ -484,8 +372,8 @@ module internal Codecs =
                 true
             elif isRed c.Codec then
                 primaries.Length > 0
-                && redundant c.Codec |> Array.forall (fun pt -> carried[pt])
-            elif isTelephoneEvent c.Codec then
+                && Fmtp.redundant c.Codec |> Array.forall (fun pt -> carried[pt])
+            elif Fmtp.isTelephoneEvent c.Codec then
                 Array.exists (fun (p: RtpCodecParameters) -> p.Codec.ClockRate = c.Codec.ClockRate) primaries
             else
                 primaries.Length > 0

@@ -6,6 +6,10 @@ open System.Globalization
 /// Format parameters of codecs, `a=fmtp`, RFC 8866 §6.15: which of them say that two codecs are one, and what an answer
 /// says of its own. By RFC 6184 (H.264), 7798 (H.265), 9628 (VP9), 7587 (Opus) and AV1's RTP payload format.
 module internal Fmtp =
+    /// Payload types are 7 bits, RFC 3550 §5.1: no section has more formats.
+    [<Literal>]
+    let MaxPayloadTypes = 128
+
     /// Parameters beyond these are passed over: H.265 has some forty.
     [<Literal>]
     let MaxParameters = 64
@@ -245,3 +249,50 @@ module internal Fmtp =
         | "H264" -> answerH264 (parse ours.Fmtp) (parse offered.Fmtp)
         | "H265" -> answerH265 (parse ours.Fmtp) (parse offered.Fmtp)
         | _ -> ours.Fmtp
+
+    // ---- What a codec is for
+
+    let private isEncoding (name: string) (codec: RtpCodec) =
+        let slash = codec.MimeType.IndexOf '/'
+        MemoryExtensions.Equals(codec.MimeType.AsSpan(slash + 1), name.AsSpan(), StringComparison.OrdinalIgnoreCase)
+
+    /// RTX, RFC 4588.
+    let isRtx = isEncoding "rtx"
+
+    /// RED, RFC 2198.
+    let isRed = isEncoding "red"
+
+    /// FlexFEC and ULPFEC, RFC 8627 and RFC 5109.
+    let isFec (codec: RtpCodec) =
+        isEncoding "flexfec-03" codec
+        || isEncoding "flexfec" codec
+        || isEncoding "ulpfec" codec
+
+    /// DTMF, RFC 4733.
+    let isTelephoneEvent = isEncoding "telephone-event"
+
+    /// Whether it carries media itself: not RTX, RED, FEC, comfort noise or DTMF.
+    let isPrimary (codec: RtpCodec) : bool =
+        not (
+            isRtx codec
+            || isRed codec
+            || isFec codec
+            || isTelephoneEvent codec
+            || isEncoding "CN" codec
+        )
+
+    /// The payload type that an RTX one repairs, RFC 4588 §8.6.
+    let apt (codec: RtpCodec) : int voption =
+        tryGet "apt" codec.Fmtp
+        |> ValueOption.bind (SdpGrammar.number 127L)
+        |> ValueOption.map int
+
+    /// The payload types that RED carries, RFC 2198 §5; empty where it does not say, or says something else.
+    let redundant (codec: RtpCodec) : int[] =
+        let words = codec.Fmtp.Split('/', 33)
+        let types = words |> Array.map (fun w -> SdpGrammar.number 127L (w.Trim()))
+
+        if Array.forall (fun (t: int64 voption) -> t.IsSome) types && types.Length <= 32 then
+            types |> Array.map (fun t -> int t.Value)
+        else
+            [||]
