@@ -49,6 +49,102 @@ and [<NoComparison; NoEquality>] internal Detector =
         OverCount: int
     }
 
+/// The queue that never empties, which is not the frames' own: the least delay of a while against the least ever. libwebrtc
+/// looks at the slope alone; but a queue that has grown too slowly to be seen stands, and is delay for everybody.
+///
+///     Alone ──it does not empty, whatever we give up, for 4 s──▶ Competing ──it is empty, and stays so──▶ Alone
+///
+/// Whoever fills a queue that we do not is a flow that only losses stop, and we would starve if we gave way to it.
+[<NoComparison; NoEquality>]
+type internal StandingQueue =
+    {
+        /// The least time from sending to arrival, of two clocks; it creeps up, as clocks drift. `never` before the first.
+        Base: Duration
+        /// Of the present bucket of time, and of the one before it.
+        Present: Duration
+        Before: Duration
+        /// By the receiver's clock.
+        BucketAt: Instant
+        /// When it was last seen empty, by the receiver's clock.
+        EmptyAt: Instant
+        Competing: bool
+        /// Since when it has been empty while competing; `never`: it is not.
+        QuietSince: Instant
+    }
+
+[<RequireQualifiedAccess>]
+module internal StandingQueue =
+    /// Long enough for two frames of video, whose own packets queue behind each other.
+    let private bucket: Duration = Duration.milliseconds 75L
+
+    /// What is a queue. Less is jitter.
+    let private least: Duration = Duration.milliseconds 25L
+
+    /// For that long a queue of our own would not stand.
+    let private stubborn: Duration = Duration.seconds 4L
+
+    let private quiet: Duration = Duration.seconds 3L
+
+    let unknown: StandingQueue =
+        { Base = Instant.never
+          Present = Instant.never
+          Before = Instant.never
+          BucketAt = Instant.never
+          EmptyAt = Instant.never
+          Competing = false
+          QuietSince = Instant.never }
+
+    /// How long it is.
+    let length (q: StandingQueue) : Duration =
+        let shortest = Instant.min q.Present q.Before
+        if shortest = Instant.never then 0L<us> else shortest - q.Base
+
+    /// Whether it is one that we should drain, and it does not drain already.
+    let isToDrain (q: StandingQueue) : bool =
+        not q.Competing
+        && q.Before <> Instant.never
+        && q.Present <> Instant.never
+        && length q > least
+        && q.Present >= q.Before - 2_000L<us>
+
+    /// With a packet.
+    let packet (sentAt: Instant) (receivedAt: Instant) (q: StandingQueue) : StandingQueue =
+        let delay = receivedAt - sentAt
+
+        if q.Base = Instant.never then
+            { q with
+                Base = delay
+                Present = delay
+                BucketAt = receivedAt
+                EmptyAt = receivedAt }
+        elif receivedAt - q.BucketAt < bucket then
+            if delay < q.Present then { q with Present = delay } else q
+        else
+            // A quarter of a millisecond a second.
+            let drift = max 0L<us> ((receivedAt - q.BucketAt) / 4_000L)
+            let shortest = Instant.min q.Present q.Before
+            let floor = Instant.min (q.Base + drift) q.Present
+            let isEmpty = shortest - floor <= least
+
+            let quietSince =
+                if not isEmpty then Instant.never
+                elif q.QuietSince = Instant.never then receivedAt
+                else q.QuietSince
+
+            let emptyAt = if isEmpty then receivedAt else q.EmptyAt
+
+            { Base = floor
+              Present = delay
+              Before = q.Present
+              BucketAt = receivedAt
+              EmptyAt = emptyAt
+              Competing =
+                (if q.Competing then
+                     not (isEmpty && receivedAt - quietSince > quiet)
+                 else
+                     receivedAt - emptyAt > stubborn)
+              QuietSince = quietSince }
+
 /// The delay-based half of the estimator: inter-group delays and their trend, draft-ietf-rmcat-gcc-02 §5.2 to §5.5, with
 /// the line fit that libwebrtc uses in place of the Kalman filter.
 [<RequireQualifiedAccess>]
@@ -58,6 +154,7 @@ module internal DelayBased =
         { Current: PacketGroup
           Previous: PacketGroup
           Trend: Trendline
+          Queue: StandingQueue
           /// When the last feedback came.
           LastAt: Instant }
 
@@ -120,10 +217,15 @@ module internal DelayBased =
         { Current = none
           Previous = none
           Trend = flat
+          Queue = StandingQueue.unknown
           LastAt = Instant.never }
 
     /// What the delay says of the path.
-    let usage (state: State) : Usage = state.Trend.Detector.Usage
+    let usage (state: State) : Usage =
+        if StandingQueue.isToDrain state.Queue then
+            Usage.Over
+        else
+            state.Trend.Detector.Usage
 
     let inline private ms (d: Duration) = float d / 1000.0
 
@@ -235,6 +337,7 @@ module internal DelayBased =
         let isStale = state.LastAt = Instant.never || now - state.LastAt > silence
         let mutable current = if isStale then none else state.Current
         let mutable previous = if isStale then none else state.Previous
+        let mutable queue = if isStale then StandingQueue.unknown else state.Queue
         // The threshold has learnt what others on the path do.
         let mutable trend =
             if isStale then
@@ -247,12 +350,14 @@ module internal DelayBased =
 
         for i in 0 .. received.Length - 1 do
             let r = received[i]
+            queue <- StandingQueue.packet r.SentAt r.ReceivedAt queue
 
             if current.FirstSent = Instant.never then
                 current <- opened r
             elif abs (r.ReceivedAt - current.LastReceived) > jump then
                 current <- opened r
                 previous <- none
+                queue <- StandingQueue.packet r.SentAt r.ReceivedAt StandingQueue.unknown
             elif r.SentAt < current.FirstSent then
                 // Overtaken: its delay is not that of the queue now.
                 ()
@@ -273,4 +378,5 @@ module internal DelayBased =
         { Current = current
           Previous = previous
           Trend = trend
+          Queue = queue
           LastAt = now }

@@ -281,7 +281,8 @@ module internal Gcc =
                     { Usage = usage
                       Throughput = throughput.Estimate
                       RoundTrip = (if roundTrip = 0L<us> then Duration.milliseconds 200L else roundTrip)
-                      InAlr = alrNow.InAlr }
+                      Queue = StandingQueue.length delay.Queue
+                      Competing = delay.Queue.Competing }
                     state.Control
 
         let control =
@@ -292,7 +293,7 @@ module internal Gcc =
 
         let probing =
             if control.Rate < before then
-                Probing.decreased now before control.Rate probing
+                Probing.decreased now before probing
             else
                 probing
 

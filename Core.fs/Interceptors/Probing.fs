@@ -38,12 +38,13 @@ type internal ProbePurpose =
     | Exponential of FurtherAbove: float * Until: Instant
     | Resting
 
-/// A large drop whose cause may pass.
+/// A rate that was once possible.
 [<NoComparison; NoEquality>]
 type internal Setback =
     {
-        /// Bits a second before it.
+        /// Bits a second.
         Before: float
+        /// When it was given up.
         At: Instant
     }
 
@@ -81,8 +82,13 @@ module internal Probing =
     /// Between two probes that nothing but time asks for.
     let private interval: Duration = Duration.seconds 5L
 
-    /// A drop is no setback any more after that time.
-    let private memory: Duration = Duration.seconds 60L
+    /// After a drop that has lasted as long as `patient`.
+    let private seldom: Duration = Duration.seconds 15L
+
+    let private patient: Duration = Duration.seconds 60L
+
+    /// A rate that was possible before that time is forgotten.
+    let private memory: Duration = Duration.seconds 300L
 
     /// Less than that of the rate before is a large drop.
     [<Literal>]
@@ -199,18 +205,13 @@ module internal Probing =
         | null -> struct (state, ValueNone)
         | held -> struct ({ state with Underway = held }, result)
 
-    /// After a decrease from one rate to another: a large one is a setback, which is got over by probing.
-    let decreased (now: Instant) (before: float) (after: float) (state: State) : State =
-        let high =
-            match state.Setback with
-            | ValueSome setback when now - setback.At < memory -> max setback.Before before
-            | _ -> before
-
-        if after < LargeDrop * high then
+    /// After a decrease from a rate.
+    let decreased (now: Instant) (before: float) (state: State) : State =
+        match state.Setback with
+        | ValueSome setback when before <= setback.Before && now - setback.At < memory -> state
+        | _ ->
             { state with
-                Setback = ValueSome { Before = high; At = now } }
-        else
-            state
+                Setback = ValueSome { Before = before; At = now } }
 
     /// The probes that are due at a rate of which the delay says nothing bad. `found`: what a probe just found.
     let next (now: Instant) (rate: float) (limit: float) (found: float voption) (inAlr: bool) (state: State) =
@@ -219,18 +220,21 @@ module internal Probing =
             probe now patience limit [| 2.0 * found |] state
         | Exponential(_, until), _ when now <= until -> struct (state, [])
         | _ ->
-            let state =
+            let lost =
                 match state.Setback with
-                | ValueSome setback when rate >= 0.9 * setback.Before || now - setback.At > memory ->
-                    { state with Setback = ValueNone }
-                | _ -> state
+                | ValueSome setback when rate < LargeDrop * setback.Before && now - setback.At < memory ->
+                    setback.At
+                | _ -> Instant.never
 
-            let since =
-                match state.Setback with
-                | ValueSome setback -> max setback.At state.ProbedAt
-                | ValueNone -> state.ProbedAt
+            let isAsked = inAlr || lost <> Instant.never
+            // Nothing was lost, or long ago: seldom.
+            let since = if lost = Instant.never then state.ProbedAt else max lost state.ProbedAt
 
-            let isAsked = inAlr || state.Setback.IsSome
+            let interval =
+                if lost <> Instant.never && now - lost > patient then
+                    seldom
+                else
+                    interval
 
             if isAsked && rate < limit && now - since >= interval then
                 probe now patience limit [| 2.0 * rate |] state

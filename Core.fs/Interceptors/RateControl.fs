@@ -148,8 +148,10 @@ type internal RateInput =
         /// Bits a second; 0: not known.
         Throughput: float
         RoundTrip: Duration
-        /// The application sends less than it may.
-        InAlr: bool
+        /// How long the queue is that does not empty.
+        Queue: Duration
+        /// Another flow fills it.
+        Competing: bool
     }
 
 [<RequireQualifiedAccess>]
@@ -211,11 +213,19 @@ module internal RateControl =
 
     let private decreased (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
         let measured = if input.Throughput > 0.0 then input.Throughput else c.Throughput
-        let direct = if measured > 0.0 then Beta * measured else c.Rate / 2.0
+
+        // A long queue is to be gone within a second.
+        let beta =
+            if input.Competing then
+                Beta
+            else
+                max 0.5 (Beta - float (max 0L<us> (input.Queue - Duration.milliseconds 50L)) / 1e6)
+
+        let direct = if measured > 0.0 then beta * measured else c.Rate / 2.0
 
         let wanted =
             if direct > c.Rate && c.Capacity.Mean > 0.0 then
-                Beta * c.Capacity.Mean * 1000.0
+                beta * c.Capacity.Mean * 1000.0
             else
                 direct
 
