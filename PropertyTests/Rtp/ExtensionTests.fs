@@ -11,7 +11,9 @@ open Hybrid.WebRtc.Rtp
 open Hybrid.WebRtc.PropertyTests
 
 let private generated<'value> = ArbMap.defaults |> ArbMap.generate<'value>
-let private hex (text: string) = Convert.FromHexString(text.Replace(" ", ""))
+
+let private hex (text: string) =
+    Convert.FromHexString(text.Replace(" ", ""))
 
 let private written (value: IHeaderExtension) : byte[] =
     let into = Array.create (value.Size + 1) 0xFFuy
@@ -26,13 +28,17 @@ let private isHex (text: string) (value: IHeaderExtension) =
 type private TryRead<'value> = delegate of byte[] * byref<'value> -> bool
 
 /// The law of one type: what is written reads as itself, and any bytes end.
-let private law (name: string) (values: Gen<'value>) (tryRead: TryRead<'value>) =
+let private law<'value when 'value :> IHeaderExtension and 'value: equality>
+    (name: string)
+    (values: Gen<'value>)
+    (tryRead: TryRead<'value>)
+    =
     testList
         name
         [ testPropertyWithConfig Laws.config "read (write value) = value"
           <| Prop.forAll (Arb.fromGen values) (fun value ->
               let mutable back = Unchecked.defaultof<'value>
-              let bytes = written (box value :?> IHeaderExtension)
+              let bytes = written (value :> IHeaderExtension)
               Expect.isTrue (tryRead.Invoke(bytes, &back)) "read"
               Expect.equal back value "the same")
 
@@ -41,7 +47,7 @@ let private law (name: string) (values: Gen<'value>) (tryRead: TryRead<'value>) 
 
               if tryRead.Invoke(bytes, &value) then
                   let mutable back = Unchecked.defaultof<'value>
-                  tryRead.Invoke(written (box value :?> IHeaderExtension), &back) && back = value
+                  tryRead.Invoke(written (value :> IHeaderExtension), &back) && back = value
               else
                   true) ]
 
@@ -96,7 +102,9 @@ let private timing =
 let private layer (stream: int) (spatial: int) =
     gen {
         let! temporal = Gen.choose (1, 4)
-        let! rates = Gen.arrayOfLength temporal (Gen.oneof [ Gen.choose (0, 300); Gen.choose (0, Int32.MaxValue) ])
+
+        let! rates =
+            Gen.arrayOfLength temporal (Gen.oneof [ Gen.choose (0, 300); Gen.choose (0, Int32.MaxValue) ])
 
         return
             { Stream = stream
@@ -241,7 +249,9 @@ let private vectorTests =
               isHex "00 0001 0002 0003 0004 0005 0006" timing)
 
           testCase "absolute send time turns every 64 s" (fun () ->
-              let at (microseconds: int64) = AbsSendTime.OfInstant(microseconds * 1L<us>)
+              let at (microseconds: int64) =
+                  AbsSendTime.OfInstant(microseconds * 1L<us>)
+
               Expect.equal (at 1_000_000L) 0x04_0000 "a second"
               Expect.equal (at 500_000L) 0x02_0000 "half of one"
               Expect.equal (at 63_999_999L) 0xFF_FFFF "just before"
@@ -324,7 +334,10 @@ let private structures =
         let! offset = Gen.choose (0, 63)
         let! targets = Gen.frequency [ 4, Gen.choose (1, 5); 1, Gen.choose (1, 12) ]
         let! chains = Gen.choose (0, min 4 targets)
-        let! protectedBy = Gen.arrayOfLength (if chains = 0 then 0 else targets) (Gen.choose (0, max 0 (chains - 1)))
+
+        let! protectedBy =
+            Gen.arrayOfLength (if chains = 0 then 0 else targets) (Gen.choose (0, max 0 (chains - 1)))
+
         let! steps = Gen.listOf (Gen.choose (0, 2)) |> Gen.map (List.truncate 7)
 
         let layers =
@@ -359,7 +372,10 @@ let private structures =
         let! resolutions =
             Gen.arrayOfLength
                 (if known then spatialLayers else 0)
-                (Gen.map2 (fun w h -> ({ Width = w; Height = h }: RenderResolution)) (Gen.choose (1, 65536)) (Gen.choose (1, 65536)))
+                (Gen.map2
+                    (fun w h -> ({ Width = w; Height = h }: RenderResolution))
+                    (Gen.choose (1, 65536))
+                    (Gen.choose (1, 65536)))
 
         return
             { TemplateIdOffset = offset
@@ -378,7 +394,10 @@ let private descriptors =
         let template = structure.Templates[index]
         let! dtis = Gen.arrayOfLength structure.DecodeTargetCount indications
         let! count = Gen.choose (0, 4)
-        let! diffs = Gen.arrayOfLength count (Gen.oneof [ Gen.choose (1, 16); Gen.choose (1, 4096) ])
+
+        let! diffs =
+            Gen.arrayOfLength count (Gen.oneof [ Gen.choose (1, 16); Gen.choose (1, 4096) ])
+
         let! chains = Gen.arrayOfLength structure.ChainCount (Gen.choose (0, 255))
         let! custom = Gen.arrayOfLength 3 generated<bool>
         let! starts = generated<bool>
@@ -429,7 +448,11 @@ let private descriptorTests =
                   maxTest = 5 * Laws.config.maxTest }
               "read (encode descriptor) = descriptor"
           <| Prop.forAll (Arb.fromGen descriptors) (fun (struct (descriptor, structure)) ->
-              let last = if descriptor.Structure.IsSome then ValueNone else ValueSome structure
+              let last =
+                  if descriptor.Structure.IsSome then
+                      ValueNone
+                  else
+                      ValueSome structure
 
               match DependencyDescriptors.encode descriptor last with
               | ValueNone -> failtest "it can be said"
@@ -525,7 +548,10 @@ let private descriptorTests =
                     Frame = frame }
 
               let frame = single.Templates[0]
-              let encoded structure frame = DependencyDescriptors.encode (descriptor structure frame) ValueNone
+
+              let encoded structure frame =
+                  DependencyDescriptors.encode (descriptor structure frame) ValueNone
+
               Expect.isTrue (encoded single frame).IsSome "as it should be"
               Expect.isTrue (encoded single { frame with FrameDiffs = [| 4097 |] }).IsNone "too far"
               Expect.isTrue (encoded single { frame with FrameDiffs = [| 0 |] }).IsNone "itself"
