@@ -58,6 +58,10 @@ let main args =
       DtlsTests.tests
       DtlsMessagesTests.tests
       OpenSslTests.tests
+      Rtp.PacketTests.tests
+      Rtp.ExtensionTests.tests
+      Rtp.RtcpTests.tests
+      Rtp.RtcpVectorTests.tests
       Rtp.SrtpVectorTests.tests
       Rtp.SrtpTests.tests
       Stack.LoopTests.tests
