@@ -32,6 +32,10 @@ let main args =
       JsepSectionTests.tests
       JsepFixtureTests.tests
       JsepLaws.tests
+      FmtpTests.tests
+      CodecsTests.tests
+      ExtmapTests.tests
+      SimulcastTests.tests
       Sctp.ChunkTests.tests
       Sctp.SctpTests.tests
       Sctp.SctpStreamsTests.tests
