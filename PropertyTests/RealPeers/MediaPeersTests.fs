@@ -115,12 +115,13 @@ let private between (path: string) : Task =
             let! here = firefox.Open()
             let! there = chromium.Open()
 
-            for sender, receiver in [ here, there; there, here ] do
+            // With preferences set, Firefox 153 offers a=rtcp-fb of codecs that it left out, and Chromium refuses the offer.
+            for sender, receiver, codec in [ here, there, null; there, here, "video/VP8" ] do
                 let! _ =
                     connect
                         sender
                         receiver
-                        {| codec = "video/VP8"
+                        {| codec = codec
                            colour = [| 50; 70; 200 |] |}
 
                 let! blue = receiver.Call "() => shows(video, [50, 70, 200])"
