@@ -59,6 +59,8 @@ let main args =
       DtlsTests.tests
       DtlsMessagesTests.tests
       OpenSslTests.tests
+      Rtp.SrtpVectorTests.tests
+      Rtp.SrtpTests.tests
       Stack.LoopTests.tests
       Stack.PortTests.tests
       Stack.JournalTests.tests
