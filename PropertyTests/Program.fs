@@ -11,6 +11,7 @@ let main args =
       House.Hygiene.docs
       House.Package.tests
       RealPeers.PeersTests.tests
+      RealPeers.MediaPeersTests.tests
       RealPeers.ChromiumTests.tests
       RealPeers.AiortcTests.tests
       House.Examples.tests
