@@ -27,38 +27,32 @@ module internal Requests =
         else
             refuse ErrorName.InvalidStateError (operation + " came after the transceiver was stopped")
 
-    let private isOurs (codecs: CodecCapability[]) (codec: RtpCodec) =
-        Codecs.isAmong (codecs |> Array.map _.Codec) codec
-
     let private codecsOf (kind: MediaKind) (capabilities: MediaCapabilities) =
         match kind with
         | MediaKind.Video -> capabilities.Video
         | _ -> capabilities.Audio
 
-    /// An encoding's own codec is one of the capabilities', W3C WebRTC 1.0 §5.2.6.
-    let private checkCodecs
-        (name: ErrorName)
-        (capabilities: CodecCapability[])
-        (encodings: EncodingParameters[])
-        : Result<unit, Mistake> =
+    /// An encoding's own codec is one of those that may be sent, W3C WebRTC 1.0 §5.2.6.
+    let private checkCodecs (name: ErrorName) (among: RtpCodec[]) (encodings: EncodingParameters[]) =
         let isKnown (e: EncodingParameters) =
             match e.Codec with
-            | ValueSome codec -> isOurs capabilities codec
+            | ValueSome codec -> Codecs.isPrimary codec && Array.exists (Fmtp.same codec) among
             | ValueNone -> true
 
         if Array.forall isKnown encodings then
-            Ok()
+            Ok encodings
         else
-            refuse name "an encoding's codec is not among the capabilities of its kind, W3C WebRTC 1.0 §5.2.6"
+            refuse name "an encoding's codec is not among those that the sender may send, W3C WebRTC 1.0 §5.2.6"
+
+    let private capable (kind: MediaKind) (capabilities: MediaCapabilities) =
+        codecsOf kind capabilities |> Array.map _.Codec
 
     let addTransceiver (capabilities: MediaCapabilities) (init: TransceiverInit) (set: TransceiverSet) : Outcome =
         if init.Direction = Direction.Stopped then
             refuse ErrorName.TypeError "a transceiver is not made stopped, W3C WebRTC 1.0 §5.1"
         else
             Encodings.ofInit init.Kind init.Encodings
-            |> Result.bind (fun encodings ->
-                checkCodecs ErrorName.OperationError (codecsOf init.Kind capabilities) encodings
-                |> Result.map (fun () -> encodings))
+            |> Result.bind (checkCodecs ErrorName.OperationError (capable init.Kind capabilities))
             |> Result.map (fun encodings ->
                 let struct (made, set) =
                     Transceivers.add
@@ -160,37 +154,12 @@ module internal Requests =
         : Outcome =
         find id set
         |> Result.bind (fun t ->
-            let ours = codecsOf t.Kind capabilities
-
-            let distinct =
-                codecs
-                |> Array.fold
-                    (fun (kept: ResizeArray<RtpCodec>) codec ->
-                        if not (Codecs.isAmong (kept.ToArray()) codec) then
-                            kept.Add codec
-
-                        kept)
-                    (ResizeArray())
-                |> _.ToArray()
-
-            if codecs.Length = 0 then
+            Codecs.checkPreferences (codecsOf t.Kind capabilities) codecs
+            |> Result.bind (fun codecs ->
                 changed
                     { t with
-                        Options = { t.Options with Codecs = [||] } }
-                    set
-            elif codecs.Length > 256 || not (Array.forall (Codecs.isCapable ours) distinct) then
-                refuse
-                    ErrorName.InvalidModificationError
-                    "a preferred codec is not among the capabilities of its kind, W3C WebRTC 1.0 §5.4"
-            elif Array.forall Codecs.isAuxiliary distinct then
-                refuse
-                    ErrorName.InvalidModificationError
-                    "the preferences hold no codec besides RTX, RED, FEC and the like, W3C WebRTC 1.0 §5.4"
-            else
-                changed
-                    { t with
-                        Options = { t.Options with Codecs = distinct } }
-                    set)
+                        Options = { t.Options with Codecs = codecs } }
+                    set))
 
     let setStreams (id: TransceiverId) (streams: string[]) (set: TransceiverSet) : Outcome =
         find id set
@@ -212,26 +181,18 @@ module internal Requests =
         |> Result.bind (whileLive "setParameters")
         |> Result.bind (fun t ->
             Encodings.changed t.Kind t.Sender.Encodings encodings
+            |> Result.bind (
+                checkCodecs
+                    ErrorName.InvalidModificationError
+                    (match t.Agreed with
+                     | ValueSome agreed when agreed.SendCodecs.Length > 0 -> agreed.SendCodecs |> Array.map _.Codec
+                     | _ -> capable t.Kind capabilities)
+            )
             |> Result.bind (fun encodings ->
-                let ours =
-                    match t.Agreed with
-                    | ValueSome agreed when agreed.SendCodecs.Length > 0 -> agreed.SendCodecs |> Array.map _.Codec
-                    | _ -> codecsOf t.Kind capabilities |> Array.map _.Codec
-
-                let isKnown (e: EncodingParameters) =
-                    match e.Codec with
-                    | ValueSome codec -> Codecs.isAmong ours codec
-                    | ValueNone -> true
-
-                if Array.forall isKnown encodings then
-                    changed
-                        { t with
-                            Sender = { t.Sender with Encodings = encodings } }
-                        set
-                else
-                    refuse
-                        ErrorName.InvalidModificationError
-                        "an encoding's codec is not among those negotiated, W3C WebRTC 1.0 §5.2"))
+                changed
+                    { t with
+                        Sender = { t.Sender with Encodings = encodings } }
+                    set))
 
     let setHeaderExtensions
         (capabilities: MediaCapabilities)

@@ -48,19 +48,40 @@ type internal ReceiverSide =
         Fired: bool
     }
 
+/// What the peer's description says of what it sends and takes.
+[<NoComparison>]
+type internal RemoteFacts =
+    {
+        Sources: RemoteSource[]
+        /// Those that the peer sends, paused ones too.
+        Rids: string[]
+        /// Ours that the peer wants paused, RFC 8853 §5.3.3.
+        Paused: string[]
+    }
+
 /// What the descriptions say of a transceiver's section, from our side.
 [<NoComparison; NoEquality>]
 type internal Agreement =
-    { SendCodecs: RtpCodecParameters[]
-      ReceiveCodecs: RtpCodecParameters[]
-      Extensions: ExtensionParameters[]
-      ReducedSize: bool
-      HeaderEncryption: bool
-      RemoteSources: RemoteSource[]
-      /// Those that the peer sends, paused ones too.
-      RemoteRids: string[]
-      /// Ours that the peer takes; empty: all that there are.
-      AcceptedRids: string[] }
+    {
+        /// What may flow now.
+        Flow: Direction
+        SendCodecs: RtpCodecParameters[]
+        ReceiveCodecs: RtpCodecParameters[]
+        Extensions: Extmap[]
+        ReducedSize: bool
+        HeaderEncryption: bool
+        Remote: RemoteFacts
+    }
+
+/// Where a transceiver's section is.
+[<NoComparison>]
+type internal Place =
+    {
+        /// Of the section in the descriptions.
+        Index: int
+        /// Ours where the peer's section has none.
+        Mid: string
+    }
 
 /// What the application asked of negotiation.
 [<NoComparison>]
@@ -79,7 +100,8 @@ type internal Transceiver =
       Kind: MediaKind
       Maker: TransceiverMaker
       Life: TransceiverLife
-      Mid: string voption
+      /// ValueNone: of no section.
+      Place: Place voption
       /// [[Direction]]: what the application wants.
       Direction: Direction
       CurrentDirection: Direction voption
@@ -246,7 +268,7 @@ module internal Transceivers =
               Kind = kind
               Maker = maker
               Life = Live
-              Mid = ValueNone
+              Place = ValueNone
               Direction = direction
               CurrentDirection = ValueNone
               Sender =
@@ -270,12 +292,22 @@ module internal Transceivers =
                     Items = Array.append set.Items [| made |]
                     Next = set.Next + 1 })
 
+    /// Which transceiver's section is at each index; -1: none's.
+    let places (count: int) (set: TransceiverSet) : int[] =
+        let found = Array.create count -1
+
+        for i in 0 .. set.Items.Length - 1 do
+            match set.Items[i].Place with
+            | ValueSome place when place.Index < count -> found[place.Index] <- i
+            | _ -> ()
+
+        found
+
     /// "Stop sending and receiving", then the rest of stopping, W3C WebRTC 1.0 §5.4.
     let stopped (t: Transceiver) : Transceiver =
         { t with
             Life = Stopped
             Direction = Direction.Inactive
-            CurrentDirection = ValueNone
             Agreed = ValueNone }
 
     let isLive (t: Transceiver) = t.Life = Live
@@ -289,7 +321,7 @@ module internal Transceivers =
 
         { Id = t.Id
           Kind = t.Kind
-          Mid = t.Mid
+          Mid = t.Place |> ValueOption.map _.Mid
           Direction =
             match t.Life with
             | Live -> t.Direction
@@ -304,7 +336,7 @@ module internal Transceivers =
           Encodings = t.Sender.Encodings
           SendCodecs = agreed _.SendCodecs [||]
           ReceiveCodecs = agreed _.ReceiveCodecs [||]
-          Extensions = agreed _.Extensions [||]
+          Extensions = agreed (fun a -> Extmaps.parameters a.Extensions) [||]
           ReceiverTrack = t.Receiver.Track
           RemoteStreams = t.Receiver.Streams
           ReducedSize = agreed _.ReducedSize false
