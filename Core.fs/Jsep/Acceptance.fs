@@ -47,7 +47,7 @@ module internal Acceptance =
                 | ValueNone -> [||]
 
             let codecs =
-                Codecs.answer (MediaSections.codecs capabilities kind) preferences (Codecs.ofMedia offer.Media[at])
+                Codecs.answer (Capabilities.codecsOf kind capabilities) preferences (Codecs.ofMedia offer.Media[at])
 
             Array.exists (fun (c: RtpCodecParameters) -> Codecs.isPrimary c.Codec) codecs
             && (encryption <> HeaderEncryptionPolicy.Require || MediaSections.isCryptex at offer)

@@ -6,7 +6,7 @@ module internal Association =
     let ofLocalOffer (transceivers: TransceiverId[]) (sdp: Sdp) (set: TransceiverSet) : TransceiverSet =
         let place (t: Transceiver) =
             match t.Place, System.Array.IndexOf(transceivers, t.Id) with
-            | ValueNone, at when at >= 0 && Transceivers.isLive t || at >= 0 && t.Life = Stopping ->
+            | ValueNone, at when at >= 0 && t.Life <> Stopped ->
                 match Section.mid sdp.Media[at] with
                 | ValueSome mid ->
                     { t with
@@ -37,7 +37,7 @@ module internal Association =
 
     /// The rids that the section asks us to send; empty: no simulcast.
     let private asked (m: SdpMedia) : string[] =
-        (Simulcast.ofAttributes m.Level.Attributes).Receive
+        (Simulcast.ofMedia m).Receive
         |> Array.filter (fun alternatives -> alternatives.Length > 0)
         |> Array.map (fun alternatives -> alternatives[0].Rid)
         |> Array.filter Encodings.isRid
@@ -175,10 +175,13 @@ module internal Association =
                        Place = ValueNone
                        Agreed = ValueNone } |]
 
-        { set with
-            Items = Array.collect back set.Items }
+        // One that was stopped and that no description speaks of any more is over.
+        let isOver (t: Transceiver) = t.Life <> Live && t.Place.IsNone
 
-    /// Once stable: without those that are stopped and whose section both sides have seen dead.
+        { set with
+            Items = set.Items |> Array.collect back |> Array.filter (isOver >> not) }
+
+    /// Once stable: without those that are stopped and whose section a current description has dead.
     let settled (isDead: int -> bool) (set: TransceiverSet) : TransceiverSet =
         let isGone (t: Transceiver) =
             t.Life = Stopped

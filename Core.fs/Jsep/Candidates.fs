@@ -82,13 +82,13 @@ module internal Candidates =
             CurrentRemote = into held.CurrentRemote
             PendingRemote = into held.PendingRemote }
 
-    /// Whether ICE is to hear of a candidate in one of these sections: it is of the generation that ICE has, and over the
-    /// data section's transport.
+    /// Whether ICE is to hear of a candidate in one of these sections: it is of the generation that ICE has, and over our
+    /// transport.
     let private concernsIce (at: int[]) (fragment: string) (session: JsepSession) : bool =
         let within (applied: Applied voption) =
-            match applied, sdpOf applied |> ValueOption.bind Section.tryData with
-            | ValueSome applied, ValueSome data when has fragment (Section.fragments applied.Sdp) data ->
-                let sharing = Section.sharing data applied.Sdp
+            match applied, session.Ordered.Owner with
+            | ValueSome applied, ValueSome owner when has fragment (Section.fragments applied.Sdp) owner ->
+                let sharing = Section.sharing owner applied.Sdp
                 at |> Array.exists (fun i -> i < sharing.Length && sharing[i])
             | _ -> false
 

@@ -64,7 +64,7 @@ module internal Drafting =
                 for i in 0 .. sdp.Media.Length - 1 do
                     if (Section.mediaKind sdp.Media[i]).IsSome && not (Section.isRejected sdp.Media[i]) then
                         types <- Codecs.remember (Codecs.ofMedia sdp.Media[i]) types
-                        ids <- Extmaps.remember (Extmaps.ofSection i sdp) ids
+                        ids <- Extmaps.remember (Extmaps.ofMedia sdp.Media[i] sdp.Level) ids
             | ValueNone -> ()
 
         struct (types, ids)
@@ -86,7 +86,7 @@ module internal Drafting =
                 let m = answer.Media[at]
 
                 if m.Kind = slot.Kind && (Section.mid m = slot.Mid || (Section.mid m).IsNone) then
-                    ValueSome m
+                    ValueSome(struct (m, answer.Level))
                 else
                     ValueNone
             | _ -> ValueNone

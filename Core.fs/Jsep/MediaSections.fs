@@ -8,16 +8,9 @@ module internal MediaSections =
         || SdpAttributes.has "cryptex" sdp.Level.Attributes
 
     /// The extensions that a transceiver may negotiate.
-    let extensions (capabilities: MediaCapabilities) (t: Transceiver) : ExtensionCapability[] =
-        match t.Options.Extensions, t.Kind with
-        | ValueSome chosen, _ -> chosen
-        | ValueNone, MediaKind.Video -> capabilities.VideoExtensions
-        | ValueNone, _ -> capabilities.AudioExtensions
-
-    let codecs (capabilities: MediaCapabilities) (kind: MediaKind) : CodecCapability[] =
-        match kind with
-        | MediaKind.Video -> capabilities.Video
-        | _ -> capabilities.Audio
+    let private extensions (capabilities: MediaCapabilities) (t: Transceiver) : ExtensionCapability[] =
+        t.Options.Extensions
+        |> ValueOption.defaultWith (fun () -> Capabilities.extensionsOf t.Kind capabilities)
 
     /// What one section of ours says.
     [<NoComparison; NoEquality>]
@@ -50,16 +43,18 @@ module internal MediaSections =
                     { e with
                         Parameters = { e.Parameters with Rid = "" } })
 
+        let msids = Sources.msids t.Sender.Streams t.Sender.Msid
+
         [| yield! Extmaps.attributes content.Extensions
            Directions.attribute content.Direction
            if isSending then
-               yield! Sources.msids t.Sender.Streams t.Sender.Msid
+               yield! msids
            for flag in content.Flags do
                SdpAttribute.flag flag
            yield! Codecs.attributes content.Codecs
            yield! Simulcast.attributes content.Simulcast
            if isSending then
-               yield! Sources.attributes cname encodings |]
+               yield! Sources.attributes cname msids[0].Value.Value encodings |]
 
     /// In the order of the formats of a former answer, new ones behind them, RFC 8829 §5.2.2.
     let private inOrderOf (former: SdpMedia) (codecs: RtpCodecParameters[]) : RtpCodecParameters[] =
@@ -71,23 +66,29 @@ module internal MediaSections =
         // Lists sort stably, arrays do not.
         codecs |> List.ofArray |> List.sortBy place |> Array.ofList
 
-    /// What an offer says of a transceiver; `former` is its section in the last answer.
+    /// What an offer says of a transceiver; `former` is its section in the last answer, with that one's session level.
     let offer
         (capabilities: MediaCapabilities)
         (encryption: HeaderEncryptionPolicy)
-        (former: SdpMedia voption)
+        (former: struct (SdpMedia * SdpLevel) voption)
         (types: PayloadTypes)
         (ids: ExtensionIds)
         (t: Transceiver)
         : struct (Content * PayloadTypes * ExtensionIds) =
-        let struct (codecs, types) =
-            Codecs.offer (codecs capabilities t.Kind) t.Options.Codecs types
+        // Two-byte headers are for a peer that said that it takes them, RFC 8285 §6.
+        let twoByte =
+            match former with
+            | ValueSome(struct (m, level)) -> Extmaps.allowsMixed m level
+            | ValueNone -> false
 
-        let struct (extensions, ids) = Extmaps.offer (extensions capabilities t) true ids
+        let struct (codecs, types) =
+            Codecs.offer (Capabilities.codecsOf t.Kind capabilities) t.Options.Codecs types
+
+        let struct (extensions, ids) = Extmaps.offer (extensions capabilities t) twoByte ids
 
         let codecs =
             match former with
-            | ValueSome former when t.Options.Codecs.Length = 0 -> inOrderOf former codecs
+            | ValueSome(struct (former, _)) when t.Options.Codecs.Length = 0 -> inOrderOf former codecs
             | _ -> codecs
 
         struct ({ Direction = t.Direction
@@ -117,7 +118,7 @@ module internal MediaSections =
         : Content =
         let m = offer.Media[at]
         let offered = m.Level.Attributes
-        let isMixed = Extmaps.allowsMixed at offer
+        let isMixed = Extmaps.allowsMixed m offer.Level
 
         let direction =
             Directions.intersect (Directions.reversed (Directions.ofSection m)) t.Direction
@@ -127,14 +128,22 @@ module internal MediaSections =
             |> Array.map _.Rid
             |> Array.filter (fun rid -> rid <> "")
 
-        let simulcast = Simulcast.answer rids (Simulcast.ofAttributes offered)
+        let codecs =
+            Codecs.answer (Capabilities.codecsOf t.Kind capabilities) t.Options.Codecs (Codecs.ofMedia m)
+
+        let theirs = Simulcast.ofMedia m
 
         { Direction = direction
-          Codecs = Codecs.answer (codecs capabilities t.Kind) t.Options.Codecs (Codecs.ofMedia m)
-          Extensions = Extmaps.answer (extensions capabilities t) isMixed (Extmaps.ofSection at offer)
+          Codecs = codecs
+          Extensions = Extmaps.answer (extensions capabilities t) isMixed (Extmaps.ofMedia m offer.Level)
           Simulcast =
-            { Send = if Directions.sends direction then simulcast.Send else [||]
-              Receive = if Directions.receives direction then simulcast.Receive else [||] }
+            Simulcast.answer
+                codecs
+                Simulcast.MaxStreams
+                rids
+                { theirs with
+                    Send = if Directions.receives direction then theirs.Send else [||]
+                    Receive = if Directions.sends direction then theirs.Receive else [||] }
           Flags =
             [| "rtcp-mux"
                if SdpAttributes.rtcpRsize offered then

@@ -27,11 +27,6 @@ module internal Requests =
         else
             refuse ErrorName.InvalidStateError (operation + " came after the transceiver was stopped")
 
-    let private codecsOf (kind: MediaKind) (capabilities: MediaCapabilities) =
-        match kind with
-        | MediaKind.Video -> capabilities.Video
-        | _ -> capabilities.Audio
-
     /// An encoding's own codec is one of those that may be sent, W3C WebRTC 1.0 §5.2.6.
     let private checkCodecs (name: ErrorName) (among: RtpCodec[]) (encodings: EncodingParameters[]) =
         let isKnown (e: EncodingParameters) =
@@ -45,7 +40,7 @@ module internal Requests =
             refuse name "an encoding's codec is not among those that the sender may send, W3C WebRTC 1.0 §5.2.6"
 
     let private capable (kind: MediaKind) (capabilities: MediaCapabilities) =
-        codecsOf kind capabilities |> Array.map _.Codec
+        Capabilities.codecsOf kind capabilities |> Array.map _.Codec
 
     let addTransceiver (capabilities: MediaCapabilities) (init: TransceiverInit) (set: TransceiverSet) : Outcome =
         if init.Direction = Direction.Stopped then
@@ -137,7 +132,14 @@ module internal Requests =
     let stop (id: TransceiverId) (set: TransceiverSet) : Outcome =
         find id set
         |> Result.bind (fun t ->
-            if Transceivers.isLive t then
+            if Transceivers.isLive t && t.Place.IsNone then
+                // No description has ever spoken of it, so none needs to say that it is over.
+                Ok(
+                    struct (id,
+                            { set with
+                                Items = set.Items |> Array.filter (fun other -> other.Id <> id) })
+                )
+            elif Transceivers.isLive t then
                 changed
                     { t with
                         Life = Stopping
@@ -154,7 +156,7 @@ module internal Requests =
         : Outcome =
         find id set
         |> Result.bind (fun t ->
-            Codecs.checkPreferences (codecsOf t.Kind capabilities) codecs
+            Codecs.checkPreferences (Capabilities.codecsOf t.Kind capabilities) codecs
             |> Result.bind (fun codecs ->
                 changed
                     { t with
@@ -203,10 +205,7 @@ module internal Requests =
         find id set
         |> Result.bind (whileLive "setHeaderExtensionsToNegotiate")
         |> Result.bind (fun t ->
-            let ours =
-                match t.Kind with
-                | MediaKind.Video -> capabilities.VideoExtensions
-                | _ -> capabilities.AudioExtensions
+            let ours = Capabilities.extensionsOf t.Kind capabilities
 
             let fits =
                 extensions.Length = ours.Length

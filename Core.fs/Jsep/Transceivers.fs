@@ -308,6 +308,10 @@ module internal Transceivers =
         { t with
             Life = Stopped
             Direction = Direction.Inactive
+            Receiver =
+                { t.Receiver with
+                    Streams = [||]
+                    Fired = false }
             Agreed = ValueNone }
 
     let isLive (t: Transceiver) = t.Life = Live
