@@ -11,7 +11,10 @@ module internal Acceptance =
     /// For each section, whether its RTCP may be sent with its RTP: said in it, or in its BUNDLE group, RFC 9143 §9.3.1.
     let private muxed (offer: Sdp) : bool[] =
         let groups = Section.bundles offer
-        let own = offer.Media |> Array.map (fun m -> SdpAttributes.rtcpMux m.Level.Attributes)
+
+        let own =
+            offer.Media |> Array.map (fun m -> SdpAttributes.rtcpMux m.Level.Attributes)
+
         let by = HashSet()
 
         for i in 0 .. own.Length - 1 do
@@ -72,7 +75,12 @@ module internal Acceptance =
                 elif m.Kind = "application" then
                     data = ValueSome i
                 else
-                    let t = if places[i] < 0 then ValueNone else ValueSome set.Items[places[i]]
+                    let t =
+                        if places[i] < 0 then
+                            ValueNone
+                        else
+                            ValueSome set.Items[places[i]]
+
                     mux[i] && isUsable capabilities encryption t offer i)
 
         let firstOf (group: bool[]) =

@@ -10,7 +10,10 @@ module internal Agreements =
 
     /// With what `more` has beyond it, told apart by a number.
     let private union (number: 'a -> int) (first: 'a[]) (more: 'a[]) : 'a[] =
-        Array.append first (more |> Array.filter (fun m -> not (Array.exists (fun f -> number f = number m) first)))
+        Array.append
+            first
+            (more
+             |> Array.filter (fun m -> not (Array.exists (fun f -> number f = number m) first)))
 
     /// Each transceiver that has a section in the description, through `change`.
     let private map (sdp: Sdp) (change: Transceiver -> int -> Transceiver) (set: TransceiverSet) : TransceiverSet =
@@ -78,11 +81,7 @@ module internal Agreements =
                     Simulcast.sent simulcast
                 else
                     (Simulcast.ofMedia ours).Receive |> Array.concat |> Array.map _.Rid
-              Paused =
-                simulcast.Receive
-                |> Array.concat
-                |> Array.filter _.Paused
-                |> Array.map _.Rid } }
+              Paused = simulcast.Receive |> Array.concat |> Array.filter _.Paused |> Array.map _.Rid } }
 
     /// With the encodings that an answer takes of those that we offered; the first one alone, and without its rid, where it
     /// takes none. W3C WebRTC 1.0 §4.4.1.5.
@@ -92,8 +91,7 @@ module internal Agreements =
         if t.Sender.Encodings.Length < 2 || offered.Send.Length = 0 then
             t
         else
-            let taken =
-                Simulcast.accepted offered (Simulcast.ofMedia answer) |> Array.map _.Rid
+            let taken = Simulcast.accepted offered (Simulcast.ofMedia answer) |> Array.map _.Rid
 
             let kept =
                 match
@@ -133,11 +131,7 @@ module internal Agreements =
 
     /// After an answer of either side.
     let ofExchange (x: Exchange) (set: TransceiverSet) : TransceiverSet =
-        let offer, answer =
-            if x.WeOffered then
-                x.Local, x.Remote
-            else
-                x.Remote, x.Local
+        let offer, answer = if x.WeOffered then x.Local, x.Remote else x.Remote, x.Local
 
         let carried =
             match x.Owner with

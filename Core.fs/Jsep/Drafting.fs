@@ -27,7 +27,11 @@ module internal Drafting =
                         Proposed = ValueSome side })
 
     /// Numbers a description, RFC 8829 §5.2.2: with the former number if it says the same, else with the next.
-    let private number (sdp: Sdp) (transceivers: TransceiverId[]) (session: JsepSession) : struct (Draft * JsepSession) =
+    let private number
+        (sdp: Sdp)
+        (transceivers: TransceiverId[])
+        (session: JsepSession)
+        : struct (Draft * JsepSession) =
         let content = SdpPrinter.print sdp
         let drafted = session.Drafted
 
@@ -95,8 +99,7 @@ module internal Drafting =
             let struct (slot, _) = laid[at]
             (former at slot).IsNone
 
-        let bundleOnly =
-            Layout.bundleOnly session.Configuration.BundlePolicy isNew laid
+        let bundleOnly = Layout.bundleOnly session.Configuration.BundlePolicy isNew laid
 
         let struct (types, ids) = inUse held
         let mutable types = types
@@ -110,13 +113,7 @@ module internal Drafting =
                 let former = former at slot
 
                 let struct (content, nextTypes, nextIds) =
-                    MediaSections.offer
-                        media.Capabilities
-                        session.Configuration.HeaderEncryption
-                        former
-                        types
-                        ids
-                        t
+                    MediaSections.offer media.Capabilities session.Configuration.HeaderEncryption former types ids t
 
                 types <- nextTypes
                 ids <- nextIds

@@ -209,8 +209,7 @@ module internal Drafts =
 
     /// An offer of these lines, its version 0.
     let offer (facts: LocalFacts) (side: LocalSide) (lines: Line[]) : Sdp =
-        let live =
-            lines |> Array.map liveMid |> Array.filter _.IsSome |> Array.map _.Value
+        let live = lines |> Array.map liveMid |> Array.filter _.IsSome |> Array.map _.Value
 
         lines
         |> Array.map (write facts side "actpass")
@@ -234,9 +233,7 @@ module internal Drafts =
             | SdpSetup.Passive -> "passive"
             | _ -> "active"
 
-        lines
-        |> Array.map (write facts side word)
-        |> session facts options groups
+        lines |> Array.map (write facts side word) |> session facts options groups
 
     /// The address that `m=` and `c=` show: relayed before reflexive before host, IPv4 before IPv6, RFC 8445 §5.1.4.
     /// ValueNone without a UDP candidate for RTP's component; names are not shown, RFC 8829 §5.1.2.

@@ -34,10 +34,7 @@ module Jsep =
         | SetCodecPreferences of Command: int64 * Transceiver: TransceiverId * Codecs: RtpCodec[]
         | SetStreams of Command: int64 * Transceiver: TransceiverId * Streams: string[]
         | SetParameters of Command: int64 * Transceiver: TransceiverId * Encodings: EncodingParameters[]
-        | SetHeaderExtensions of
-            Command: int64 *
-            Transceiver: TransceiverId *
-            Extensions: ExtensionCapability[]
+        | SetHeaderExtensions of Command: int64 * Transceiver: TransceiverId * Extensions: ExtensionCapability[]
         | LocalCandidate of Candidate: string * UsernameFragment: string
         | GatheringComplete of UsernameFragment: string
         | Close
@@ -114,8 +111,7 @@ module Jsep =
                 Step.only next
 
     let private infos (session: JsepSession) : TransceiverInfo[] =
-        session.Media.Set.Items
-        |> Array.map (Transceivers.info session.Media.Set.Cname)
+        session.Media.Set.Items |> Array.map (Transceivers.info session.Media.Set.Cname)
 
     /// The events of a change from `before` to `after`.
     let private events (before: JsepSession) (after: JsepSession) : Output list =
@@ -430,8 +426,7 @@ module Jsep =
                         Wishes = { session.Wishes with Data = true } })
         | AddTransceiver(command, init) ->
             request command true (Requests.addTransceiver session.Media.Capabilities init) session
-        | AddTrack(command, kind, track, streams) ->
-            request command true (Requests.addTrack kind track streams) session
+        | AddTrack(command, kind, track, streams) -> request command true (Requests.addTrack kind track streams) session
         | RemoveTrack(command, id) -> request command false (Requests.removeTrack id) session
         | ReplaceTrack(command, id, track) -> request command false (Requests.replaceTrack id track) session
         | SetDirection(command, id, direction) -> request command false (Requests.setDirection id direction) session

@@ -69,10 +69,7 @@ module Jsep =
         /// setParameters(): number, order and rids of the encodings are as they were, W3C §5.2.
         | SetParameters of Command: int64 * Transceiver: TransceiverId * Encodings: EncodingParameters[]
         /// setHeaderExtensionsToNegotiate(), webrtc-extensions §5.
-        | SetHeaderExtensions of
-            Command: int64 *
-            Transceiver: TransceiverId *
-            Extensions: ExtensionCapability[]
+        | SetHeaderExtensions of Command: int64 * Transceiver: TransceiverId * Extensions: ExtensionCapability[]
         /// ICE gathered: the line behind `a=`, `candidate:…`, and the generation that it belongs to.
         | LocalCandidate of Candidate: string * UsernameFragment: string
         /// A generation has all its candidates.

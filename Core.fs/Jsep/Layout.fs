@@ -37,8 +37,7 @@ module internal Layout =
     let private freshMedia (kind: MediaKind) =
         fresh (word kind) "UDP/TLS/RTP/SAVPF" "0"
 
-    let private freshData =
-        fresh "application" "UDP/DTLS/SCTP" "webrtc-datachannel"
+    let private freshData = fresh "application" "UDP/DTLS/SCTP" "webrtc-datachannel"
 
     /// Which section of `slots` may serve a new transceiver: one of its kind first.
     let private vacancy (kind: MediaKind) (isFree: int -> bool) (slots: ResizeArray<Slot>) : int =
@@ -109,8 +108,7 @@ module internal Layout =
                 | _ -> false)
 
         if wantsData && not hasData then
-            let at =
-                laid.FindIndex(fun slot -> slot.Kind = "application" && not slot.Live)
+            let at = laid.FindIndex(fun slot -> slot.Kind = "application" && not slot.Live)
 
             seat at (freshData (mid ())) ForData
 

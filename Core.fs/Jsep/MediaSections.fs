@@ -15,12 +15,14 @@ module internal MediaSections =
     /// What one section of ours says.
     [<NoComparison; NoEquality>]
     type Content =
-        { Direction: Direction
-          Codecs: RtpCodecParameters[]
-          Extensions: Extmap[]
-          Simulcast: SimulcastStreams
-          /// `rtcp-mux`, `rtcp-rsize`, `extmap-allow-mixed`, `cryptex`.
-          Flags: string[] }
+        {
+            Direction: Direction
+            Codecs: RtpCodecParameters[]
+            Extensions: Extmap[]
+            Simulcast: SimulcastStreams
+            /// `rtcp-mux`, `rtcp-rsize`, `extmap-allow-mixed`, `cryptex`.
+            Flags: string[]
+        }
 
     /// Of the `m=` line; one at least, even of a section that has nothing.
     let formats (content: Content) : string[] =
@@ -124,9 +126,7 @@ module internal MediaSections =
             Directions.intersect (Directions.reversed (Directions.ofSection m)) t.Direction
 
         let rids =
-            t.Sender.Encodings
-            |> Array.map _.Rid
-            |> Array.filter (fun rid -> rid <> "")
+            t.Sender.Encodings |> Array.map _.Rid |> Array.filter (fun rid -> rid <> "")
 
         let codecs =
             Codecs.answer (Capabilities.codecsOf t.Kind capabilities) t.Options.Codecs (Codecs.ofMedia m)

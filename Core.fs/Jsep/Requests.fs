@@ -50,14 +50,7 @@ module internal Requests =
             |> Result.bind (checkCodecs ErrorName.OperationError (capable init.Kind capabilities))
             |> Result.map (fun encodings ->
                 let struct (made, set) =
-                    Transceivers.add
-                        ByAddTransceiver
-                        init.Kind
-                        init.Direction
-                        init.Track
-                        init.Streams
-                        encodings
-                        set
+                    Transceivers.add ByAddTransceiver init.Kind init.Direction init.Track init.Streams encodings set
 
                 struct (made.Id, set))
 
@@ -116,14 +109,20 @@ module internal Requests =
     let replaceTrack (id: TransceiverId) (track: string voption) (set: TransceiverSet) : Outcome =
         find id set
         |> Result.bind (whileLive "replaceTrack")
-        |> Result.bind (fun t -> changed { t with Sender = { t.Sender with Track = track } } set)
+        |> Result.bind (fun t ->
+            changed
+                { t with
+                    Sender = { t.Sender with Track = track } }
+                set)
 
     let setDirection (id: TransceiverId) (direction: Direction) (set: TransceiverSet) : Outcome =
         find id set
         |> Result.bind (whileLive "a direction")
         |> Result.bind (fun t ->
             if direction = Direction.Stopped then
-                refuse ErrorName.TypeError "a direction is not set to stopped; stop the transceiver, W3C WebRTC 1.0 §5.4"
+                refuse
+                    ErrorName.TypeError
+                    "a direction is not set to stopped; stop the transceiver, W3C WebRTC 1.0 §5.4"
             elif direction = t.Direction then
                 unchanged t set
             else
@@ -214,7 +213,8 @@ module internal Requests =
                     extensions
                     ours
 
-            let mid = Hybrid.WebRtc.Rtp.HeaderExtensions.uri Hybrid.WebRtc.Rtp.HeaderExtension.Mid
+            let mid =
+                Hybrid.WebRtc.Rtp.HeaderExtensions.uri Hybrid.WebRtc.Rtp.HeaderExtension.Mid
 
             if not fits then
                 refuse

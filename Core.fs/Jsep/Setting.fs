@@ -34,7 +34,7 @@ module internal Setting =
             Held = held
             Media =
                 { session.Media with
-                    Set = Association.settled (isDead held) session.Media.Set
+                    Set = Ties.settled (isDead held) session.Media.Set
                     Stable = [||] }
             Drafted =
                 { session.Drafted with
@@ -87,7 +87,7 @@ module internal Setting =
 
             let set =
                 session.Media.Set
-                |> Association.ofLocalOffer draft.Transceivers sdp
+                |> Ties.ofLocalOffer draft.Transceivers sdp
                 |> Agreements.ofLocalOffer sdp
 
             Ok(
@@ -148,7 +148,7 @@ module internal Setting =
 
                 let next =
                     session
-                    |> withSet (Association.ofRemoteOffer session.Media.Stable sdp session.Media.Set)
+                    |> withSet (Ties.ofRemoteOffer session.Media.Stable sdp session.Media.Set)
 
                 match accepted sdp next with
                 | struct (_, ValueSome owner) ->
@@ -174,6 +174,7 @@ module internal Setting =
             |> Result.bind (fun () -> JsepTransport.ofExchange true session.Settled session.Ordered offer.Sdp sdp)
             |> Result.map (fun ordered ->
                 let applied = { Type = kind; Sdp = sdp }
+
                 let next =
                     { session with Ordered = ordered }
                     |> exchanged true kind offer.Sdp sdp
@@ -208,7 +209,7 @@ module internal Setting =
                                     PendingLocal = ValueNone
                                     PendingRemote = ValueNone }
                             Ordered = session.Settled }
-                        |> withSet (Association.rolledBack session.Media.Stable session.Media.Set)
+                        |> withSet (Ties.rolledBack session.Media.Stable session.Media.Set)
                         |> changed,
                         (if present <> former then
                              [ JsepOrder.RollbackIceLocal former ]

@@ -96,30 +96,34 @@ type internal TransceiverOptions =
 /// RTCRtpTransceiver, W3C WebRTC 1.0 §5.4.
 [<NoComparison; NoEquality>]
 type internal Transceiver =
-    { Id: TransceiverId
-      Kind: MediaKind
-      Maker: TransceiverMaker
-      Life: TransceiverLife
-      /// ValueNone: of no section.
-      Place: Place voption
-      /// [[Direction]]: what the application wants.
-      Direction: Direction
-      CurrentDirection: Direction voption
-      Sender: SenderSide
-      Receiver: ReceiverSide
-      Options: TransceiverOptions
-      /// ValueNone before a description that speaks of it.
-      Agreed: Agreement voption }
+    {
+        Id: TransceiverId
+        Kind: MediaKind
+        Maker: TransceiverMaker
+        Life: TransceiverLife
+        /// ValueNone: of no section.
+        Place: Place voption
+        /// [[Direction]]: what the application wants.
+        Direction: Direction
+        CurrentDirection: Direction voption
+        Sender: SenderSide
+        Receiver: ReceiverSide
+        Options: TransceiverOptions
+        /// ValueNone before a description that speaks of it.
+        Agreed: Agreement voption
+    }
 
 /// The set of transceivers, W3C WebRTC 1.0 §5.1, in the order of their making.
 [<NoComparison; NoEquality>]
 type internal TransceiverSet =
-    { Items: Transceiver[]
-      /// The id of the next one.
-      Next: TransceiverId
-      /// Drawn when the connection was made, RFC 7022 §4.2.
-      Cname: string
-      Entropy: Entropy }
+    {
+        Items: Transceiver[]
+        /// The id of the next one.
+        Next: TransceiverId
+        /// Drawn when the connection was made, RFC 7022 §4.2.
+        Cname: string
+        Entropy: Entropy
+    }
 
 /// Directions as two flags.
 module internal Directions =
@@ -261,7 +265,9 @@ module internal Transceivers =
         : struct (Transceiver * TransceiverSet) =
         let struct (receiverTrack, entropy) = uuid set.Entropy
         let struct (senderTrack, entropy) = uuid entropy
-        let struct (sources, set) = sources encodings.Length [||] { set with Entropy = entropy }
+
+        let struct (sources, set) =
+            sources encodings.Length [||] { set with Entropy = entropy }
 
         let made =
             { Id = set.Next

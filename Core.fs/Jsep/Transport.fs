@@ -68,13 +68,14 @@ type internal SctpSide =
 [<NoComparison; NoEquality>]
 type internal JsepTransport =
     {
-      /// The index of the section that it belongs to; ValueNone before an answer.
-      Owner: int voption
-      Controlling: bool voption
-      Local: LocalSide voption
-      Remote: RemoteSide voption
-      Dtls: DtlsSide voption
-      Sctp: SctpSide voption }
+        /// The index of the section that it belongs to; ValueNone before an answer.
+        Owner: int voption
+        Controlling: bool voption
+        Local: LocalSide voption
+        Remote: RemoteSide voption
+        Dtls: DtlsSide voption
+        Sctp: SctpSide voption
+    }
 
 module internal JsepTransport =
     /// Nothing ordered.

@@ -1,7 +1,7 @@
 namespace Hybrid.WebRtc.Core
 
 /// Ties transceivers to the sections of descriptions, RFC 8829 §5.9 and §5.10, and unties them, W3C WebRTC 1.0 §4.4.1.5.
-module internal Association =
+module internal Ties =
     /// After an offer of ours: each transceiver has the section that was written for it.
     let ofLocalOffer (transceivers: TransceiverId[]) (sdp: Sdp) (set: TransceiverSet) : TransceiverSet =
         let place (t: Transceiver) =
@@ -30,10 +30,7 @@ module internal Association =
 
     /// Whether `addTrack` made it, and no section is its own yet: an offered section may have it.
     let private isWaiting (kind: MediaKind) (t: Transceiver) =
-        t.Kind = kind
-        && Transceivers.isLive t
-        && t.Place.IsNone
-        && t.Maker = ByAddTrack
+        t.Kind = kind && Transceivers.isLive t && t.Place.IsNone && t.Maker = ByAddTrack
 
     /// The rids that the section asks us to send; empty: no simulcast.
     let private asked (m: SdpMedia) : string[] =
@@ -83,10 +80,7 @@ module internal Association =
             | ValueNone -> ()
 
         let rec from n =
-            if taken.Contains(string n) then
-                from (n + 1)
-            else
-                string n
+            if taken.Contains(string n) then from (n + 1) else string n
 
         from 0
 
@@ -142,17 +136,12 @@ module internal Association =
         let back (t: Transceiver) =
             match former.TryGetValue t.Id, t.Maker with
             | (true, was), _ ->
-                let isAsked =
-                    was.Sender.Encodings.Length = 1 && t.Sender.Encodings.Length > 1
+                let isAsked = was.Sender.Encodings.Length = 1 && t.Sender.Encodings.Length > 1
 
                 [| { t with
                        Place = was.Place
                        Agreed = if t.Life = Stopped then ValueNone else was.Agreed
-                       Receiver =
-                           if t.Life = Stopped then
-                               t.Receiver
-                           else
-                               was.Receiver
+                       Receiver = if t.Life = Stopped then t.Receiver else was.Receiver
                        Sender =
                            if isAsked then
                                { t.Sender with
