@@ -32,6 +32,7 @@ let main args =
       JsepSectionTests.tests
       JsepFixtureTests.tests
       JsepLaws.tests
+      JsepMediaLaws.tests
       Sctp.ChunkTests.tests
       Sctp.SctpTests.tests
       Sctp.SctpStreamsTests.tests

@@ -6,6 +6,7 @@ module internal Agreements =
     let private nothing: RemoteFacts =
         { Sources = [||]
           Rids = [||]
+          Taken = [||]
           Paused = [||] }
 
     /// With what `more` has beyond it, told apart by a number.
@@ -65,6 +66,19 @@ module internal Agreements =
 
         let simulcast = Simulcast.ofMedia theirs
 
+        let offered, answered =
+            if weOffered then
+                Simulcast.ofMedia ours, simulcast
+            else
+                simulcast, Simulcast.ofMedia ours
+
+        // Of our offer what their answer takes, of their offer what our answer sends.
+        let taken =
+            if weOffered then
+                Simulcast.accepted offered answered
+            else
+                Array.concat answered.Send
+
         let both (holds: SdpMedia -> bool) = holds ours && holds theirs
 
         { Flow = flow
@@ -81,7 +95,8 @@ module internal Agreements =
                     Simulcast.sent simulcast
                 else
                     (Simulcast.ofMedia ours).Receive |> Array.concat |> Array.map _.Rid
-              Paused = simulcast.Receive |> Array.concat |> Array.filter _.Paused |> Array.map _.Rid } }
+              Taken = taken |> Array.map _.Rid
+              Paused = taken |> Array.filter _.Paused |> Array.map _.Rid } }
 
     /// With the encodings that an answer takes of those that we offered; the first one alone, and without its rid, where it
     /// takes none. W3C WebRTC 1.0 §4.4.1.5.

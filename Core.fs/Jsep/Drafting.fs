@@ -83,14 +83,17 @@ module internal Drafting =
 
         let answer = lastAnswer held
 
-        /// The section of the last answer, where that is about the present one.
-        let former (at: int) (slot: Slot) =
-            match answer with
-            | ValueSome answer when at < answer.Media.Length && not (isDead held at) ->
+        /// The section as the last exchange left it, where that was about the present one.
+        let former (at: int) (slot: Slot) : MediaSections.Former voption =
+            match answer, held.CurrentLocal with
+            | ValueSome answer, ValueSome { Sdp = ours } when at < answer.Media.Length && not (isDead held at) ->
                 let m = answer.Media[at]
 
                 if m.Kind = slot.Kind && (Section.mid m = slot.Mid || (Section.mid m).IsNone) then
-                    ValueSome(struct (m, answer.Level))
+                    ValueSome
+                        { Answer = m
+                          AnswerLevel = answer.Level
+                          Ours = ours.Media[at] }
                 else
                     ValueNone
             | _ -> ValueNone

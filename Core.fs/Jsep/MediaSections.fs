@@ -39,11 +39,7 @@ module internal MediaSections =
             if content.Simulcast.Send.Length > 0 then
                 [||]
             else
-                Plans.encodings content.Codecs [||] t.Sender
-                |> Array.truncate 1
-                |> Array.map (fun e ->
-                    { e with
-                        Parameters = { e.Parameters with Rid = "" } })
+                Plans.alone (Plans.encodings content.Codecs [||] t.Sender)
 
         let msids = Sources.msids t.Sender.Streams t.Sender.Msid
 
@@ -68,11 +64,39 @@ module internal MediaSections =
         // Lists sort stably, arrays do not.
         codecs |> List.ofArray |> List.sortBy place |> Array.ofList
 
-    /// What an offer says of a transceiver; `former` is its section in the last answer, with that one's session level.
+    /// A section as the last exchange left it.
+    [<NoComparison; NoEquality>]
+    type Former =
+        {
+            /// In the answer, whoever's that was.
+            Answer: SdpMedia
+            AnswerLevel: SdpLevel
+            /// In our description.
+            Ours: SdpMedia
+        }
+
+    /// What we send, and what we go on to receive, RFC 8829 §5.2.2: `a=rid` and `a=simulcast` stay as they were agreed on.
+    let private simulcast (former: Former voption) (t: Transceiver) : SimulcastStreams =
+        let sent =
+            if Directions.sends t.Direction then
+                Simulcast.offer t.Sender.Encodings
+            else
+                Simulcast.none
+
+        match former with
+        | ValueSome { Ours = ours } when Directions.receives t.Direction ->
+            let received = Simulcast.ofMedia ours
+
+            { Rids = Array.append sent.Rids (received.Rids |> Array.filter (fun rid -> not rid.Send))
+              Send = sent.Send
+              Receive = received.Receive }
+        | _ -> sent
+
+    /// What an offer says of a transceiver; `former` is its section as it was, unless it is new.
     let offer
         (capabilities: MediaCapabilities)
         (encryption: HeaderEncryptionPolicy)
-        (former: struct (SdpMedia * SdpLevel) voption)
+        (former: Former voption)
         (types: PayloadTypes)
         (ids: ExtensionIds)
         (t: Transceiver)
@@ -80,7 +104,7 @@ module internal MediaSections =
         // Two-byte headers are for a peer that said that it takes them, RFC 8285 §6.
         let twoByte =
             match former with
-            | ValueSome(struct (m, level)) -> Extmaps.allowsMixed m level
+            | ValueSome former -> Extmaps.allowsMixed former.Answer former.AnswerLevel
             | ValueNone -> false
 
         let struct (codecs, types) =
@@ -90,17 +114,13 @@ module internal MediaSections =
 
         let codecs =
             match former with
-            | ValueSome(struct (former, _)) when t.Options.Codecs.Length = 0 -> inOrderOf former codecs
+            | ValueSome former when t.Options.Codecs.Length = 0 -> inOrderOf former.Answer codecs
             | _ -> codecs
 
         struct ({ Direction = t.Direction
                   Codecs = codecs
                   Extensions = extensions
-                  Simulcast =
-                    if Directions.sends t.Direction && t.Sender.Encodings.Length > 1 then
-                        Simulcast.offer t.Sender.Encodings
-                    else
-                        Simulcast.none
+                  Simulcast = simulcast former t
                   Flags =
                     [| "rtcp-mux"
                        "rtcp-rsize"

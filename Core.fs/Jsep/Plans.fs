@@ -28,6 +28,29 @@ module internal Plans =
             sender.Encodings
             sender.Sources
 
+    /// The first one, as if there were no other.
+    let alone (encodings: SendEncoding[]) : SendEncoding[] =
+        encodings
+        |> Array.truncate 1
+        |> Array.map (fun e ->
+            { e with
+                Parameters = { e.Parameters with Rid = "" } })
+
+    /// The encodings of a plan. One alone, without its rid, goes to a peer that takes no simulcast; while nothing is sent
+    /// they stay as they were.
+    let private sent (agreed: Agreement) (sender: SenderSide) : SendEncoding[] =
+        let all = encodings agreed.SendCodecs agreed.Remote.Paused sender
+
+        if all.Length = 1 || not (Directions.sends agreed.Flow) then
+            all
+        else
+            match
+                all
+                |> Array.filter (fun e -> Array.contains e.Parameters.Rid agreed.Remote.Taken)
+            with
+            | [||] -> alone all
+            | taken -> taken
+
     let private section (place: Place) (agreed: Agreement) (t: Transceiver) : SectionPlan =
         let live = Transceivers.isLive t
 
@@ -36,7 +59,7 @@ module internal Plans =
           Kind = t.Kind
           Sending = live && Directions.sends agreed.Flow && agreed.SendCodecs.Length > 0
           Receiving = live && Directions.receives agreed.Flow && agreed.ReceiveCodecs.Length > 0
-          Encodings = encodings agreed.SendCodecs agreed.Remote.Paused t.Sender
+          Encodings = sent agreed t.Sender
           SendCodecs = agreed.SendCodecs
           ReceiveCodecs = agreed.ReceiveCodecs
           Extensions = Extmaps.toMap agreed.Extensions

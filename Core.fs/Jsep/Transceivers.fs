@@ -55,7 +55,9 @@ type internal RemoteFacts =
         Sources: RemoteSource[]
         /// Those that the peer sends, paused ones too.
         Rids: string[]
-        /// Ours that the peer wants paused, RFC 8853 §5.3.3.
+        /// Ours that it takes; empty: no simulcast.
+        Taken: string[]
+        /// Ours that it wants paused, RFC 8853 §5.3.3.
         Paused: string[]
     }
 
