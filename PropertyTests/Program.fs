@@ -32,6 +32,8 @@ let main args =
       JsepSectionTests.tests
       JsepFixtureTests.tests
       JsepLaws.tests
+      JsepMediaTests.tests
+      JsepMediaFixtureTests.tests
       JsepMediaLaws.tests
       Sctp.ChunkTests.tests
       Sctp.SctpTests.tests
