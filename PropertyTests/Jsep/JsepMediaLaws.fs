@@ -106,7 +106,14 @@ let private play (struct (a: End, b: End)) (move: Move) : struct (End * End) =
             let me = setRemote (held other).PendingLocal.Value me
             let other = trySetLocal (ValueSome(describe SdpType.Answer "")) other
             struct (setRemote (held other).CurrentLocal.Value me, other)
-        | _ -> struct (act move me, other)
+        | 18 ->
+            // An offer that replaces the one before, on both sides.
+            let struct (me, other) = offered me other
+            let more n = { move with Kind = n % 10; Number = n }
+            let me = act (more move.Number) me
+            let struct (me, other) = offered me other
+            answeredBy other me
+        | _ -> struct (act { move with Kind = move.Number % 10 } me, other)
 
     if move.First then
         struct (me, other)
@@ -204,7 +211,12 @@ let private agree (a: End) (b: End) =
 
 /// After an exchange that made more sections of media, none that was dead before it is dead still.
 let private recycled (before: End) (after: End) =
-    match (held before).CurrentLocal, (held after).CurrentLocal with
+    let offer =
+        match (held after).CurrentLocal with
+        | ValueSome d when d.Type = SdpType.Offer -> ValueSome d
+        | _ -> (held after).CurrentRemote
+
+    match (held before).CurrentLocal, offer with
     | ValueSome former, ValueSome now ->
         let former, now = parsed former.Sdp, parsed now.Sdp
 
@@ -223,6 +235,20 @@ let private recycled (before: End) (after: End) =
     | _ -> ()
 
 let private ends () = struct (media 1L, media 2L)
+
+/// One move of two ends that follow the pattern of perfect negotiation, and of the messages between them.
+let private perfectMove (struct (a: JsepLaws.Perfect, b: JsepLaws.Perfect)) (move: Move) =
+    let perform (p: JsepLaws.Perfect) =
+        if move.Kind < 8 then
+            JsepLaws.react { p with End = act move p.End }
+        else
+            JsepLaws.trickles (1 + move.Number) p
+
+    match move.Kind < 10, move.First with
+    | true, true -> struct (perform a, b)
+    | true, false -> struct (a, perform b)
+    | false, true -> JsepLaws.deliver a b
+    | false, false -> (let struct (b, a) = JsepLaws.deliver b a in struct (a, b))
 
 let tests =
     testList
@@ -266,6 +292,46 @@ let tests =
               for struct (a, b) in List.scan play (ends ()) moves do
                   look true a
                   look false b)
+
+          testPropertyWithConfig
+              Laws.config
+              "perfect negotiation of media under any delays and glare: both come to rest and agree, and nothing fails"
+          <| Prop.forAll script (fun moves ->
+              let perfect polite (e: End) : JsepLaws.Perfect =
+                  { End = e
+                    Polite = polite
+                    Ignoring = false
+                    Sent = [] }
+
+              let struct (a, b) = ends ()
+
+              let struct (a, b) =
+                  JsepLaws.drain 0 (List.fold perfectMove (struct (perfect false a, perfect true b)) moves)
+
+              if (held a.End).CurrentLocal.IsSome then
+                  agree a.End b.End
+              else
+                  Expect.isEmpty a.End.Transceivers "nobody wanted anything")
+
+          Laws.mutated
+              "a mutated description of media is taken or refused in every state, and never throws"
+              [ for path in
+                    [ "sdp/chromium-156/simulcast.offer.sdp"
+                      "sdp/firefox-esr-153/av-dc-sendrecv.offer.sdp"
+                      "sdp/chromium-156/av-dc-sendrecv.answer.sdp"
+                      "sdp/firefox-esr-153/simulcast.answer-sfu-munged.sdp" ] ->
+                    Text.Encoding.Latin1.GetBytes(Fixtures.read path) ]
+              (fun bytes ->
+                  let text = Text.Encoding.Latin1.GetString bytes
+                  let a = media 1L |> audio |> video |> withData
+                  let struct (ours, a) = offer false a
+
+                  for e in [ a; setLocal ours a ] do
+                      for kind in [ SdpType.Offer; SdpType.Answer; SdpType.Pranswer ] do
+                          let e = trySetRemote (describe kind text) e
+                          let e = trySetLocal ValueNone e
+                          let e = trySetRemote rollback e
+                          send (Jsep.CreateOffer(1L, false)) e |> ignore)
 
           testPropertyWithConfig Laws.config "any script: a refused request changes nothing and orders nothing"
           <| Prop.forAll script (fun moves ->
