@@ -35,6 +35,10 @@ let main args =
       JsepMediaTests.tests
       JsepMediaFixtureTests.tests
       JsepMediaLaws.tests
+      FmtpTests.tests
+      CodecsTests.tests
+      ExtmapTests.tests
+      SimulcastTests.tests
       Sctp.ChunkTests.tests
       Sctp.SctpTests.tests
       Sctp.SctpStreamsTests.tests
@@ -57,6 +61,8 @@ let main args =
       DtlsTests.tests
       DtlsMessagesTests.tests
       OpenSslTests.tests
+      Rtp.SrtpVectorTests.tests
+      Rtp.SrtpTests.tests
       Stack.LoopTests.tests
       Stack.PortTests.tests
       Stack.JournalTests.tests
