@@ -33,6 +33,9 @@ let main args =
       JsepSectionTests.tests
       JsepFixtureTests.tests
       JsepLaws.tests
+      JsepMediaTests.tests
+      JsepMediaFixtureTests.tests
+      JsepMediaLaws.tests
       FmtpTests.tests
       CodecsTests.tests
       ExtmapTests.tests
