@@ -214,9 +214,10 @@ type Input =
     | SetStreams of Command: CommandId * Transceiver: TransceiverId * Streams: string[]
     | SetParameters of Command: CommandId * Transceiver: TransceiverId * Encodings: EncodingParameters[]
     | SetHeaderExtensions of Command: CommandId * Transceiver: TransceiverId * Extensions: ExtensionCapability[]
-    /// Packets of one encoding (its index), to be sent in order. The sender sets SSRC, sequence number by `SequenceNumber` and
-    /// header extensions; the payload type names a codec of `SendCodecs`. The memory belongs to the peer from here on.
-    | SendRtp of Transceiver: TransceiverId * Encoding: int * Packets: ReadOnlyMemory<RtpPacket>
+    /// Packets of one encoding (its index), to be sent in order. The sender sets SSRC and header extensions; sequence number,
+    /// timestamp and payload type are the packet's, as `Rewrite` changes them: the payload type then names a codec of
+    /// `SendCodecs`. The memory belongs to the peer from here on, and other senders may share it.
+    | SendRtp of Transceiver: TransceiverId * Encoding: int * Packets: ReadOnlyMemory<RtpPacket> * Rewrite: RtpRewrite
     /// As one compound packet where it must be, RFC 3550 §6.1, or reduced-size, RFC 5506.
     | SendRtcp of Packets: Rtcp[]
     /// Asks the peer for a key frame of what this receiver receives: PLI, or FIR where only that was negotiated. `Ssrc` 0: of all.
