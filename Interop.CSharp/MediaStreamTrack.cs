@@ -73,6 +73,9 @@ public abstract class MediaStreamTrack
     /// <summary>A sender's peer asks for a key frame.</summary>
     internal abstract void AskForKeyFrame(string rid);
 
+    /// <summary>The same, for the application to hear; on the sender's connection's context.</summary>
+    internal virtual void TellKeyFrameRequest(KeyFrameRequest request) { }
+
     /// <summary>Ends it; whether it was live.</summary>
     internal bool End()
     {

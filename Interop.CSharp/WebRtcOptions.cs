@@ -83,6 +83,21 @@ public sealed record WebRtcOptions
     /// </summary>
     public int SendHighWaterMark { get; init; } = 1024 * 1024;
 
+    /// <summary>Which codecs, header extensions and feedback may be negotiated. Default: what browsers have.</summary>
+    public RTCMediaCapabilities Media { get; init; } = RTCMediaCapabilities.Default;
+
+    /// <summary>
+    /// How long receivers hold packets, where <see cref="RTCRtpReceiver.JitterBufferTarget"/> does not say, from 0 to 4 seconds. Default: null, they are
+    /// handed on as they come.
+    /// </summary>
+    public TimeSpan? JitterBufferTarget { get; init; }
+
+    /// <summary>
+    /// Who sees RTP and RTCP between the application and the connection; each is made with the connection. Outgoing packets pass
+    /// them in this order, incoming ones in the reverse. Default: none.
+    /// </summary>
+    public IReadOnlyList<Func<RTCPeerConnection, IRtpInterceptor>> Interceptors { get; init; } = [];
+
     /// <summary>The certificate to show where <see cref="RTCConfiguration.Certificates"/> names none. Default: one a process.</summary>
     public RTCCertificate? Certificate { get; init; }
 
@@ -175,6 +190,15 @@ public sealed record WebRtcOptions
             );
         }
 
+        ArgumentNullException.ThrowIfNull(Media);
+        ArgumentNullException.ThrowIfNull(Interceptors);
+        if (JitterBufferTarget < TimeSpan.Zero || JitterBufferTarget > TimeSpan.FromSeconds(4))
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(JitterBufferTarget),
+                "JitterBufferTarget is null, or from 0 to 4 seconds."
+            );
+        }
         ArgumentOutOfRangeException.ThrowIfLessThan(SendBuffer, 1, nameof(SendBuffer));
         ArgumentOutOfRangeException.ThrowIfLessThan(SendHighWaterMark, 1, nameof(SendHighWaterMark));
         if (!Enum.IsDefined(Sockets))

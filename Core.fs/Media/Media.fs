@@ -139,22 +139,6 @@ type TransceiverInfo =
         Ssrcs: uint32[]
     }
 
-/// How packets of a burst become those of the encoding that they are sent with: a burst is shared by many senders, so it is
-/// not written to. Made anew where a source or a negotiation changes, not with every burst.
-[<Sealed; AllowNullLiteral>]
-type RtpRewrite(sequence: uint16, timestamp: uint32, payloadTypes: byte[]) =
-    /// No change.
-    static member val None = RtpRewrite(0us, 0u, Array.Empty())
-
-    /// Added to sequence numbers, modulo 2^16.
-    member _.Sequence = sequence
-
-    /// Added to timestamps, modulo 2^32.
-    member _.Timestamp = timestamp
-
-    /// By a packet's payload type, 128 of them: the sender's; 255: it has none, and the packet is dropped. Empty: as they are.
-    member _.PayloadTypes = payloadTypes
-
 /// One encoding that a sender sends.
 [<NoComparison>]
 type SendEncoding =

@@ -214,10 +214,9 @@ type Input =
     | SetStreams of Command: CommandId * Transceiver: TransceiverId * Streams: string[]
     | SetParameters of Command: CommandId * Transceiver: TransceiverId * Encodings: EncodingParameters[]
     | SetHeaderExtensions of Command: CommandId * Transceiver: TransceiverId * Extensions: ExtensionCapability[]
-    /// Packets of one encoding (its index), to be sent in order. The sender sets SSRC and header extensions; sequence number,
-    /// timestamp and payload type are the packet's, as `Rewrite` changes them: the payload type then names a codec of
-    /// `SendCodecs`. The memory belongs to the peer from here on, and other senders may share it.
-    | SendRtp of Transceiver: TransceiverId * Encoding: int * Packets: ReadOnlyMemory<RtpPacket> * Rewrite: RtpRewrite
+    /// Packets of one encoding (its index), to be sent in order. SSRC and some header extensions are the sender's to set;
+    /// payload types, as mapped, are those of `SendCodecs`. The memory belongs to the peer from here on.
+    | SendRtp of Transceiver: TransceiverId * Encoding: int * Mapping: RtpMapping * Packets: ReadOnlyMemory<RtpPacket>
     /// As one compound packet where it must be, RFC 3550 §6.1, or reduced-size, RFC 5506.
     | SendRtcp of Packets: Rtcp[]
     /// Asks the peer for a key frame of what this receiver receives: PLI, or FIR where only that was negotiated. `Ssrc` 0: of all.
