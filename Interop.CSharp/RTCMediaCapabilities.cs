@@ -20,7 +20,7 @@ public sealed class RTCMediaCapabilities
     private RTCMediaCapabilities(Core.MediaCapabilities core) => Inner = core;
 
     /// <summary>What browsers have, in their order.</summary>
-    public static RTCMediaCapabilities Default { get; } = new(Core.Capabilities.None);
+    public static RTCMediaCapabilities Default { get; } = new(Core.Capabilities.Default);
 
     /// <summary>Nothing: every media section is turned down. A beginning for <see cref="WithCodec"/>.</summary>
     public static RTCMediaCapabilities None { get; } = new(Core.Capabilities.None);
@@ -31,8 +31,11 @@ public sealed class RTCMediaCapabilities
     public RTCRtpCapabilities Of(MediaKind kind) =>
         new()
         {
-            Codecs = CodecsOf(Codecs(kind)),
-            HeaderExtensions = [.. Extensions(kind).Select(each => each.ToW3C())],
+            Codecs = [.. Core.Capabilities.Codecs((Core.MediaKind)kind, Inner).Select(each => each.ToW3C())],
+            HeaderExtensions =
+            [
+                .. Core.Capabilities.HeaderExtensions((Core.MediaKind)kind, Inner).Select(each => each.ToW3C()),
+            ],
         };
 
     /// <summary>One codec more, behind the others; one that is there already takes these particulars in its place.</summary>
@@ -65,7 +68,7 @@ public sealed class RTCMediaCapabilities
                 : [],
             retransmission ?? kind == MediaKind.Video
         );
-        var at = Array.FindIndex(all, each => CodecMatch.Matches(each.Codec, core, exactly: true));
+        var at = Array.FindIndex(all, each => Core.RtpCodecs.AreSame(each.Codec, core));
         return With(kind, at < 0 ? [.. all, added] : [.. all[..at], added, .. all[(at + 1)..]]);
     }
 
@@ -144,34 +147,15 @@ public sealed class RTCMediaCapabilities
     public RTCMediaCapabilities WithoutHeaderExtension(MediaKind kind, string uri) =>
         With(kind, Array.FindAll(Extensions(kind), each => each.Uri != uri));
 
-    /// <summary>Whether a codec is among them: of a codec, all but its format parameters, or those too.</summary>
+    /// <summary>All header extensions, those that are negotiated only where a transceiver asks for them too.</summary>
+    internal RTCRtpHeaderExtensionCapability[] AllExtensions(MediaKind kind) =>
+        Array.ConvertAll(Extensions(kind), each => each.ToW3C());
+
+    /// <summary>Whether a codec is among them, with its format parameters.</summary>
     internal bool Has(MediaKind kind, RTCRtpCodec codec)
     {
         var core = codec.ToCore();
-        return Array.Exists(Codecs(kind), each => CodecMatch.Matches(each.Codec, core, exactly: true));
-    }
-
-    /// <summary>W3C has RTX among the codecs, once for all.</summary>
-    private static List<RTCRtpCodec> CodecsOf(Core.CodecCapability[] all)
-    {
-        var codecs = new List<RTCRtpCodec>();
-        foreach (var each in all)
-        {
-            codecs.Add(each.Codec.ToW3C());
-            if (each.Retransmission && !codecs.Exists(static other => other.MimeType is "video/rtx" or "audio/rtx"))
-            {
-                codecs.Add(
-                    new RTCRtpCodec
-                    {
-                        MimeType = each.Codec.MimeType.StartsWith("audio/", StringComparison.OrdinalIgnoreCase)
-                            ? "audio/rtx"
-                            : "video/rtx",
-                        ClockRate = each.Codec.ClockRate,
-                    }
-                );
-            }
-        }
-        return codecs;
+        return Array.Exists(Codecs(kind), each => Core.RtpCodecs.AreSame(each.Codec, core));
     }
 
     private static Core.CodecCapability Feeding(Core.CodecCapability codec, string[] feedback) =>

@@ -110,13 +110,17 @@ public sealed class RTCRtpReceiver
     internal Core.RtpCodecParameters? CodecOf(byte payloadType) =>
         Array.Find(_codecs, codec => codec.PayloadType == payloadType);
 
+    /// <summary>Of the first codec; empty where nothing was negotiated.</summary>
+    internal string MainMimeType => _codecs is [var first, ..] ? first.Codec.MimeType : "";
+
     internal void Retarget(Core.TransceiverInfo info) => _codecs = info.ReceiveCodecs;
 
     /// <summary>Packets have come; on the loop's thread.</summary>
     internal void Receive(string rid, ReadOnlyMemory<RtpPacket> packets)
     {
-        foreach (var interceptor in _connection.Interceptors)
-            packets = interceptor.OnIncoming(this, rid, packets);
+        var interceptors = _connection.Interceptors;
+        for (var i = interceptors.Length - 1; i >= 0; i--)
+            packets = interceptors[i].OnIncoming(this, rid, packets);
         if (packets.IsEmpty)
             return;
         _sources.Note(packets.Span);

@@ -178,6 +178,9 @@ public sealed class RTCRtpSender
     /// <summary>On the context.</summary>
     internal void TellRtcp(Rtcp packet) => _rtcp.Tell(packet);
 
+    /// <summary>To where what is sent comes from, at once; on the loop's thread.</summary>
+    internal void RelayKeyFrameRequest(int encoding) => Track?.AskForKeyFrame(Feed.RidOf(encoding));
+
     /// <summary>On the context.</summary>
     internal void TellKeyFrameRequest(string rid)
     {
@@ -249,7 +252,7 @@ public sealed class RTCRtpSender
                 continue;
             var core = codec.ToCore();
             var isNegotiated = _transceiver.Info.SendCodecs is { Length: > 0 } negotiated
-                ? Array.Exists(negotiated, each => CodecMatch.Matches(each.Codec, core, exactly: true))
+                ? Array.Exists(negotiated, each => Core.RtpCodecs.AreSame(each.Codec, core))
                 : _connection.Capabilities.Has(_transceiver.Kind, codec);
             if (!isNegotiated)
                 return Mistakes.InvalidModification(

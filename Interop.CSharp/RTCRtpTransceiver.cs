@@ -101,7 +101,7 @@ public sealed class RTCRtpTransceiver
 
     /// <summary>Header extensions that the next description names, <see href="https://w3c.github.io/webrtc-extensions/#rtp-header-extension-control">webrtc-extensions</see>; those not to be negotiated have the direction <c>stopped</c>.</summary>
     public IReadOnlyList<RTCRtpHeaderExtensionCapability> GetHeaderExtensionsToNegotiate() =>
-        _extensions ?? _connection.Capabilities.Of(Kind).HeaderExtensions;
+        _extensions ?? _connection.Capabilities.AllExtensions(Kind);
 
     /// <summary>Chooses them.</summary>
     /// <param name="extensions">

@@ -16,7 +16,7 @@ internal static class FrameSource
             if (transform is null)
                 return track.Packets.Subscribe(frames.Push, observer.OnCompleted);
 
-            var transformed = transform.Apply(frames.Encoded, track.Kind, receiver.FrameMetadata).Subscribe(observer);
+            var transformed = transform.Apply(frames.Encoded, track.Kind, receiver.MainMimeType).Subscribe(observer);
             return new CompositeDisposable(track.Packets.Subscribe(frames.Push, frames.Complete), transformed);
         });
 

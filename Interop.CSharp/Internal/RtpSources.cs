@@ -34,14 +34,8 @@ internal sealed class RtpSources(TimeProvider time)
                 if (packet.Csrcs.IsEmpty)
                     continue;
                 _contributing ??= [];
-                for (var csrc = 0; csrc < packet.Csrcs.Length / 4; csrc++)
-                    Put(
-                        _contributing,
-                        BinaryPrimitives.ReadUInt32BigEndian(packet.Csrcs.Span[(4 * csrc)..]),
-                        packet,
-                        now,
-                        csrc
-                    );
+                for (var csrc = 0; csrc < packet.CsrcCount; csrc++)
+                    Put(_contributing, packet.CsrcAt(csrc), packet, now, csrc);
             }
         }
     }
@@ -113,25 +107,25 @@ internal sealed class RtpSources(TimeProvider time)
     }
 
     private static double? AudioLevel(in RtpPacket packet) =>
-        RtpExtensions.Find(packet, HeaderExtension.AudioLevel, out var value) && value.Length > 0
-            ? Linear(value[0] & 0x7F)
+        packet.TryGetExtension(HeaderExtension.AudioLevel, out var value) && value.Length > 0
+            ? Linear(value.Span[0] & 0x7F)
             : null;
 
     private static double? ContributorsLevel(in RtpPacket packet, int csrc) =>
-        RtpExtensions.Find(packet, HeaderExtension.CsrcAudioLevel, out var value) && value.Length > csrc
-            ? Linear(value[csrc] & 0x7F)
+        packet.TryGetExtension(HeaderExtension.CsrcAudioLevel, out var value) && value.Length > csrc
+            ? Linear(value.Span[csrc] & 0x7F)
             : null;
 
     /// <summary>abs-capture-time: NTP of the capture, and where it is there the sender's offset, both 32.32 fixed point.</summary>
     private static (DateTimeOffset?, TimeSpan?) CaptureTime(in RtpPacket packet)
     {
-        if (!RtpExtensions.Find(packet, HeaderExtension.AbsCaptureTime, out var value) || value.Length < 8)
+        if (!packet.TryGetExtension(HeaderExtension.AbsCaptureTime, out var value) || value.Length < 8)
             return (null, null);
-        var captured = RtpTime.OfNtp(BinaryPrimitives.ReadUInt64BigEndian(value));
+        var captured = RtpTime.OfNtp(BinaryPrimitives.ReadUInt64BigEndian(value.Span));
         return (
             captured,
             value.Length >= 16
-                ? TimeSpan.FromSeconds(BinaryPrimitives.ReadInt64BigEndian(value[8..]) / 4_294_967_296.0)
+                ? TimeSpan.FromSeconds(BinaryPrimitives.ReadInt64BigEndian(value.Span[8..]) / 4_294_967_296.0)
                 : null
         );
     }
@@ -146,45 +140,4 @@ internal static class RtpTime
 
     /// <summary>Seconds since 1900 in the upper 32 bits.</summary>
     public static DateTimeOffset OfNtp(ulong ntp) => Epoch.AddSeconds(ntp / 4_294_967_296.0);
-}
-
-/// <summary>Header extensions of a packet, RFC 8285.</summary>
-internal static class RtpExtensions
-{
-    /// <summary>The value of the first one of a kind; false where it is not there, or the elements are malformed before it.</summary>
-    public static bool Find(in RtpPacket packet, HeaderExtension extension, out ReadOnlySpan<byte> value)
-    {
-        value = default;
-        var id = packet.Map?.IdOf(extension) ?? 0;
-        if (id == 0 || packet.Extensions.IsEmpty)
-            return false;
-
-        var isOneByte = packet.ExtensionProfile == 0xBEDE;
-        if (!isOneByte && (packet.ExtensionProfile & 0xFFF0) != 0x1000)
-            return false;
-
-        for (var rest = packet.Extensions.Span; rest.Length > 0; )
-        {
-            // Padding, RFC 8285 §4.1.2.
-            if (rest[0] == 0)
-            {
-                rest = rest[1..];
-                continue;
-            }
-            if (!isOneByte && rest.Length < 2)
-                return false;
-            var (found, head, length) = isOneByte
-                ? (rest[0] >> 4, 1, (rest[0] & 0x0F) + 1)
-                : (rest[0], 2, rest[1]);
-            if (head + length > rest.Length || (isOneByte && found == 15))
-                return false;
-            if (found == id)
-            {
-                value = rest.Slice(head, length);
-                return true;
-            }
-            rest = rest[(head + length)..];
-        }
-        return false;
-    }
 }

@@ -17,6 +17,10 @@ internal sealed class SenderFeed(RTCPeerConnection connection, RTCRtpSender send
     /// <summary>What was negotiated; on the loop's thread.</summary>
     public void Retarget(Core.TransceiverInfo info) => _info = info;
 
+    /// <summary>Of an encoding; empty where it has none.</summary>
+    public string RidOf(int encoding) =>
+        _info is { } info && encoding >= 0 && encoding < info.Encodings.Length ? info.Encodings[encoding].Rid : "";
+
     /// <summary>The track before has sent up to here.</summary>
     public void Carry(string rid, RtpEdge edge)
     {
@@ -36,7 +40,7 @@ internal sealed class SenderFeed(RTCPeerConnection connection, RTCRtpSender send
         ref var slot = ref At(index);
         if (!ReferenceEquals(slot.Shift, shift) || !ReferenceEquals(slot.Info, info) || slot.IsCarried)
             Prepare(ref slot, info, shift, packets.Span[0], now, time);
-        if (slot.Rewrite is not { } rewrite)
+        if (slot.Mapping is not { } mapping)
             return;
 
         if (connection.Interceptors is { Length: > 0 } interceptors)
@@ -46,7 +50,7 @@ internal sealed class SenderFeed(RTCPeerConnection connection, RTCRtpSender send
             if (packets.IsEmpty)
                 return;
         }
-        connection.Post(Core.Input.NewSendRtp(transceiver, index, packets, rewrite));
+        connection.Post(Core.Input.NewSendRtp(transceiver, index, mapping, packets));
     }
 
     /// <summary>Whether a description lets it send.</summary>
@@ -80,8 +84,8 @@ internal sealed class SenderFeed(RTCPeerConnection connection, RTCRtpSender send
 
         slot.Shift = shift;
         slot.Info = info;
-        slot.Rewrite = shift.Codecs.For(info.SendCodecs) is { } types
-            ? new((ushort)(shift.Sequence + slot.Sequence), shift.Timestamp + slot.Timestamp, types)
+        slot.Mapping = shift.Codecs.For(info.SendCodecs) is { } types
+            ? new(types, (ushort)(shift.Sequence + slot.Sequence), shift.Timestamp + slot.Timestamp)
             : null;
     }
 
@@ -114,7 +118,7 @@ internal sealed class SenderFeed(RTCPeerConnection connection, RTCRtpSender send
         public Core.TransceiverInfo? Info;
 
         /// <summary>Null: the sender has none of the codecs.</summary>
-        public Core.RtpRewrite? Rewrite;
+        public RtpMapping? Mapping;
 
         /// <summary>Beyond the track's own shift, since tracks were replaced.</summary>
         public ushort Sequence;
