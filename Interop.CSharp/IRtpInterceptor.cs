@@ -42,7 +42,8 @@ public interface IRtpInterceptor
     /// <param name="rid">Of which of the peer's encodings; empty without simulcast.</param>
     /// <param name="packets">In the order of their arrival.</param>
     /// <returns>What the receiver's track gets instead.</returns>
-    ReadOnlyMemory<RtpPacket> OnIncoming(RTCRtpReceiver receiver, string rid, ReadOnlyMemory<RtpPacket> packets) => packets;
+    ReadOnlyMemory<RtpPacket> OnIncoming(RTCRtpReceiver receiver, string rid, ReadOnlyMemory<RtpPacket> packets) =>
+        packets;
 
     /// <summary>The application is about to send RTCP; the library's own reports and feedback do not come by here.</summary>
     /// <returns>What is sent instead.</returns>

@@ -42,10 +42,12 @@ public sealed class MediaStream
     public bool Active => Array.Exists(_tracks, track => track.ReadyState == MediaStreamTrackState.Live);
 
     /// <summary>The peer has added a track. A track that the application adds is no event, as W3C has it.</summary>
-    public IObservable<MediaStreamTrackEvent> OnAddTrack => _added ?? (IObservable<MediaStreamTrackEvent>)Never<MediaStreamTrackEvent>.Instance;
+    public IObservable<MediaStreamTrackEvent> OnAddTrack =>
+        _added ?? (IObservable<MediaStreamTrackEvent>)Never<MediaStreamTrackEvent>.Instance;
 
     /// <summary>The peer has removed a track.</summary>
-    public IObservable<MediaStreamTrackEvent> OnRemoveTrack => _removed ?? (IObservable<MediaStreamTrackEvent>)Never<MediaStreamTrackEvent>.Instance;
+    public IObservable<MediaStreamTrackEvent> OnRemoveTrack =>
+        _removed ?? (IObservable<MediaStreamTrackEvent>)Never<MediaStreamTrackEvent>.Instance;
 
     /// <summary>All tracks.</summary>
     public IReadOnlyList<MediaStreamTrack> GetTracks() => [.. _tracks];

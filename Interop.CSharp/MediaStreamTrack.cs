@@ -90,7 +90,10 @@ public abstract class MediaStreamTrack
     internal static string CheckId(string id)
     {
         ArgumentNullException.ThrowIfNull(id);
-        if (id.Length is < 1 or > 64 || !id.All(static c => char.IsAsciiLetterOrDigit(c) || "!#$%&'*+-.^_`{|}~".Contains(c)))
+        if (
+            id.Length is < 1 or > 64
+            || !id.All(static c => char.IsAsciiLetterOrDigit(c) || "!#$%&'*+-.^_`{|}~".Contains(c))
+        )
         {
             throw new ArgumentException(
                 "An id has from 1 to 64 characters: letters, digits and !#$%&'*+-.^_`{|}~.",

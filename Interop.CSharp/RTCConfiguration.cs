@@ -37,7 +37,8 @@ public sealed record RTCConfiguration
     /// Whether RTP's header extensions and CSRCs are encrypted, RFC 9335, <see href="https://w3c.github.io/webrtc-extensions/#rtp-header-encryption">webrtc-extensions</see>. Default:
     /// where the peer can do it.
     /// </summary>
-    public RTCRtpHeaderEncryptionPolicy RtpHeaderEncryptionPolicy { get; init; } = RTCRtpHeaderEncryptionPolicy.Negotiate;
+    public RTCRtpHeaderEncryptionPolicy RtpHeaderEncryptionPolicy { get; init; } =
+        RTCRtpHeaderEncryptionPolicy.Negotiate;
 }
 
 /// <summary>

@@ -63,7 +63,10 @@ public sealed class RTCDTMFSender
         foreach (var tone in upper)
         {
             if (!Tones.Contains(tone))
-                throw new RTCException("InvalidCharacterError", $"'{tone}' is not a tone; tones are 0-9, A-D, #, * and the comma.");
+                throw new RTCException(
+                    "InvalidCharacterError",
+                    $"'{tone}' is not a tone; tones are 0-9, A-D, #, * and the comma."
+                );
         }
 
         _connection.ChangeMedia(

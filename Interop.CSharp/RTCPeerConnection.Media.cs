@@ -68,7 +68,9 @@ public sealed partial class RTCPeerConnection
         if (_isClosed)
             throw Mistakes.Closed();
         if (Array.Exists(_transceivers, each => !each.IsGone && each.Sender.Track == track))
-            throw Mistakes.InvalidAccess("The track is sent already; RemoveTrack() its sender, or add a Clone() of it.");
+            throw Mistakes.InvalidAccess(
+                "The track is sent already; RemoveTrack() its sender, or add a Clone() of it."
+            );
 
         var transceiver = AddMedia(id =>
             Core.Input.NewAddTrack(id, (Core.MediaKind)track.Kind, track.Id, streams.Ids())
@@ -92,31 +94,47 @@ public sealed partial class RTCPeerConnection
         sender.SetTrack(null);
     }
 
-    /// <summary>Adds a sender and a receiver, <see href="https://www.w3.org/TR/webrtc/#dom-rtcpeerconnection-addtransceiver">WebRTC §5.1</see>; <see cref="OnNegotiationNeeded"/> follows.</summary>
+    /// <summary>
+    /// Adds a sender and a receiver, <see href="https://www.w3.org/TR/webrtc/#dom-rtcpeerconnection-addtransceiver">WebRTC §5.1</see>: both
+    /// ways, with one encoding. <see cref="OnNegotiationNeeded"/> follows.
+    /// </summary>
     /// <param name="track">What to send.</param>
-    /// <param name="init">How; null: both ways, one encoding, no streams.</param>
+    /// <exception cref="RTCException"><c>InvalidStateError</c>: the connection is closed.</exception>
+    public RTCRtpTransceiver AddTransceiver(MediaStreamTrack track) =>
+        AddTransceiver(track, new RTCRtpTransceiverInit());
+
+    /// <summary>The same, in another way.</summary>
+    /// <param name="track">What to send.</param>
+    /// <param name="init">How.</param>
     /// <exception cref="RTCException">
     /// <c>InvalidStateError</c>: the connection is closed. <c>TypeError</c>: rids are not such, not unique, or missing among several encodings; or
     /// the direction is <c>stopped</c>. <c>RangeError</c>: a scale below 1, or a negative rate. <c>OperationError</c>: a codec is not among
     /// the capabilities.
     /// </exception>
-    public RTCRtpTransceiver AddTransceiver(MediaStreamTrack track, RTCRtpTransceiverInit? init = null)
+    public RTCRtpTransceiver AddTransceiver(MediaStreamTrack track, RTCRtpTransceiverInit init)
     {
         ArgumentNullException.ThrowIfNull(track);
-        var transceiver = AddTransceiver(track.Kind, track, init ?? new());
+        ArgumentNullException.ThrowIfNull(init);
+        var transceiver = AddTransceiver(track.Kind, track, init);
         transceiver.Sender.SetTrack(track);
         return transceiver;
     }
 
+    /// <summary>The same, both ways, with one encoding, and nothing to send for now.</summary>
+    /// <param name="kind">Sound or picture.</param>
+    /// <exception cref="RTCException"><c>InvalidStateError</c>: the connection is closed.</exception>
+    public RTCRtpTransceiver AddTransceiver(MediaKind kind) => AddTransceiver(kind, new RTCRtpTransceiverInit());
+
     /// <summary>The same, with nothing to send for now.</summary>
     /// <param name="kind">Sound or picture.</param>
-    /// <param name="init">How; null: both ways, one encoding, no streams.</param>
-    /// <exception cref="RTCException">As for the other.</exception>
-    public RTCRtpTransceiver AddTransceiver(MediaKind kind, RTCRtpTransceiverInit? init = null)
+    /// <param name="init">How.</param>
+    /// <exception cref="RTCException">As for the one with a track.</exception>
+    public RTCRtpTransceiver AddTransceiver(MediaKind kind, RTCRtpTransceiverInit init)
     {
+        ArgumentNullException.ThrowIfNull(init);
         if (!Enum.IsDefined(kind))
             throw Mistakes.Type("A transceiver's kind is audio or video.");
-        return AddTransceiver(kind, null, init ?? new());
+        return AddTransceiver(kind, null, init);
     }
 
     /// <summary>Sends RTCP: an application's own packets, or feedback that it makes itself. Beyond W3C.</summary>
@@ -325,7 +343,9 @@ public sealed partial class RTCPeerConnection
     private void TellKeyFrameRequest(RTCRtpTransceiver transceiver, int encoding)
     {
         var encodings = transceiver.Info.Encodings;
-        transceiver.Sender.TellKeyFrameRequest(encoding >= 0 && encoding < encodings.Length ? encodings[encoding].Rid : "");
+        transceiver.Sender.TellKeyFrameRequest(
+            encoding >= 0 && encoding < encodings.Length ? encodings[encoding].Rid : ""
+        );
     }
 
     private void TellBitrate(long bitrate)

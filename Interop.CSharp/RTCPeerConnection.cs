@@ -262,7 +262,9 @@ public sealed partial class RTCPeerConnection : IAsyncDisposable
             ([var one], []) => one.Sender.GetStatsAsync(),
             ([], [var one]) => one.Receiver.GetStatsAsync(),
             _ => Task.FromException<RTCStatsReport>(
-                Mistakes.InvalidAccess("The selector is a track that exactly one sender or receiver of the connection has.")
+                Mistakes.InvalidAccess(
+                    "The selector is a track that exactly one sender or receiver of the connection has."
+                )
             ),
         };
     }

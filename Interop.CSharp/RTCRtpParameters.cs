@@ -1,4 +1,3 @@
-
 namespace Hybrid.WebRtc;
 
 /// <summary>What <c>AddTransceiver</c> takes, <see href="https://www.w3.org/TR/webrtc/#dom-rtcrtptransceiverinit">RTCRtpTransceiverInit</see>.</summary>

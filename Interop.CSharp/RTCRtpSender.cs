@@ -104,7 +104,9 @@ public sealed class RTCRtpSender
         {
             if (_lastParameters is not { } last)
                 return Task.FromException(
-                    Mistakes.InvalidState("Call GetParameters(), change what it answers, and hand that to SetParametersAsync().")
+                    Mistakes.InvalidState(
+                        "Call GetParameters(), change what it answers, and hand that to SetParametersAsync()."
+                    )
                 );
             if (Validate(last, parameters) is { } mistake)
                 return Task.FromException(mistake);
@@ -145,7 +147,9 @@ public sealed class RTCRtpSender
     public Task ReplaceTrackAsync(MediaStreamTrack? track)
     {
         if (track is not null && track.Kind != _transceiver.Kind)
-            return Task.FromException(Mistakes.Type($"The sender's kind is {_transceiver.Kind}, the track's {track.Kind}."));
+            return Task.FromException(
+                Mistakes.Type($"The sender's kind is {_transceiver.Kind}, the track's {track.Kind}.")
+            );
         if (_connection.IsClosed)
             return Task.FromException(Mistakes.Closed());
         if (_transceiver.IsStopped)

@@ -38,13 +38,17 @@ public sealed class RTCRtpTransceiver
     public RTCRtpTransceiverDirection Direction
     {
         get =>
-            _info.Stopping || _isClosed ? RTCRtpTransceiverDirection.Stopped : (RTCRtpTransceiverDirection)_info.Direction;
+            _info.Stopping || _isClosed
+                ? RTCRtpTransceiverDirection.Stopped
+                : (RTCRtpTransceiverDirection)_info.Direction;
         set
         {
             if (IsStopped)
                 throw Stopped();
             if (value == RTCRtpTransceiverDirection.Stopped || !Enum.IsDefined(value))
-                throw Mistakes.Type("A direction is SendRecv, SendOnly, RecvOnly or Inactive; a transceiver is stopped by Stop().");
+                throw Mistakes.Type(
+                    "A direction is SendRecv, SendOnly, RecvOnly or Inactive; a transceiver is stopped by Stop()."
+                );
             if (value != Direction)
                 _connection.ChangeMedia(id => Core.Input.NewSetDirection(id, Id, (Core.Direction)value));
         }
@@ -121,12 +125,7 @@ public sealed class RTCRtpTransceiver
             throw Mistakes.InvalidModification(
                 "Header extensions are those of GetHeaderExtensionsToNegotiate(), all of them and in its order; their directions may differ."
             );
-        if (
-            Array.Exists(
-                wanted,
-                each => each is { Uri: MidUri, Direction: not RTCRtpTransceiverDirection.SendRecv }
-            )
-        )
+        if (Array.Exists(wanted, each => each is { Uri: MidUri, Direction: not RTCRtpTransceiverDirection.SendRecv }))
             throw Mistakes.InvalidModification($"{MidUri} is mandatory: its direction is SendRecv.");
 
         _connection.ChangeMedia(id =>
@@ -160,8 +159,7 @@ public sealed class RTCRtpTransceiver
 
     private volatile RTCRtpHeaderExtensionCapability[]? _extensions;
 
-    internal static RTCException Stopped() =>
-        Mistakes.InvalidState("The transceiver is stopped; add another one.");
+    internal static RTCException Stopped() => Mistakes.InvalidState("The transceiver is stopped; add another one.");
 
     /// <summary>What users see from now on.</summary>
     internal void Show(Core.TransceiverInfo info)

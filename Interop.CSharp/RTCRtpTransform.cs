@@ -30,7 +30,9 @@ public sealed class RTCRtpTransform
     public static RTCRtpTransform Of(Func<RTCEncodedFrame, RTCEncodedFrame?> each)
     {
         ArgumentNullException.ThrowIfNull(each);
-        return new(frames => frames.Select(each).Where(static frame => frame is not null).Select(static frame => frame!));
+        return new(frames =>
+            frames.Select(each).Where(static frame => frame is not null).Select(static frame => frame!)
+        );
     }
 
     /// <summary>All frames as they come; made once for each stream.</summary>

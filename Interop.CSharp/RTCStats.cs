@@ -98,7 +98,8 @@ public sealed record RTCTransportStats() : RTCStats("transport")
     /// <summary>RFC 8888 feedback packets received.</summary>
     public long CcfbMessagesReceived { get; init; }
 
-    internal override IEnumerable<string?> References => [SelectedCandidatePairId, LocalCertificateId, RemoteCertificateId];
+    internal override IEnumerable<string?> References =>
+        [SelectedCandidatePairId, LocalCertificateId, RemoteCertificateId];
 }
 
 /// <summary>A candidate, ours or the peer's, <see href="https://www.w3.org/TR/webrtc-stats/#icecandidate-dict*">RTCIceCandidateStats</see>. Its type is <c>local-candidate</c> or <c>remote-candidate</c>.</summary>

@@ -125,8 +125,7 @@ public sealed partial class RTCStatsReport
                 JitterBufferTargetDelay = Seconds(core.JitterBufferTargetDelay),
                 JitterBufferMinimumDelay = Seconds(core.JitterBufferMinimumDelay),
                 JitterBufferEmittedCount = core.JitterBufferEmitted,
-                AudioLevel =
-                    !isVideo && core.AudioLevel.OrNothing() is { } level ? RtpSources.Linear(level) : null,
+                AudioLevel = !isVideo && core.AudioLevel.OrNothing() is { } level ? RtpSources.Linear(level) : null,
             }
         );
     }

@@ -66,15 +66,23 @@ public sealed class RtpTrack : MediaStreamTrack
 
     internal TimeProvider Time { get; }
 
+    /// <summary>Sends a packet, of the one encoding.</summary>
+    /// <param name="packet">Its memory must not change any more.</param>
+    public void Write(in RtpPacket packet) => Write(new[] { packet });
+
     /// <summary>Sends a packet.</summary>
     /// <param name="packet">Its memory must not change any more.</param>
     /// <param name="rid">Of which encoding; empty where there is one only.</param>
-    public void Write(in RtpPacket packet, string rid = "") => Write(new[] { packet }, rid);
+    public void Write(in RtpPacket packet, string rid) => Write(new[] { packet }, rid);
+
+    /// <summary>Sends packets, of the one encoding.</summary>
+    /// <param name="packets">As for the other.</param>
+    public void Write(ReadOnlyMemory<RtpPacket> packets) => Write(packets, "");
 
     /// <summary>Sends packets: a frame's at once are cheaper than one by one.</summary>
     /// <param name="packets">In order. Neither they nor their memory must change any more.</param>
     /// <param name="rid">Of which encoding; empty where there is one only.</param>
-    public void Write(ReadOnlyMemory<RtpPacket> packets, string rid = "")
+    public void Write(ReadOnlyMemory<RtpPacket> packets, string rid)
     {
         ArgumentNullException.ThrowIfNull(rid);
         _hub.Send(rid, _hub, _hub.CodecsOf(this), packets);

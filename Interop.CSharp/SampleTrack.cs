@@ -91,6 +91,11 @@ public sealed class SampleTrack : MediaStreamTrack
     /// <summary>What was written.</summary>
     internal FrameCount Frames => _hub.Frames;
 
+    /// <summary>Sends a frame at once, of the one encoding.</summary>
+    /// <param name="frame">As for the other.</param>
+    /// <exception cref="ArgumentException">It is not a frame of this codec.</exception>
+    public void Write(EncodedFrame frame) => Write(frame, "");
+
     /// <summary>Sends a frame at once.</summary>
     /// <param name="frame">
     /// Its <see cref="EncodedFrame.Timestamp"/> counts from where the application likes; the track adds a random start, RFC 3550 §5.1. Its
@@ -98,7 +103,7 @@ public sealed class SampleTrack : MediaStreamTrack
     /// </param>
     /// <param name="rid">Of which encoding; empty where there is one only.</param>
     /// <exception cref="ArgumentException">It is not a frame of this codec.</exception>
-    public void Write(EncodedFrame frame, string rid = "")
+    public void Write(EncodedFrame frame, string rid)
     {
         ArgumentNullException.ThrowIfNull(frame);
         ArgumentNullException.ThrowIfNull(rid);
@@ -256,7 +261,9 @@ public sealed class SampleTrack : MediaStreamTrack
         private static readonly TimeSpan MostLate = TimeSpan.FromMilliseconds(200);
 
         private readonly Lock _gate = new();
-        private readonly ISubject<KeyFrameRequest> _keyFrameRequests = Subject.Synchronize(new Subject<KeyFrameRequest>());
+        private readonly ISubject<KeyFrameRequest> _keyFrameRequests = Subject.Synchronize(
+            new Subject<KeyFrameRequest>()
+        );
         private readonly Dictionary<string, (double Clock, long Due, bool IsDue)> _turns = [];
         private readonly Queue<long> _lastSecond = new();
         private volatile SampleTrack[] _tracks = [];
@@ -333,7 +340,10 @@ public sealed class SampleTrack : MediaStreamTrack
                 _count++;
                 _lastSecond.Enqueue(time.GetTimestamp());
                 Forget();
-                if (tracks is [{ Kind: MediaKind.Video } video, ..] && video.Format.Inspect(frame.Data.Span) is { Width: > 0 } info)
+                if (
+                    tracks is [{ Kind: MediaKind.Video } video, ..]
+                    && video.Format.Inspect(frame.Data.Span) is { Width: > 0 } info
+                )
                     (_width, _height) = (info.Width, info.Height);
             }
             foreach (var track in tracks)

@@ -27,7 +27,9 @@ internal static class Encodings
             if (encoding.Rid is { } rid && (rid.Length is 0 or > LongestRid || !rid.All(char.IsAsciiLetterOrDigit)))
                 throw Mistakes.Type($"\"{rid}\" is not a rid: from 1 to {LongestRid} letters and digits, RFC 8852.");
             if (encoding.Codec is { } codec && !capabilities.Has(kind, codec))
-                throw Mistakes.Operation($"{codec.MimeType} with \"{codec.SdpFmtpLine}\" is not among the capabilities.");
+                throw Mistakes.Operation(
+                    $"{codec.MimeType} with \"{codec.SdpFmtpLine}\" is not among the capabilities."
+                );
         }
 
         var rids = encodings.Select(each => each.Rid).Where(rid => rid is not null).ToArray();
@@ -64,13 +66,7 @@ internal static class Encodings
         && a.Codecs.Count == b.Codecs.Count
         && a.Codecs.Zip(b.Codecs)
             .All(static pair =>
-                pair.First with
-                {
-                    RtcpFeedback = [],
-                } == pair.Second with
-                {
-                    RtcpFeedback = [],
-                }
+                pair.First with { RtcpFeedback = [] } == pair.Second with { RtcpFeedback = [] }
                 && pair.First.RtcpFeedback.SequenceEqual(pair.Second.RtcpFeedback)
             );
 
@@ -104,6 +100,5 @@ internal static class Encodings
     }
 
     private static FSharpValueOption<T> Value<T>(T? value)
-        where T : struct =>
-        value is { } there ? FSharpValueOption<T>.NewValueSome(there) : FSharpValueOption<T>.None;
+        where T : struct => value is { } there ? FSharpValueOption<T>.NewValueSome(there) : FSharpValueOption<T>.None;
 }

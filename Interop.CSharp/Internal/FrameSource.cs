@@ -20,7 +20,12 @@ internal static class FrameSource
             return new CompositeDisposable(track.Packets.Subscribe(frames.Push, frames.Complete), transformed);
         });
 
-    private sealed class Builder(RemoteTrack track, RTCRtpReceiver receiver, string? rid, IObserver<EncodedFrame> observer)
+    private sealed class Builder(
+        RemoteTrack track,
+        RTCRtpReceiver receiver,
+        string? rid,
+        IObserver<EncodedFrame> observer
+    )
     {
         private readonly System.Reactive.Subjects.Subject<EncodedFrame> _encoded = new();
         private string? _rid = rid;
@@ -59,7 +64,12 @@ internal static class FrameSource
         {
             if (receiver.CodecOf(packet.PayloadType) is not { } codec)
                 return false;
-            if (_format is not null && _builder is not null && packet.PayloadType != _payloadType && IsSide(codec.Codec.MimeType))
+            if (
+                _format is not null
+                && _builder is not null
+                && packet.PayloadType != _payloadType
+                && IsSide(codec.Codec.MimeType)
+            )
                 return false;
             if (!PayloadFormats.TryFor(codec.Codec.MimeType, codec.Codec.Fmtp, null, out var format))
                 return false;
@@ -72,7 +82,10 @@ internal static class FrameSource
             _format = format;
             _payloadType = packet.PayloadType;
             _ssrc = packet.Ssrc;
-            _builder = new SampleBuilder(format, new SampleBuilderOptions { KeepPackets = receiver.Transform is not null });
+            _builder = new SampleBuilder(
+                format,
+                new SampleBuilderOptions { KeepPackets = receiver.Transform is not null }
+            );
             return true;
         }
 

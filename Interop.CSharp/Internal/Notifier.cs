@@ -103,7 +103,11 @@ internal sealed class Notifier<T>(
             lock (_gate)
             {
                 return !_isOver
-                    && (_subscriptions.Length > 0 || _joining is not null || (_isHolding && hold(default!, _held?.Count ?? 0)));
+                    && (
+                        _subscriptions.Length > 0
+                        || _joining is not null
+                        || (_isHolding && hold(default!, _held?.Count ?? 0))
+                    );
             }
         }
     }

@@ -122,7 +122,13 @@ internal struct RtpEdge
     /// What to add to a source's numbers, so that the sequence number of its first packet is the next one, and its timestamp as
     /// far on as time is.
     /// </summary>
-    public readonly (ushort Sequence, uint Timestamp) Join(ushort sequence, uint timestamp, int clockRate, long now, TimeProvider time)
+    public readonly (ushort Sequence, uint Timestamp) Join(
+        ushort sequence,
+        uint timestamp,
+        int clockRate,
+        long now,
+        TimeProvider time
+    )
     {
         var elapsed = (long)(time.GetElapsedTime(_at, now).TotalSeconds * clockRate);
         return ((ushort)(_sequence + 1 - sequence), _timestamp + (uint)Math.Max(1, elapsed) - timestamp);

@@ -69,7 +69,8 @@ internal sealed class SenderFeed(RTCPeerConnection connection, RTCRtpSender send
     {
         if (slot.IsCarried)
         {
-            var clock = shift.Codecs.ClockRate(first.PayloadType) is > 0 and var rate ? rate
+            var clock =
+                shift.Codecs.ClockRate(first.PayloadType) is > 0 and var rate ? rate
                 : info.Kind == Core.MediaKind.Audio ? 48_000
                 : 90_000;
             (slot.Sequence, slot.Timestamp) = slot.Carried.Join(

@@ -9,7 +9,9 @@ internal static class TranslateMedia
         new(
             codec.MimeType,
             codec.ClockRate,
-            codec.Channels is { } channels ? FSharpValueOption<int>.NewValueSome(channels) : FSharpValueOption<int>.None,
+            codec.Channels is { } channels
+                ? FSharpValueOption<int>.NewValueSome(channels)
+                : FSharpValueOption<int>.None,
             codec.SdpFmtpLine ?? ""
         );
 

@@ -1,0 +1,4 @@
+module Hybrid.WebRtc.PropertyTests.Interop.ForwardTests
+open Expecto
+[<Tests>]
+let tests = testList "ForwardTests" []

@@ -1,0 +1,4 @@
+module Hybrid.WebRtc.PropertyTests.Interop.TrackTests
+open Expecto
+[<Tests>]
+let tests = testList "TrackTests" []
