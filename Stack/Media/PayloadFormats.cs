@@ -68,18 +68,48 @@ public abstract class PayloadFormat
 /// <summary>The payload formats of this library.</summary>
 public static class PayloadFormats
 {
+    private const string Known =
+        "audio/opus, audio/PCMU, audio/PCMA, audio/G722, audio/red, audio/telephone-event, "
+        + "video/VP8, video/VP9, video/H264, video/H265, video/H266, video/AV1";
+
     /// <summary>The format of a MIME type with its parameters.</summary>
     /// <param name="mimeType">As in SDP and in RTCRtpCodec, letter case aside: <c>video/H264</c>, <c>audio/opus</c>…</param>
     /// <param name="fmtp">What follows the payload type in <c>a=fmtp</c>; null or empty: none.</param>
     /// <param name="options">What the format leaves to its user; null: the defaults.</param>
-    /// <exception cref="NotSupportedException">The library has no such format, or not with these parameters; the message lists what it has.</exception>
-    public static PayloadFormat For(string mimeType, string? fmtp = null, PayloadFormatOptions? options = null)
+    /// <param name="clockRate">
+    /// Of a format that may have several, <c>audio/telephone-event</c> and <c>audio/red</c>; 0: 8,000 and 48,000. Others have their own.
+    /// </param>
+    /// <exception cref="NotSupportedException">The library has no such format, or not with these parameters; the message says what it has.</exception>
+    public static PayloadFormat For(
+        string mimeType,
+        string? fmtp = null,
+        PayloadFormatOptions? options = null,
+        int clockRate = 0
+    )
     {
         ArgumentNullException.ThrowIfNull(mimeType);
-        throw new NotSupportedException(mimeType);
+        ArgumentOutOfRangeException.ThrowIfNegative(clockRate);
+        options ??= new();
+
+        return mimeType.ToUpperInvariant() switch
+        {
+            "AUDIO/OPUS" => new OpusFormat(),
+            "AUDIO/PCMU" => new OctetPerTickFormat("audio/PCMU"),
+            "AUDIO/PCMA" => new OctetPerTickFormat("audio/PCMA"),
+            "AUDIO/G722" => new OctetPerTickFormat("audio/G722"),
+            "AUDIO/TELEPHONE-EVENT" => new TelephoneEventFormat(clockRate == 0 ? 8000 : clockRate),
+            "AUDIO/RED" => new RedFormat(Primary(fmtp), clockRate == 0 ? OpusPacket.ClockRate : clockRate),
+            "VIDEO/VP8" => new Vp8Format(options),
+            "VIDEO/VP9" => new Vp9Format(options),
+            "VIDEO/AV1" => new Av1Format(),
+            "VIDEO/H264" => NalFormat.H264(fmtp, options),
+            "VIDEO/H265" => NalFormat.Later("video/H265", new H265Syntax(), fmtp, options),
+            "VIDEO/H266" => NalFormat.Later("video/H266", new H266Syntax(), fmtp, options),
+            _ => throw new NotSupportedException($"No payload format for {mimeType}. There are: {Known}."),
+        };
     }
 
-    /// <summary>The same, false where the library has no such format.</summary>
+    /// <summary>The same; false where the library has no such format, or not with these parameters.</summary>
     public static bool TryFor(
         string mimeType,
         string? fmtp,
@@ -87,7 +117,23 @@ public static class PayloadFormats
         [NotNullWhen(true)] out PayloadFormat? format
     )
     {
-        format = null;
-        return false;
+        try
+        {
+            format = For(mimeType, fmtp, options);
+            return true;
+        }
+        catch (NotSupportedException)
+        {
+            format = null;
+            return false;
+        }
     }
+
+    /// <summary>The payload type of the primary encoding: the first of <c>111/111</c>, RFC 2198 §5.</summary>
+    private static byte Primary(string? fmtp) =>
+        byte.TryParse((fmtp ?? "").Split('/')[0], out var primary) && primary < 128
+            ? primary
+            : throw new NotSupportedException(
+                $"audio/red with the parameters \"{fmtp}\": payload types, the primary one first, were expected, as in 111/111."
+            );
 }
