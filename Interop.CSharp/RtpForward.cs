@@ -1,3 +1,4 @@
+using Hybrid.WebRtc.Media;
 using Hybrid.WebRtc.Rtp;
 
 namespace Hybrid.WebRtc;
@@ -13,6 +14,8 @@ public sealed class RtpForward : IDisposable
     private string? _next;
     private object _run = new();
     private RtpCodecTable _codecs = RtpCodecTable.AsIs;
+    private IDepacketizer? _depacketizer;
+    private byte _depacketizes;
     private bool _isOver;
 
     internal RtpForward(RemoteTrack source, RtpTrack target, string? rid, string encoding)
@@ -84,7 +87,10 @@ public sealed class RtpForward : IDisposable
             if (_isOver)
                 return;
             if (!_codecs.IsOf(codecs))
+            {
                 _codecs = RtpCodecTable.Of(codecs);
+                _depacketizer = null;
+            }
 
             _rid ??= rid;
             if (_next == rid && FirstOfKeyFrame(packets.Span) is >= 0 and var first)
@@ -111,13 +117,31 @@ public sealed class RtpForward : IDisposable
         Source.RelayKeyFrameRequest(rid ?? "");
     }
 
+    /// <summary>Where a key frame begins, a parameter set before it included; of sound, at once. Negative: nowhere.</summary>
     private int FirstOfKeyFrame(ReadOnlySpan<RtpPacket> packets)
     {
+        if (Source.Kind == MediaKind.Audio)
+            return packets.IsEmpty ? -1 : 0;
         for (var i = 0; i < packets.Length; i++)
         {
-            if (KeyFrames.Begins(_codecs.MimeType(packets[i].PayloadType), packets[i].Payload.Span))
+            if (DepacketizerOf(packets[i].PayloadType) is not { } depacketizer)
+                continue;
+            var info = depacketizer.Inspect(packets[i].Payload.Span, packets[i].Marker);
+            if (info is { IsValid: true, Start: not FrameStart.No } && (info.IsKeyFrame || info.Width > 0))
                 return i;
         }
         return -1;
+    }
+
+    private IDepacketizer? DepacketizerOf(byte payloadType)
+    {
+        if (_depacketizer is { } known && _depacketizes == payloadType)
+            return known;
+        _depacketizes = payloadType;
+        return _depacketizer =
+            _codecs.Find(payloadType) is { } codec
+            && PayloadFormats.TryFor(codec.Codec.MimeType, codec.Codec.Fmtp, null, out var format)
+                ? format.CreateDepacketizer()
+                : null;
     }
 }

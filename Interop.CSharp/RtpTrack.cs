@@ -68,12 +68,12 @@ public sealed class RtpTrack : MediaStreamTrack
 
     /// <summary>Sends a packet, of the one encoding.</summary>
     /// <param name="packet">Its memory must not change any more.</param>
-    public void Write(in RtpPacket packet) => Write(new[] { packet });
+    public void Write(RtpPacket packet) => Write(new[] { packet });
 
     /// <summary>Sends a packet.</summary>
     /// <param name="packet">Its memory must not change any more.</param>
     /// <param name="rid">Of which encoding; empty where there is one only.</param>
-    public void Write(in RtpPacket packet, string rid) => Write(new[] { packet }, rid);
+    public void Write(RtpPacket packet, string rid) => Write(new[] { packet }, rid);
 
     /// <summary>Sends packets, of the one encoding.</summary>
     /// <param name="packets">As for the other.</param>

@@ -31,9 +31,6 @@ internal sealed class RtpCodecTable
     /// <summary>Hz; 0 where it is not known.</summary>
     public int ClockRate(byte payloadType) => Single?.ClockRate ?? Find(payloadType)?.Codec.ClockRate ?? 0;
 
-    /// <summary>Such as <c>video/VP8</c>; empty where it is not known.</summary>
-    public string MimeType(byte payloadType) => Single?.MimeType ?? Find(payloadType)?.Codec.MimeType ?? "";
-
     /// <summary>
     /// What a sender calls them: by payload type, 255 for what it has not; empty: as they are. Null: it has none of them.
     /// </summary>
@@ -64,7 +61,8 @@ internal sealed class RtpCodecTable
         return any ? types : null;
     }
 
-    private Core.RtpCodecParameters? Find(byte payloadType)
+    /// <summary>What one of them stands for; null: nothing.</summary>
+    public Core.RtpCodecParameters? Find(byte payloadType)
     {
         foreach (var codec in _byType)
         {

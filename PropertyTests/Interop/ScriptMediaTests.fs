@@ -15,8 +15,7 @@ open Hybrid.WebRtc.PropertyTests.Interop.ScriptedMedia
 
 let private failing (task: unit -> Task) = nameOf (fun () -> (task ()).Wait())
 
-let private encoding (rid: string | null) =
-    RTCRtpEncodingParameters(Rid = rid)
+let private encoding (rid: string | null) = RTCRtpEncodingParameters(Rid = rid)
 
 let private several (rids: string list) =
     RTCRtpTransceiverInit(SendEncodings = [| for rid in rids -> encoding rid |])
@@ -29,7 +28,10 @@ let private transceivers =
                   let media = MediaScript()
                   let pc = media.Connect()
                   let first = pc.AddTransceiver video
-                  let second = pc.AddTransceiver(audio, RTCRtpTransceiverInit(Direction = RTCRtpTransceiverDirection.RecvOnly))
+
+                  let second =
+                      pc.AddTransceiver(audio, RTCRtpTransceiverInit(Direction = RTCRtpTransceiverDirection.RecvOnly))
+
                   Expect.sequenceEqual (pc.GetTransceivers()) [ first; second ] "at once, in order"
                   do! settled pc
                   Expect.sequenceEqual (pc.GetTransceivers()) [ first; second ] "after the events, too"
@@ -73,12 +75,22 @@ let private transceivers =
               task {
                   let media = MediaScript()
                   let pc = media.Connect()
+
                   let check expected name init =
                       Expect.equal (nameOf (fun () -> pc.AddTransceiver(video, init) |> ignore)) expected name
 
                   check "TypeError" "stopped" (RTCRtpTransceiverInit(Direction = RTCRtpTransceiverDirection.Stopped))
-                  check "TypeError" "one without" (RTCRtpTransceiverInit(SendEncodings = [| encoding "a"; encoding null |]))
-                  check "TypeError" "two without" (RTCRtpTransceiverInit(SendEncodings = [| encoding null; encoding null |]))
+
+                  check
+                      "TypeError"
+                      "one without"
+                      (RTCRtpTransceiverInit(SendEncodings = [| encoding "a"; encoding null |]))
+
+                  check
+                      "TypeError"
+                      "two without"
+                      (RTCRtpTransceiverInit(SendEncodings = [| encoding null; encoding null |]))
+
                   check "TypeError" "twice" (several [ "a"; "a" ])
                   check "TypeError" "empty" (several [ "" ])
                   check "TypeError" "not letters" (several [ "a-b" ])
@@ -94,22 +106,29 @@ let private transceivers =
                   check
                       "RangeError"
                       "rate"
-                      (RTCRtpTransceiverInit(SendEncodings = [| RTCRtpEncodingParameters(MaxFramerate = Nullable -1.0) |]))
+                      (RTCRtpTransceiverInit(
+                          SendEncodings = [| RTCRtpEncodingParameters(MaxFramerate = Nullable -1.0) |]
+                      ))
 
                   check
                       "OperationError"
                       "codec"
                       (RTCRtpTransceiverInit(
                           SendEncodings =
-                              [| RTCRtpEncodingParameters(Codec = RTCRtpCodec(MimeType = "video/nothing", ClockRate = 90000)) |]
+                              [| RTCRtpEncodingParameters(
+                                     Codec = RTCRtpCodec(MimeType = "video/nothing", ClockRate = 90000)
+                                 ) |]
                       ))
 
                   check "nothing" "three" (several [ "h"; "m"; "f" ])
                   Expect.hasLength media.Infos 1 "nothing was asked of the core before"
 
                   Expect.sequenceEqual
-                      (media.Infos[0].Encodings |> Array.map (fun e -> struct (e.Rid, e.ScaleResolutionDownBy)))
-                      [ struct ("h", ValueSome 4.0); struct ("m", ValueSome 2.0); struct ("f", ValueSome 1.0) ]
+                      (media.Infos[0].Encodings
+                       |> Array.map (fun e -> struct (e.Rid, e.ScaleResolutionDownBy)))
+                      [ struct ("h", ValueSome 4.0)
+                        struct ("m", ValueSome 2.0)
+                        struct ("f", ValueSome 1.0) ]
                       "scaled by powers of two"
 
                   pc.AddTransceiver(audio, several [ "h"; "m" ]) |> ignore
@@ -125,6 +144,7 @@ let private transceivers =
                   let pc = media.Connect()
                   let t = pc.AddTransceiver video
                   t.Direction <- RTCRtpTransceiverDirection.SendRecv
+
                   let asked () =
                       media.Posted(function
                           | Input.SetDirection(_, id, direction) -> Some(struct (id, direction))
@@ -134,7 +154,12 @@ let private transceivers =
                   t.Direction <- RTCRtpTransceiverDirection.Inactive
                   Expect.sequenceEqual (asked ()) [ struct (1, Direction.Inactive) ] "asked"
                   Expect.equal t.Direction RTCRtpTransceiverDirection.Inactive "shown at once"
-                  Expect.equal (nameOf (fun () -> t.Direction <- RTCRtpTransceiverDirection.Stopped)) "TypeError" "stopped"
+
+                  Expect.equal
+                      (nameOf (fun () -> t.Direction <- RTCRtpTransceiverDirection.Stopped))
+                      "TypeError"
+                      "stopped"
+
                   t.Stop()
                   Expect.equal t.Direction RTCRtpTransceiverDirection.Stopped "stopped at once"
 
@@ -155,7 +180,11 @@ let private transceivers =
                   do! settled pc
                   Expect.equal t.Receiver.Track.ReadyState MediaStreamTrackState.Ended "its track has ended"
                   Expect.hasLength (pc.GetSenders()) 1 "still there until a description says so"
-                  media.Change 1 (fun info -> { info with CurrentDirection = ValueSome Direction.Stopped })
+
+                  media.Change 1 (fun info ->
+                      { info with
+                          CurrentDirection = ValueSome Direction.Stopped })
+
                   do! settled pc
                   Expect.isEmpty (pc.GetSenders()) "gone"
                   pc.Close()
@@ -187,7 +216,12 @@ let private transceivers =
                   Expect.equal (nameOf (fun () -> other.RemoveTrack sender)) "InvalidAccessError" "another's"
                   pc.RemoveTrack sender
                   Expect.isNull sender.Track "gone"
-                  Expect.equal (Seq.head (pc.GetTransceivers())).Direction RTCRtpTransceiverDirection.RecvOnly "direction"
+
+                  Expect.equal
+                      (Seq.head (pc.GetTransceivers())).Direction
+                      RTCRtpTransceiverDirection.RecvOnly
+                      "direction"
+
                   pc.RemoveTrack sender
 
                   Expect.hasLength
@@ -199,7 +233,12 @@ let private transceivers =
 
                   pc.AddTrack track |> ignore
                   pc.Close()
-                  Expect.equal (nameOf (fun () -> pc.AddTrack(new RtpTrack(video)) |> ignore)) "InvalidStateError" "closed"
+
+                  Expect.equal
+                      (nameOf (fun () -> pc.AddTrack(new RtpTrack(video)) |> ignore))
+                      "InvalidStateError"
+                      "closed"
+
                   Expect.equal (nameOf (fun () -> pc.AddTransceiver video |> ignore)) "InvalidStateError" "closed"
                   Expect.equal (nameOf (fun () -> pc.RemoveTrack sender)) "InvalidStateError" "closed"
                   Expect.isEmpty (pc.GetSenders()) "no senders"
@@ -235,7 +274,11 @@ let private transceivers =
 
                   t.Stop()
                   Expect.equal (failing (fun () -> t.Sender.ReplaceTrackAsync track)) "InvalidStateError" "stopped"
-                  Expect.equal (failing (fun () -> t.Sender.SetParametersAsync(t.Sender.GetParameters()))) "InvalidStateError" "stopped"
+
+                  Expect.equal
+                      (failing (fun () -> t.Sender.SetParametersAsync(t.Sender.GetParameters())))
+                      "InvalidStateError"
+                      "stopped"
               }) ]
 
 let private parameters =
@@ -270,9 +313,18 @@ let private parameters =
                   Expect.isFalse after.Encodings[1].Active "set"
                   Expect.equal after.Encodings[1].MaxBitrate (Nullable 100_000L) "set"
                   Expect.equal after.Encodings[1].ScaleResolutionDownBy (Nullable 1.0) "the default"
-                  Expect.equal (failing (fun () -> sender.SetParametersAsync slower)) "InvalidModificationError" "the old one"
+
+                  Expect.equal
+                      (failing (fun () -> sender.SetParametersAsync slower))
+                      "InvalidModificationError"
+                      "the old one"
+
                   do! within (sender.SetParametersAsync after)
-                  Expect.equal (failing (fun () -> sender.SetParametersAsync after)) "InvalidStateError" "nothing answered since"
+
+                  Expect.equal
+                      (failing (fun () -> sender.SetParametersAsync after))
+                      "InvalidStateError"
+                      "nothing answered since"
               })
 
           testCaseTask "what cannot be changed, and what is out of range" (fun () ->
@@ -294,7 +346,10 @@ let private parameters =
                       )
 
                   let check expected name encodings codecs =
-                      Expect.equal (failing (fun () -> sender.SetParametersAsync(changed encodings codecs))) expected name
+                      Expect.equal
+                          (failing (fun () -> sender.SetParametersAsync(changed encodings codecs)))
+                          expected
+                          name
 
                   let both = [| p.Encodings[0]; p.Encodings[1] |]
                   check "InvalidModificationError" "fewer" both[..0] p.Codecs
@@ -306,19 +361,27 @@ let private parameters =
                       "InvalidModificationError"
                       "a codec that was not negotiated"
                       [| both[0]
-                         RTCRtpEncodingParameters(Rid = "f", Codec = RTCRtpCodec(MimeType = "video/H264", ClockRate = 90_000)) |]
+                         RTCRtpEncodingParameters(
+                             Rid = "f",
+                             Codec = RTCRtpCodec(MimeType = "video/H264", ClockRate = 90_000)
+                         ) |]
                       p.Codecs
 
                   check
                       "RangeError"
                       "a scale"
-                      [| both[0]; RTCRtpEncodingParameters(Rid = "f", ScaleResolutionDownBy = Nullable 0.9) |]
+                      [| both[0]
+                         RTCRtpEncodingParameters(Rid = "f", ScaleResolutionDownBy = Nullable 0.9) |]
                       p.Codecs
 
                   check
                       "nothing"
                       "a codec that was"
-                      [| both[0]; RTCRtpEncodingParameters(Rid = "f", Codec = RTCRtpCodec(MimeType = "video/vp9", ClockRate = 90_000)) |]
+                      [| both[0]
+                         RTCRtpEncodingParameters(
+                             Rid = "f",
+                             Codec = RTCRtpCodec(MimeType = "video/vp9", ClockRate = 90_000)
+                         ) |]
                       p.Codecs
               })
 
@@ -345,7 +408,12 @@ let private parameters =
                   let sender = pc.AddTransceiver(video, several [ "h"; "f" ]).Sender
                   let asked = ConcurrentQueue<string>()
                   use _ = sender.OnKeyFrameRequest.Subscribe(fun e -> asked.Enqueue e.Rid)
-                  let options = RTCSetParameterOptions(EncodingOptions = [| RTCEncodingOptions(); RTCEncodingOptions(KeyFrame = true) |])
+
+                  let options =
+                      RTCSetParameterOptions(
+                          EncodingOptions = [| RTCEncodingOptions(); RTCEncodingOptions(KeyFrame = true) |]
+                      )
+
                   do! within (sender.SetParametersAsync(sender.GetParameters(), options))
                   do! settled pc
                   Expect.sequenceEqual asked [ "f" ] "of one"
@@ -379,7 +447,10 @@ let private parameters =
 
                   let mid = HeaderExtensions.uri HeaderExtension.Mid
                   let orientation = HeaderExtensions.uri HeaderExtension.VideoOrientation
-                  let set wanted = nameOf (fun () -> t.SetHeaderExtensionsToNegotiate wanted)
+
+                  let set wanted =
+                      nameOf (fun () -> t.SetHeaderExtensionsToNegotiate wanted)
+
                   Expect.equal (set (changed RTCRtpTransceiverDirection.Stopped mid)) "InvalidModificationError" "mid"
                   Expect.equal (set (Seq.tail extensions)) "InvalidModificationError" "one missing"
                   Expect.equal (set (changed RTCRtpTransceiverDirection.Stopped orientation)) "nothing" "orientation"
@@ -395,7 +466,8 @@ let private parameters =
                       "nothing negotiated"
 
                   let target seconds =
-                      nameOf (fun () -> t.Receiver.JitterBufferTarget <- Nullable(TimeSpan.FromSeconds(seconds: float)))
+                      nameOf (fun () ->
+                          t.Receiver.JitterBufferTarget <- Nullable(TimeSpan.FromSeconds(seconds: float)))
 
                   Expect.equal (target 4.1) "RangeError" "more than four seconds"
                   Expect.equal (target -0.1) "RangeError" "negative"
@@ -423,7 +495,12 @@ let private parameters =
                   some.Inner.Video |> Array.map (fun c -> c.Codec.MimeType) |> Array.distinct
 
               Expect.sequenceEqual names [ "video/VP9"; "video/VP8"; "video/own" ] "ours, in our order"
-              Expect.all some.Inner.Video (fun c -> Array.contains "ack ccfb" c.Feedback) "feedback, the new codec's too"
+
+              Expect.all
+                  some.Inner.Video
+                  (fun c -> Array.contains "ack ccfb" c.Feedback)
+                  "feedback, the new codec's too"
+
               Expect.all some.Inner.Video (fun c -> not (Array.contains "transport-cc" c.Feedback)) "less of it"
               let uris = some.Inner.VideoExtensions |> Array.map _.Uri
               Expect.contains uris "urn:x" "added"
@@ -447,8 +524,13 @@ let private trackEvents =
                       pc.OnTrack.Subscribe(fun e ->
                           told.Enqueue $"track {e.Track.Id} in {e.Streams[0].Id}"
                           wasThere <- Seq.contains e.Transceiver (pc.GetTransceivers())
-                          e.Streams[0].OnRemoveTrack.Subscribe(fun r -> told.Enqueue $"removed {r.Track.Id}") |> ignore
-                          e.Streams[0].OnAddTrack.Subscribe(fun r -> told.Enqueue $"added {r.Track.Id}") |> ignore
+
+                          e.Streams[0].OnRemoveTrack.Subscribe(fun r -> told.Enqueue $"removed {r.Track.Id}")
+                          |> ignore
+
+                          e.Streams[0].OnAddTrack.Subscribe(fun r -> told.Enqueue $"added {r.Track.Id}")
+                          |> ignore
+
                           e.Track.OnMute.Subscribe(fun _ -> told.Enqueue "muted") |> ignore
                           e.Track.OnUnmute.Subscribe(fun _ -> told.Enqueue "unmuted") |> ignore
                           e.Track.OnEnded.Subscribe(fun _ -> told.Enqueue "ended") |> ignore)
@@ -457,9 +539,8 @@ let private trackEvents =
                   told.Clear()
                   let sink = media.Sink
 
-                  let sets events =
-                      let set = pc.SetRemoteDescriptionAsync(RTCSessionDescription(RTCSdpType.Offer, ""))
-                      set
+                  let sets () =
+                      pc.SetRemoteDescriptionAsync(RTCSessionDescription(RTCSdpType.Offer, ""))
 
                   media.Script.Media <-
                       fun input ->
@@ -481,7 +562,12 @@ let private trackEvents =
                       )
 
                   do! settled pc
-                  Expect.sequenceEqual told [ "HaveRemoteOffer"; "track receiver-1 in s"; "added receiver-1"; "done" ] "in order"
+
+                  Expect.sequenceEqual
+                      told
+                      [ "HaveRemoteOffer"; "track receiver-1 in s"; "added receiver-1"; "done" ]
+                      "in order"
+
                   Expect.isTrue wasThere "the transceiver was there already"
                   let receiver = Seq.head (pc.GetReceivers())
                   Expect.isTrue receiver.Track.Muted "muted still"
@@ -494,7 +580,12 @@ let private trackEvents =
 
                   Expect.sequenceEqual
                       told
-                      [ "unmuted"; "muted"; "removed receiver-1"; "added receiver-1"; "track receiver-1 in s"; "ended" ]
+                      [ "unmuted"
+                        "muted"
+                        "removed receiver-1"
+                        "added receiver-1"
+                        "track receiver-1 in s"
+                        "ended" ]
                       "in order"
               })
 
@@ -506,7 +597,13 @@ let private trackEvents =
                   use _ = pc.OnTrack.Subscribe events.Enqueue
                   media.Add(infoOf 1 MediaKind.Video Direction.RecvOnly [| plain |] false)
                   media.Add(infoOf 2 MediaKind.Audio Direction.RecvOnly [| plain |] false)
-                  media.Sink.Raise(Event.TracksChanged [| TrackChange.TrackAdded(1, [| "s" |]); TrackChange.TrackAdded(2, [| "s"; "t" |]) |])
+
+                  media.Sink.Raise(
+                      Event.TracksChanged
+                          [| TrackChange.TrackAdded(1, [| "s" |])
+                             TrackChange.TrackAdded(2, [| "s"; "t" |]) |]
+                  )
+
                   do! settled pc
                   let events = events.ToArray()
                   let s = events[0].Streams[0]
@@ -537,13 +634,21 @@ let private trackEvents =
 
                   media.Add(infoOf 1 MediaKind.Video Direction.RecvOnly [| plain |] false)
                   media.Add(infoOf 2 MediaKind.Video Direction.RecvOnly [| plain |] false)
-                  media.Sink.Raise(Event.TracksChanged [| TrackChange.TrackAdded(1, [||]); TrackChange.TrackAdded(2, [||]) |])
+
+                  media.Sink.Raise(
+                      Event.TracksChanged [| TrackChange.TrackAdded(1, [||]); TrackChange.TrackAdded(2, [||]) |]
+                  )
+
                   media.Receive(1, "", [| packet 1 1 96 true |])
                   do! settled pc
                   do! settled pc
                   Expect.equal tracks 1 "one event"
                   Expect.isTrue completed "all has ended"
-                  Expect.equal (Seq.head (pc.GetTransceivers())).Receiver.Track.ReadyState MediaStreamTrackState.Ended "ended"
+
+                  Expect.equal
+                      (Seq.head (pc.GetTransceivers())).Receiver.Track.ReadyState
+                      MediaStreamTrackState.Ended
+                      "ended"
               })
 
           testCaseTask "methods that answer at once may be called inside ontrack" (fun () ->
@@ -590,7 +695,8 @@ let private dtmf =
 
                   Expect.sequenceEqual
                       (media.Posted(function
-                          | Input.InsertDtmf(_, 2, tones, duration, gap) -> Some(struct (tones, int64 duration, int64 gap))
+                          | Input.InsertDtmf(_, 2, tones, duration, gap) ->
+                              Some(struct (tones, int64 duration, int64 gap))
                           | _ -> None))
                       [ struct ("0123456789ABCD#*,", 100_000L, 70_000L)
                         struct ("1", 40_000L, 6_000_000L)
@@ -598,7 +704,10 @@ let private dtmf =
                         struct ("", 100_000L, 70_000L) ]
                       "with W3C's defaults and bounds"
 
-                  media.Change 2 (fun info -> { info with CurrentDirection = ValueSome Direction.RecvOnly })
+                  media.Change 2 (fun info ->
+                      { info with
+                          CurrentDirection = ValueSome Direction.RecvOnly })
+
                   do! settled pc
                   Expect.equal (insert "1") "InvalidStateError" "it does not send"
                   t.Stop()
@@ -614,7 +723,10 @@ let private dtmf =
                   media.Sink.Raise(Event.ConnectionStateChanged PeerConnectionState.Connected)
                   do! settled pc
                   let told = ConcurrentQueue<string>()
-                  use _ = dtmf.OnToneChange.Subscribe(fun e -> told.Enqueue $"{e.Tone}|{dtmf.ToneBuffer}")
+
+                  use _ =
+                      dtmf.OnToneChange.Subscribe(fun e -> told.Enqueue $"{e.Tone}|{dtmf.ToneBuffer}")
+
                   dtmf.InsertDTMF "12"
                   media.Sink.Raise(Event.ToneChanged(1, "1", "2"))
                   media.Sink.Raise(Event.ToneChanged(1, "2", ""))

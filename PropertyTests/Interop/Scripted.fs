@@ -165,7 +165,13 @@ type Script(?replies: bool) =
         | Input.SetConfiguration(id, _) -> sink.Reply(id, Answer.Done)
         | _ -> ()
 
+    /// Takes whatever is posted, and keeps nothing of it.
+    member val Quiet = false with get, set
+
     member script.Post(input: Input) : bool =
+        if script.Quiet then true else script.Take input
+
+    member private script.Take(input: Input) : bool =
         posted.Enqueue input
         let sink = nonNull sink
 

@@ -103,7 +103,11 @@ type MediaScript(?statistics: Statistics) as this =
         this.Set(
             infos
             |> Array.map (fun info ->
-                let codecs = if info.Kind = MediaKind.Audio then [| pcmu; tones |] else [| vp8; vp9 |]
+                let codecs =
+                    if info.Kind = MediaKind.Audio then
+                        [| pcmu; tones |]
+                    else
+                        [| vp8; vp9 |]
 
                 { info with
                     Mid = ValueSome(string info.Id)
@@ -137,8 +141,7 @@ type MediaScript(?statistics: Statistics) as this =
 
         match input with
         | Input.AddTransceiver(command, init) ->
-            let info =
-                infoOf (infos.Length + 1) init.Kind init.Direction init.Encodings false
+            let info = infoOf (infos.Length + 1) init.Kind init.Direction init.Encodings false
 
             this.Add info
             script.Sink.Reply(command, Answer.Transceiver info)
@@ -159,7 +162,10 @@ type MediaScript(?statistics: Statistics) as this =
 
             true
         | Input.RemoveTrack(command, id) ->
-            change command id (fun info -> { info with Direction = Direction.RecvOnly })
+            change command id (fun info ->
+                { info with
+                    Direction = Direction.RecvOnly })
+
             true
         | Input.SetParameters(command, id, encodings) ->
             change command id (fun info -> { info with Encodings = encodings })

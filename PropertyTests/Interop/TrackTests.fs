@@ -3,6 +3,7 @@ module Hybrid.WebRtc.PropertyTests.Interop.TrackTests
 
 open System
 open System.Collections.Concurrent
+open System.Collections.Generic
 open System.Threading.Tasks
 open Expecto
 open FsCheck
@@ -22,7 +23,9 @@ type Clock() =
     member _.Advance(time: TimeSpan) = now <- now + time.Ticks
     override _.TimestampFrequency = TimeSpan.TicksPerSecond
     override _.GetTimestamp() = now
-    override _.GetUtcNow() = DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero).AddTicks now
+
+    override _.GetUtcNow() =
+        DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero).AddTicks now
 
 let internal trackOn (clock: Clock) (codec: RTCRtpCodec | null) =
     new RtpTrack(video, codec, null, "", clock, RtpHub())
@@ -51,7 +54,11 @@ let private mappings =
                   let! struct (a, _) = sending track
                   let! struct (b, pcB) = sending track
                   let! struct (c, pcC) = sending track
-                  b.Change 1 (fun info -> { info with SendCodecs = [| vp9; { vp8 with PayloadType = 120 } |] })
+
+                  b.Change 1 (fun info ->
+                      { info with
+                          SendCodecs = [| vp9; { vp8 with PayloadType = 120 } |] })
+
                   c.Change 1 (fun info -> { info with SendCodecs = [| vp9 |] })
                   do! settled pcB
                   do! settled pcC
@@ -100,7 +107,11 @@ let private silence =
                   track.Enabled <- true
                   write ()
                   Expect.equal (count ()) 1 "enabled"
-                  media.Change 1 (fun info -> { info with CurrentDirection = ValueSome Direction.Inactive })
+
+                  media.Change 1 (fun info ->
+                      { info with
+                          CurrentDirection = ValueSome Direction.Inactive })
+
                   do! settled pc
                   write ()
                   Expect.equal (count ()) 1 "on hold"
@@ -143,7 +154,8 @@ let private silence =
                   pc.AddTransceiver(
                       track,
                       RTCRtpTransceiverInit(
-                          SendEncodings = [| RTCRtpEncodingParameters(Rid = "h"); RTCRtpEncodingParameters(Rid = "f") |]
+                          SendEncodings =
+                              [| RTCRtpEncodingParameters(Rid = "h"); RTCRtpEncodingParameters(Rid = "f") |]
                       )
                   )
                   |> ignore
@@ -202,14 +214,22 @@ let private splices =
                   fan.Bind sender.Feed
                   let a, b = obj (), obj ()
                   fan.Send("", a, RtpCodecTable.AsIs, burst [ packet 10 0 96 true ])
-                  fan.Send("", b, RtpCodecTable.AsIs, burst [ packet 100 0 96 true; packet 99 0 96 true; packet 101 0 96 true ])
+
+                  fan.Send(
+                      "",
+                      b,
+                      RtpCodecTable.AsIs,
+                      burst [ packet 100 0 96 true; packet 99 0 96 true; packet 101 0 96 true ]
+                  )
+
                   fan.Send("", b, RtpCodecTable.AsIs, burst [ packet 98 0 96 true ])
                   fan.Send("", b, RtpCodecTable.AsIs, burst [ packet 103 0 96 true; packet 102 0 96 true ])
                   Expect.sequenceEqual (numbers media.Sent |> Array.map fst) [ 10; 11; 12; 14; 13 ] "none twice"
               })
 
           testPropertyWithConfig
-              { FsCheckConfig.defaultConfig with maxTest = 200 }
+              { FsCheckConfig.defaultConfig with
+                  maxTest = 200 }
               "whatever takes over, numbers follow one another and time does not go back"
               (fun (runs: (uint16 * uint32 * byte * byte) list) ->
                   let clock = Clock()
@@ -254,17 +274,183 @@ let private splices =
                   Expect.equal (fst (Array.last (numbers media.Sent))) 30_001 "behind the new beginning"
               }) ]
 
-/// A format whose frames are one packet each.
-type private Whole() =
-    inherit PayloadFormat("video/VP8", 90_000)
+let private frame (timestamp: int) (size: int) =
+    EncodedFrame(
+        Data = ReadOnlyMemory(Array.init size (fun i -> if i = 0 then 0x10uy else byte i)),
+        Timestamp = uint32 timestamp
+    )
 
-    override _.CreatePacketizer() =
-        { new IPacketizer with
-            member _.Packetize(frame, _, into) =
-                frame.Data.Span.CopyTo(into.Add(frame.Data.Length).Span) }
+let private samples =
+    testList
+        "frames"
+        [ testCaseTask "a frame is packetized once for all senders, with one random start" (fun () ->
+              task {
+                  let track = new SampleTrack("video/VP8")
+                  let! struct (a, _) = sending track
+                  let! struct (b, _) = sending track
+                  track.Write(frame 0 3_000)
+                  track.Write(frame 3_000 100)
 
-    override _.CreateDepacketizer() = failwith "not asked for"
-    override _.Inspect(frame) = FrameInfo(true, 16, frame.Length, 0)
+                  match a.Sent, b.Sent with
+                  | [| struct (_, _, mapping, first); struct (_, _, _, second) |], [| struct (_, _, _, shared); _ |] ->
+                      Expect.isTrue (first.Equals shared) "one burst"
+                      Expect.equal first.Length 3 "in three packets"
+                      let p = first.ToArray()
+                      Expect.isTrue p[2].Marker "the last is marked"
+                      Expect.equal mapping.PayloadTypes[int p[0].PayloadType] 96uy "VP8's payload type"
+                      Expect.equal (second.Span[0].Timestamp - p[0].Timestamp) 3_000u "time goes on"
+                      Expect.equal second.Span[0].SequenceNumber (p[2].SequenceNumber + 1us) "numbers go on"
+                  | a, b -> failtest $"{a.Length} and {b.Length}"
+              })
+
+          testCaseTask "durations make timestamps, and a writer waits for its turn" (fun () ->
+              task {
+                  let clock = Clock()
+
+                  let track =
+                      new SampleTrack(
+                          PayloadFormats.For("audio/PCMU", null, null),
+                          null,
+                          null,
+                          "",
+                          SampleTrack.Hub(clock, 1_000)
+                      )
+
+                  let! struct (media, _) = sending track
+                  let piece = ReadOnlyMemory(Array.create 160 1uy)
+                  let twenty = TimeSpan.FromMilliseconds 20.0
+                  do! within (track.WriteAsync(piece, twenty))
+                  let second = track.WriteAsync(piece, twenty)
+                  Expect.isFalse second.IsCompleted "not yet"
+                  Expect.equal media.Sent.Length 1 "one"
+                  track.Write(piece, twenty)
+                  let times = numbers media.Sent |> Array.map snd
+                  Expect.equal (times[1] - times[0]) 160u "20 ms of 8 kHz"
+              })
+
+          testCaseTask
+              "a sender's transform has frames of its own, and the stream goes on where it comes and goes"
+              (fun () ->
+                  task {
+                      let track = new SampleTrack("video/VP8")
+                      let! struct (a, pcA) = sending track
+                      let! struct (b, _) = sending track
+                      let sender = Seq.head (pcA.GetSenders())
+                      let seen = ConcurrentQueue<string>()
+                      track.Write(frame 0 10)
+
+                      sender.Transform <-
+                          RTCRtpTransform.Of(fun (frame: RTCEncodedFrame) ->
+                              match frame with
+                              | :? RTCEncodedVideoFrame as video ->
+                                  seen.Enqueue $"{video.Type} {video.GetMetadata().MimeType}"
+                                  frame.Data <- ReadOnlyMemory(Array.append (frame.Data.ToArray()) [| 0xFFuy |])
+                                  if video.Timestamp = 6_000u then null else frame
+                              | _ -> failwith "a picture")
+
+                      track.Write(frame 3_000 10)
+                      track.Write(frame 6_000 10)
+                      track.Write(frame 9_000 10)
+                      sender.Transform <- null
+                      track.Write(frame 12_000 10)
+
+                      let size (m: MediaScript) =
+                          [ for struct (_, _, _, packets) in m.Sent -> packets.Span[0].Payload.Length ]
+
+                      let plain = List.head (size b)
+                      Expect.sequenceEqual (size b) [ for _ in 1..5 -> plain ] "the other sender's are as they were"
+                      Expect.sequenceEqual (size a) [ plain; plain + 1; plain + 1; plain ] "one was dropped"
+                      let sequence = numbers a.Sent |> Array.map (fst >> uint16)
+
+                      Expect.all (Array.pairwise sequence) (fun (before, after) -> after = before + 1us) "one stream"
+
+                      Expect.equal seen.Count 3 "frames"
+                  })
+
+          testCaseTask "a sender of another codec gets nothing; key frame requests reach the track" (fun () ->
+              task {
+                  let track = new SampleTrack("video/VP8")
+                  let! struct (media, pc) = sending track
+                  media.Change 1 (fun info -> { info with SendCodecs = [| vp9 |] })
+                  do! settled pc
+                  track.Write(frame 0 10)
+                  Expect.isEmpty media.Sent "nothing"
+                  let asked = ConcurrentQueue<string>()
+                  use _ = track.OnKeyFrameRequest.Subscribe(fun e -> asked.Enqueue $"track:{e.Rid}")
+
+                  use _ =
+                      (Seq.head (pc.GetSenders()))
+                          .OnKeyFrameRequest.Subscribe(fun e -> asked.Enqueue $"sender:{e.Rid}")
+
+                  media.Sink.Raise(Event.KeyFrameRequested(1, 0))
+                  do! settled pc
+                  Expect.sequenceEqual asked [ "sender:"; "track:" ] "both"
+                  Expect.throwsT<ArgumentException> (fun () -> track.Write(EncodedFrame())) "an empty frame"
+
+                  Expect.throwsT<NotSupportedException>
+                      (fun () -> SampleTrack("video/nothing") |> ignore)
+                      "no such format"
+              }) ]
+
+type private Marking() =
+    member val Heard = ConcurrentQueue<string>()
+
+    interface IRtpInterceptor with
+        member this.OnOutgoing(_, rid, packets) =
+            this.Heard.Enqueue $"out {rid}"
+            packets.Slice 1
+
+        member this.OnIncoming(_, rid, packets) =
+            this.Heard.Enqueue $"in {rid}"
+            packets.Slice 1
+
+        member this.OnOutgoingRtcp packets =
+            this.Heard.Enqueue "rtcp out"
+            packets
+
+        member this.OnIncomingRtcp packets =
+            this.Heard.Enqueue "rtcp in"
+            (Seq.tail packets |> Seq.toArray) :> IReadOnlyList<Rtcp>
+
+let private interceptors =
+    testList
+        "interceptors"
+        [ testCaseTask "they see, and change, what comes and goes" (fun () ->
+              task {
+                  let marking = Marking()
+
+                  let options =
+                      WebRtcOptions(
+                          Interceptors = [| Func<_, _>(fun (_: RTCPeerConnection) -> marking :> IRtpInterceptor) |]
+                      )
+
+                  let media = MediaScript()
+                  let pc = media.Connect options
+                  let track = new RtpTrack(video)
+                  let sender = pc.AddTrack track
+                  let receiver = (Seq.head (pc.GetTransceivers())).Receiver
+                  media.Negotiate()
+                  do! settled pc
+                  let heard = ConcurrentQueue<int>()
+                  use _ = receiver.Track.OnRtp.Subscribe(fun p -> heard.Enqueue(int p.SequenceNumber))
+                  let rtcp = ConcurrentQueue<Rtcp>()
+                  use _ = pc.OnRtcp.Subscribe(fun all -> Seq.iter rtcp.Enqueue all)
+                  track.Write(ReadOnlyMemory [| packet 1 1 96 true; packet 2 1 96 true |])
+                  media.Receive(1, "", [| packet 3 1 96 true; packet 4 1 96 true |])
+                  sender.SendRtcp(Rtcp.PictureLossIndication(1u, 2u))
+
+                  media.Sink.Raise(
+                      Event.RtcpReceived [| Rtcp.PictureLossIndication(1u, 2u); Rtcp.Goodbye([| 1u |], "") |]
+                  )
+
+                  do! settled pc
+                  Expect.sequenceEqual (numbers media.Sent |> Array.map fst) [ 2 ] "sent"
+                  Expect.sequenceEqual heard [ 4 ] "received"
+                  Expect.equal rtcp.Count 1 "RTCP"
+                  Expect.sequenceEqual marking.Heard [ "out "; "in "; "rtcp out"; "rtcp in" ] "in order"
+                  track.Write(packet 5 1 96 true)
+                  Expect.equal media.Sent.Length 1 "nothing is left of it, and nothing is posted"
+              }) ]
 
 [<Tests>]
-let tests = testList "Tracks" [ mappings; silence; splices ]
+let tests = testList "Tracks" [ mappings; silence; splices; samples; interceptors ]
