@@ -159,18 +159,19 @@ public sealed class RemoteTrack : MediaStreamTrack
 
     internal override void AskForKeyFrame(string rid) => Relay().AskForKeyFrame(rid);
 
-    /// <summary>On any thread: the peer is asked once a quarter of a second at most.</summary>
-    internal void RelayKeyFrameRequest(string rid)
+    /// <summary>On any thread: the peer is asked once a quarter of a second at most. Whether it was.</summary>
+    internal bool RelayKeyFrameRequest(string rid)
     {
         lock (_gate)
         {
             var now = _connection.Time.GetTimestamp();
             if (_hasRelayed && _connection.Time.GetElapsedTime(_relayedAt, now) < RelayInterval)
-                return;
+                return false;
             _hasRelayed = true;
             _relayedAt = now;
         }
         RequestKeyFrame(rid);
+        return true;
     }
 
     internal void Detach(RtpForward forward)

@@ -1,5 +1,6 @@
 using System.Reactive.Disposables;
 using System.Reactive.Linq;
+using System.Reactive.Subjects;
 using Hybrid.WebRtc.Media;
 using Hybrid.WebRtc.Rtp;
 
@@ -11,36 +12,39 @@ internal static class FrameSource
     public static IObservable<EncodedFrame> Of(RemoteTrack track, RTCRtpReceiver receiver, string? rid) =>
         Observable.Create<EncodedFrame>(observer =>
         {
-            var frames = new Builder(track, receiver, rid, observer);
-            var transform = receiver.Transform;
-            if (transform is null)
-                return track.Packets.Subscribe(frames.Push, observer.OnCompleted);
+            if (receiver.Transform is not { } transform)
+                return track.Packets.Subscribe(new Builder(track, receiver, rid, observer, keepPackets: false));
 
-            var transformed = transform.Apply(frames.Encoded, track.Kind, receiver.MainMimeType).Subscribe(observer);
-            return new CompositeDisposable(track.Packets.Subscribe(frames.Push, frames.Complete), transformed);
+            var encoded = new Subject<EncodedFrame>();
+            return new CompositeDisposable(
+                transform.Apply(encoded, track.Kind, receiver.MainMimeType).Subscribe(observer),
+                track.Packets.Subscribe(new Builder(track, receiver, rid, encoded, keepPackets: true))
+            );
         });
 
+    /// <summary>Takes bursts, tells frames.</summary>
     private sealed class Builder(
         RemoteTrack track,
         RTCRtpReceiver receiver,
         string? rid,
-        IObserver<EncodedFrame> observer
-    )
+        IObserver<EncodedFrame> frames,
+        bool keepPackets
+    ) : IObserver<RtpBurst>
     {
-        private readonly System.Reactive.Subjects.Subject<EncodedFrame> _encoded = new();
+        /// <summary>A peer that makes no key frames at all, because its encoder refreshes little by little, is asked so often.</summary>
+        private const int MostRequests = 10;
+
         private string? _rid = rid;
         private SampleBuilder? _builder;
-        private PayloadFormat? _format;
         private byte _payloadType;
         private uint _ssrc;
-        private bool _isWhole = true;
+        private int _requestsLeft = MostRequests;
 
-        /// <summary>What a transform takes.</summary>
-        public IObservable<EncodedFrame> Encoded => _encoded;
+        public void OnError(Exception error) => frames.OnError(error);
 
-        public void Complete() => _encoded.OnCompleted();
+        public void OnCompleted() => frames.OnCompleted();
 
-        public void Push(RtpBurst burst)
+        public void OnNext(RtpBurst burst)
         {
             _rid ??= burst.Rid;
             if (burst.Rid != _rid)
@@ -59,33 +63,26 @@ internal static class FrameSource
         private bool IsOfAnotherStream(in RtpPacket packet) =>
             _builder is null || packet.PayloadType != _payloadType || packet.Ssrc != _ssrc;
 
-        /// <summary>False: no payload format is known of it. Telephone events, comfort noise and the like go by, and end no stream.</summary>
+        /// <summary>False: no payload format is known of it. Telephone events and comfort noise go by, and end no stream.</summary>
         private bool Begin(in RtpPacket packet)
         {
-            if (receiver.CodecOf(packet.PayloadType) is not { } codec)
-                return false;
             if (
-                _format is not null
-                && _builder is not null
-                && packet.PayloadType != _payloadType
-                && IsSide(codec.Codec.MimeType)
+                receiver.CodecOf(packet.PayloadType) is not { } codec
+                || IsSide(codec.Codec.MimeType)
+                || !PayloadFormats.TryFor(codec.Codec.MimeType, codec.Codec.Fmtp, null, out var format)
             )
                 return false;
-            if (!PayloadFormats.TryFor(codec.Codec.MimeType, codec.Codec.Fmtp, null, out var format))
-                return false;
+
             if (_builder is { } before)
             {
                 before.Flush();
                 while (before.TryPop(out var frame))
                     Tell(frame);
             }
-            _format = format;
             _payloadType = packet.PayloadType;
             _ssrc = packet.Ssrc;
-            _builder = new SampleBuilder(
-                format,
-                new SampleBuilderOptions { KeepPackets = receiver.Transform is not null }
-            );
+            _builder = new SampleBuilder(format, new SampleBuilderOptions { KeepPackets = keepPackets });
+            _requestsLeft = MostRequests;
             return true;
         }
 
@@ -95,21 +92,20 @@ internal static class FrameSource
 
         private void Tell(EncodedFrame frame)
         {
-            // What was lost may be what the frames after it refer to.
             if (track.Kind == MediaKind.Video)
-            {
-                if (frame.IsKeyFrame)
-                    _isWhole = true;
-                else if (frame.LostBefore > 0 && _isWhole)
-                {
-                    _isWhole = false;
-                    track.RelayKeyFrameRequest(_rid ?? "");
-                }
-            }
-            if (receiver.Transform is null)
-                observer.OnNext(frame);
-            else
-                _encoded.OnNext(frame);
+                SeeToKeyFrames(frame);
+            frames.OnNext(frame);
+        }
+
+        /// <summary>Whoever begins, or has lost what others may refer to, needs one.</summary>
+        private void SeeToKeyFrames(EncodedFrame frame)
+        {
+            if (frame.LostBefore > 0)
+                _requestsLeft = MostRequests;
+            if (frame.IsKeyFrame)
+                _requestsLeft = 0;
+            if (_requestsLeft > 0 && track.RelayKeyFrameRequest(_rid ?? ""))
+                _requestsLeft--;
         }
     }
 }

@@ -96,7 +96,7 @@ let private observing =
                   let packets i =
                       packetizer.Packetize(
                           EncodedFrame(
-                              Data = ReadOnlyMemory(Array.create (2_000 + i) 0x10uy),
+                              Data = ReadOnlyMemory(Array.create (2_000 + i) 0x11uy),
                               Timestamp = uint32 (i * 3_000)
                           )
                       )

@@ -517,6 +517,7 @@ let private trackEvents =
                   let pc = media.Connect()
                   let told = ConcurrentQueue<string>()
                   let mutable wasThere = false
+                  let seen = Collections.Generic.HashSet<string>()
 
                   use _ = pc.OnSignalingStateChange.Subscribe(fun s -> told.Enqueue $"{s}")
 
@@ -525,15 +526,16 @@ let private trackEvents =
                           told.Enqueue $"track {e.Track.Id} in {e.Streams[0].Id}"
                           wasThere <- Seq.contains e.Transceiver (pc.GetTransceivers())
 
-                          e.Streams[0].OnRemoveTrack.Subscribe(fun r -> told.Enqueue $"removed {r.Track.Id}")
-                          |> ignore
+                          if seen.Add e.Track.Id then
+                              e.Streams[0].OnRemoveTrack.Subscribe(fun r -> told.Enqueue $"removed {r.Track.Id}")
+                              |> ignore
 
-                          e.Streams[0].OnAddTrack.Subscribe(fun r -> told.Enqueue $"added {r.Track.Id}")
-                          |> ignore
+                              e.Streams[0].OnAddTrack.Subscribe(fun r -> told.Enqueue $"added {r.Track.Id}")
+                              |> ignore
 
-                          e.Track.OnMute.Subscribe(fun _ -> told.Enqueue "muted") |> ignore
-                          e.Track.OnUnmute.Subscribe(fun _ -> told.Enqueue "unmuted") |> ignore
-                          e.Track.OnEnded.Subscribe(fun _ -> told.Enqueue "ended") |> ignore)
+                              e.Track.OnMute.Subscribe(fun _ -> told.Enqueue "muted") |> ignore
+                              e.Track.OnUnmute.Subscribe(fun _ -> told.Enqueue "unmuted") |> ignore
+                              e.Track.OnEnded.Subscribe(fun _ -> told.Enqueue "ended") |> ignore)
 
                   do! settled pc
                   told.Clear()
