@@ -32,6 +32,10 @@ let main args =
       JsepSectionTests.tests
       JsepFixtureTests.tests
       JsepLaws.tests
+      FmtpTests.tests
+      CodecsTests.tests
+      ExtmapTests.tests
+      SimulcastTests.tests
       Sctp.ChunkTests.tests
       Sctp.SctpTests.tests
       Sctp.SctpStreamsTests.tests
@@ -54,6 +58,8 @@ let main args =
       DtlsTests.tests
       DtlsMessagesTests.tests
       OpenSslTests.tests
+      Rtp.SrtpVectorTests.tests
+      Rtp.SrtpTests.tests
       Stack.LoopTests.tests
       Stack.PortTests.tests
       Stack.JournalTests.tests

@@ -59,6 +59,10 @@ module internal Simulcast =
 
     // ---- Reading
 
+    /// The parts of a text; beyond `MaxRids` they are passed over.
+    let private parts (separator: char) (text: string) : string[] =
+        text.Split(separator, MaxRids + 1) |> Array.truncate MaxRids
+
     /// Restrictions that RFC 8851 §5 names. A receiver's others turn its rid down, §6.3.
     let private known =
         [| "max-width"
@@ -88,7 +92,7 @@ module internal Simulcast =
         else
             let parameters =
                 if words.Length = 3 then
-                    words[2].Split(';', MaxRids) |> Array.map _.Trim() |> Array.filter ((<>) "")
+                    parts ';' words[2] |> Array.map _.Trim() |> Array.filter ((<>) "")
                 else
                     [||]
 
@@ -98,7 +102,7 @@ module internal Simulcast =
 
             let formats =
                 lists
-                |> Array.collect (fun p -> p.Substring(3).Split(',', Codecs.MaxPayloadTypes + 1))
+                |> Array.collect (fun p -> parts ',' (p.Substring 3))
                 |> Array.map (SdpGrammar.number 127L)
 
             if lists.Length > 1 || Array.exists (fun (f: int64 voption) -> f.IsNone) formats then
@@ -137,7 +141,7 @@ module internal Simulcast =
             rid.Restrictions
             |> Array.forall (fun r ->
                 not (r.StartsWith("depend=", StringComparison.Ordinal))
-                || r.Substring(7).Split(',', MaxRids) |> Array.forall counts.ContainsKey)
+                || parts ',' (r.Substring 7) |> Array.forall counts.ContainsKey)
 
         all
         |> Array.filter (fun rid -> counts[rid.Id] = 1 && dependsOnKnown rid)
@@ -151,9 +155,9 @@ module internal Simulcast =
     /// `send` or `recv` and its streams. ValueNone: another shape, that of the drafts among them.
     let private streams (text: string) : SimulcastRid[][] voption =
         let read =
-            text.Split(';', MaxRids)
+            parts ';' text
             |> Array.map (fun stream ->
-                stream.Split(',', MaxRids)
+                parts ',' stream
                 |> Array.map (fun id ->
                     if id.StartsWith '~' then
                         { Rid = id.Substring 1; Paused = true }

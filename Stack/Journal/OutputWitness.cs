@@ -115,7 +115,7 @@ internal abstract class OutputWitness(IDatagramShell? inner) : IShell
         _seen.Clear();
         _seen.Number(transceiver);
         _seen.Text(rid);
-        InputCodec.Write(_seen, packet);
+        MediaCodec.Write(_seen, packet);
         Saw(OutputKind.DeliverRtp, _seen.Written);
         inner?.DeliverRtp(transceiver, rid, packet);
     }

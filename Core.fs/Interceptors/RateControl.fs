@@ -1,0 +1,270 @@
+namespace Hybrid.WebRtc.Core
+
+/// The rate at which packets arrive, in bits a second, from windows of 150 ms weighed by how far each strays: libwebrtc's
+/// estimator of the acknowledged bitrate.
+[<NoComparison; NoEquality>]
+type internal Throughput =
+    {
+        /// Bits a second; 0: not known yet.
+        Estimate: float
+        Variance: float
+        /// Arrival of the last packet, by the receiver's clock; `Instant.never` before the first.
+        LastReceived: Instant
+        /// The present window: how long it is, and octets in it.
+        Elapsed: Duration
+        Octets: int64
+    }
+
+[<RequireQualifiedAccess>]
+module internal Throughput =
+    let private firstWindow: Duration = Duration.milliseconds 500L
+
+    let private window: Duration = Duration.milliseconds 150L
+
+    let create () : Throughput =
+        { Estimate = 0.0
+          Variance = 50.0
+          LastReceived = Instant.never
+          Elapsed = 0L<us>
+          Octets = 0L }
+
+    /// The estimate with one window's rate, in kilobits a second as libwebrtc's constants are.
+    let private weighed (sample: float) (t: Throughput) : Throughput =
+        let estimate = t.Estimate / 1000.0
+
+        if estimate <= 0.0 then
+            { t with Estimate = sample * 1000.0 }
+        else
+            let strays = 10.0 * abs (estimate - sample) / estimate
+            let uncertainty = strays * strays
+            let predicted = t.Variance + 5.0
+            let joined = (uncertainty * estimate + predicted * sample) / (uncertainty + predicted)
+
+            { t with
+                Estimate = max 1.0 joined * 1000.0
+                Variance = uncertainty * predicted / (uncertainty + predicted) }
+
+    /// After the application began to send more: what comes next may be far from what was.
+    let expectChange (t: Throughput) : Throughput =
+        { t with Variance = t.Variance + 200.0 }
+
+    /// With packets that were received, in order of their arrival.
+    let feedback (received: PacketResult[]) (t: Throughput) : Throughput =
+        let mutable t = t
+        let mutable last = t.LastReceived
+        let mutable elapsed = t.Elapsed
+        let mutable octets = t.Octets
+
+        for i in 0 .. received.Length - 1 do
+            let r = received[i]
+            let length = if t.Estimate = 0.0 then firstWindow else window
+
+            if last = Instant.never || r.ReceivedAt < last then
+                elapsed <- 0L<us>
+                octets <- 0L
+            else
+                let since = r.ReceivedAt - last
+                elapsed <- elapsed + since
+
+                // A silence says nothing of the path.
+                if since > length then
+                    octets <- 0L
+                    elapsed <- elapsed % length
+
+                if elapsed >= length then
+                    t <- weighed (8000.0 * float octets / float length) t
+                    elapsed <- elapsed - length
+                    octets <- 0L
+
+            last <- r.ReceivedAt
+            octets <- octets + int64 r.Size
+
+        { t with
+            LastReceived = last
+            Elapsed = elapsed
+            Octets = octets }
+
+/// What the path took when it was overused, draft-ietf-rmcat-gcc-02 §5.5: the mean and its spread. libwebrtc.
+[<Struct; NoComparison; NoEquality>]
+type internal LinkCapacity =
+    {
+        /// Kilobits a second; 0: not known.
+        Mean: float
+        Deviation: float
+    }
+
+[<RequireQualifiedAccess>]
+module internal LinkCapacity =
+    let unknown: LinkCapacity = { Mean = 0.0; Deviation = 0.4 }
+
+    let private spread (c: LinkCapacity) = 3.0 * sqrt (c.Deviation * c.Mean)
+
+    /// Bits a second that a throughput near the capacity is not above; infinite where it is not known.
+    let upper (c: LinkCapacity) : float =
+        if c.Mean = 0.0 then infinity else (c.Mean + spread c) * 1000.0
+
+    let lower (c: LinkCapacity) : float = max 0.0 (c.Mean - spread c) * 1000.0
+
+    let private update (alpha: float) (rate: float) (c: LinkCapacity) : LinkCapacity =
+        let sample = rate / 1000.0
+
+        if c.Mean = 0.0 then
+            { c with Mean = sample }
+        else
+            let mean = (1.0 - alpha) * c.Mean + alpha * sample
+            let error = mean - sample
+            let deviation = (1.0 - alpha) * c.Deviation + alpha * error * error / max 1.0 mean
+
+            { Mean = mean
+              Deviation = max 0.4 (min 2.5 deviation) }
+
+    /// With the throughput at which a queue grew.
+    let overused (rate: float) (c: LinkCapacity) = update 0.05 rate c
+
+    /// With what a probe found.
+    let probed (rate: float) (c: LinkCapacity) = update 0.5 rate c
+
+/// Additive increase, multiplicative decrease, draft-ietf-rmcat-gcc-02 §5.5.
+///
+///     Hold ──normal──▶ Increase ──overuse──▶ Decrease ──▶ Hold ;  underuse ──▶ Hold
+[<NoComparison; NoEquality>]
+type internal RateControl =
+    {
+        /// Bits a second.
+        Rate: float
+        IsIncreasing: bool
+        /// When the rate last changed; `Instant.never`: not yet.
+        ChangedAt: Instant
+        Capacity: LinkCapacity
+        /// The last throughput that was known; 0: none.
+        Throughput: float
+    }
+
+/// What the rate control is told with each feedback.
+[<Struct; NoComparison; NoEquality>]
+type internal RateInput =
+    {
+        Usage: Usage
+        /// Bits a second; 0: not known.
+        Throughput: float
+        RoundTrip: Duration
+        /// How long the queue is that does not empty.
+        Queue: Duration
+        /// Another flow fills it.
+        Competing: bool
+    }
+
+[<RequireQualifiedAccess>]
+module internal RateControl =
+    /// beta, draft-ietf-rmcat-gcc-02 §5.5.
+    [<Literal>]
+    let private Beta = 0.85
+
+    /// eta: 8 % a second, draft-ietf-rmcat-gcc-02 §5.5.
+    [<Literal>]
+    let private Eta = 1.08
+
+    let create (start: float) : RateControl =
+        { Rate = start
+          IsIncreasing = false
+          ChangedAt = Instant.never
+          Capacity = LinkCapacity.unknown
+          Throughput = 0.0 }
+
+    /// The rate that a probe found.
+    let probed (now: Instant) (rate: float) (c: RateControl) : RateControl =
+        { c with
+            Rate = rate
+            ChangedAt = now
+            Capacity = LinkCapacity.probed rate c.Capacity }
+
+    /// Half a packet a response time, draft-ietf-rmcat-gcc-02 §5.5: the increase a second near the capacity.
+    let private additive (roundTrip: Duration) (rate: float) =
+        let frame = rate / 30.0
+        let packets = ceil (frame / 9_600.0)
+        let response = float (roundTrip + Duration.milliseconds 100L) / 1e6
+        max 4_000.0 (frame / packets / response)
+
+    let private increased (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
+        let capacity =
+            if input.Throughput > LinkCapacity.upper c.Capacity then
+                LinkCapacity.unknown
+            else
+                c.Capacity
+
+        let seconds =
+            if c.ChangedAt = Instant.never then 0.0
+            else float (min (Duration.seconds 1L) (now - c.ChangedAt)) / 1e6
+
+        // No further than what arrives vouches for.
+        let limit =
+            if input.Throughput > 0.0 then 1.5 * input.Throughput + 10_000.0 else infinity
+
+        let wanted =
+            if capacity.Mean > 0.0 then
+                c.Rate + seconds * additive input.RoundTrip c.Rate
+            else
+                c.Rate + max 1_000.0 (c.Rate * (Eta ** seconds - 1.0))
+
+        { c with
+            Rate = (if c.Rate < limit then min wanted limit else c.Rate)
+            Capacity = capacity
+            ChangedAt = now }
+
+    let private decreased (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
+        let measured = if input.Throughput > 0.0 then input.Throughput else c.Throughput
+
+        // A long queue is to be gone within a second.
+        let beta =
+            if input.Competing then
+                Beta
+            else
+                max 0.5 (Beta - float (max 0L<us> (input.Queue - Duration.milliseconds 50L)) / 1e6)
+
+        let direct = if measured > 0.0 then beta * measured else c.Rate / 2.0
+
+        let wanted =
+            if direct > c.Rate && c.Capacity.Mean > 0.0 then
+                beta * c.Capacity.Mean * 1000.0
+            else
+                direct
+
+        let capacity =
+            if measured < LinkCapacity.lower c.Capacity then
+                LinkCapacity.unknown
+            else
+                c.Capacity
+
+        { c with
+            Rate = min c.Rate wanted
+            IsIncreasing = false
+            ChangedAt = now
+            Capacity = if measured > 0.0 then LinkCapacity.overused measured capacity else capacity }
+
+    /// Whether what was taken back has had time to show, or is by far too little.
+    let private mayDecrease (now: Instant) (input: RateInput) (c: RateControl) =
+        let interval = max 10_000L<us> (min 200_000L<us> input.RoundTrip)
+
+        c.ChangedAt = Instant.never
+        || now - c.ChangedAt >= interval
+        || (input.Throughput > 0.0 && input.Throughput < 0.5 * c.Rate)
+
+    /// With what a feedback packet says.
+    let feedback (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
+        let next =
+            match input.Usage with
+            | Usage.Over when not c.IsIncreasing && not (mayDecrease now input c) -> c
+            | Usage.Over -> decreased now input c
+            // The queue drains: what is in it would only be taken for room.
+            | Usage.Under -> { c with IsIncreasing = false }
+            | _ when not c.IsIncreasing ->
+                { c with
+                    IsIncreasing = true
+                    ChangedAt = now }
+            | _ -> increased now input c
+
+        if input.Throughput > 0.0 then
+            { next with
+                Throughput = input.Throughput }
+        else
+            next
