@@ -101,7 +101,10 @@ public sealed class RTCMediaCapabilities
         );
     }
 
-    /// <summary>One kind of feedback more, for all codecs of a kind.</summary>
+    /// <summary>
+    /// One kind of feedback more, for all codecs of a kind that have any: RED, FEC and telephone events have none. With <c>ack ccfb</c> and
+    /// without <c>transport-cc</c>, congestion control goes by RFC 8888.
+    /// </summary>
     /// <param name="kind">Sound or picture.</param>
     /// <param name="feedback">Of <c>a=rtcp-fb</c>: <c>nack</c>, <c>ccm fir</c>, <c>transport-cc</c>, <c>ack ccfb</c>…</param>
     public RTCMediaCapabilities WithFeedback(MediaKind kind, string feedback)
@@ -111,7 +114,10 @@ public sealed class RTCMediaCapabilities
             kind,
             Array.ConvertAll(
                 Codecs(kind),
-                each => each.Feedback.Contains(feedback) ? each : Feeding(each, [.. each.Feedback, feedback])
+                each =>
+                    each.Feedback.Length == 0 || each.Feedback.Contains(feedback)
+                        ? each
+                        : Feeding(each, [.. each.Feedback, feedback])
             )
         );
     }

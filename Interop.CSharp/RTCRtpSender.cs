@@ -10,8 +10,10 @@ public sealed class RTCRtpSender
     private readonly Notifier<Rtcp> _rtcp;
     private readonly Notifier<KeyFrameRequest> _keyFrameRequests;
 
+    // Two: a track's lock is taken within the first, and what a track calls may ask for parameters.
+    private readonly Lock _binding = new();
     private readonly Lock _gate = new();
-    private MediaStreamTrack? _track;
+    private volatile MediaStreamTrack? _track;
     private RTCRtpSendParameters? _lastParameters;
     private volatile RTCRtpTransform? _transform;
 
@@ -26,14 +28,7 @@ public sealed class RTCRtpSender
     }
 
     /// <summary>What is sent; null: nothing.</summary>
-    public MediaStreamTrack? Track
-    {
-        get
-        {
-            lock (_gate)
-                return _track;
-        }
-    }
+    public MediaStreamTrack? Track => _track;
 
     /// <summary>What it is sent over; null until descriptions have brought it into being.</summary>
     public RTCDtlsTransport? Transport => _connection.TransportOf(_transceiver);
@@ -196,7 +191,7 @@ public sealed class RTCRtpSender
     /// <summary>Sends it from now on.</summary>
     internal void SetTrack(MediaStreamTrack? track)
     {
-        lock (_gate)
+        lock (_binding)
         {
             if (ReferenceEquals(_track, track))
                 return;
@@ -220,7 +215,7 @@ public sealed class RTCRtpSender
     /// <summary>Nothing follows; on the context.</summary>
     internal void Complete()
     {
-        lock (_gate)
+        lock (_binding)
             _track?.Unbind(Feed);
         _rtcp.Complete();
         _keyFrameRequests.Complete();

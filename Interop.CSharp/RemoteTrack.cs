@@ -241,6 +241,8 @@ public sealed class RemoteTrack : MediaStreamTrack
     /// <summary>The connection is closed: no event, but nothing follows; on the context.</summary>
     internal void Complete()
     {
+        foreach (var forward in _forwards)
+            forward.Dispose();
         _bursts.Complete();
         _rtcp.Complete();
         _layerEvents.Complete();

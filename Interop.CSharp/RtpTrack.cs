@@ -133,6 +133,8 @@ public sealed class RtpTrack : MediaStreamTrack
     {
         if (Flows)
             _fan.Send(rid, source, codecs, packets);
+        else
+            _fan.Skip();
     }
 }
 

@@ -34,6 +34,16 @@ internal sealed class RtpFan(MediaKind kind, TimeProvider time)
         }
     }
 
+    /// <summary>Packets were dropped: what is sent next follows what was sent last.</summary>
+    public void Skip()
+    {
+        lock (_gate)
+        {
+            foreach (var layer in _layers)
+                layer.Source = null;
+        }
+    }
+
     /// <summary>Sends a burst. One source at a time has an encoding; another one takes it over by sending.</summary>
     public void Send(string rid, object source, RtpCodecTable codecs, ReadOnlyMemory<RtpPacket> packets)
     {

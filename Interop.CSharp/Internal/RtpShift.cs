@@ -93,6 +93,16 @@ internal struct RtpEdge
     /// <summary>Whether there was one.</summary>
     public readonly bool IsSet => _isSet;
 
+    /// <summary>What was there before a packet that does not go on.</summary>
+    public static RtpEdge Before(in RtpPacket packet, RtpShift shift, long now) =>
+        new()
+        {
+            _isSet = true,
+            _sequence = (ushort)(packet.SequenceNumber + shift.Sequence - 1),
+            _timestamp = packet.Timestamp + shift.Timestamp,
+            _at = now,
+        };
+
     /// <summary>Takes note of packets.</summary>
     public void Advance(ReadOnlySpan<RtpPacket> packets, RtpShift shift, long now)
     {

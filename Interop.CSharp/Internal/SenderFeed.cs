@@ -26,18 +26,23 @@ internal sealed class SenderFeed(RTCPeerConnection connection, RTCRtpSender send
     {
         if (!edge.IsSet || _info is not { } info || IndexOf(info, rid) is not (>= 0 and var index))
             return;
-        ref var slot = ref At(index);
-        slot.Carried = edge.Moved(slot.Sequence, slot.Timestamp);
-        slot.IsCarried = true;
+        Carry(ref At(index), edge);
     }
 
     /// <summary>Sends a burst; drops it where nothing is sent.</summary>
     public void Send(string rid, RtpShift shift, ReadOnlyMemory<RtpPacket> packets, long now, TimeProvider time)
     {
-        if (_info is not { } info || !IsSending(info) || IndexOf(info, rid) is not (>= 0 and var index))
+        if (_info is not { } info || IndexOf(info, rid) is not (>= 0 and var index))
             return;
 
         ref var slot = ref At(index);
+        if (!IsSending(info))
+        {
+            // On hold: what is dropped leaves no gap.
+            if (slot.Mapping is not null)
+                Carry(ref slot, RtpEdge.Before(packets.Span[0], shift, now));
+            return;
+        }
         if (!ReferenceEquals(slot.Shift, shift) || !ReferenceEquals(slot.Info, info) || slot.IsCarried)
             Prepare(ref slot, info, shift, packets.Span[0], now, time);
         if (slot.Mapping is not { } mapping)
@@ -57,6 +62,15 @@ internal sealed class SenderFeed(RTCPeerConnection connection, RTCRtpSender send
     public static bool IsSending(Core.TransceiverInfo info) =>
         !info.Stopping
         && info.CurrentDirection is { IsSome: true, Value: Core.Direction.SendRecv or Core.Direction.SendOnly };
+
+    /// <summary>Unless it is carried already: then nothing was sent since.</summary>
+    private static void Carry(ref Slot slot, RtpEdge edge)
+    {
+        if (slot.IsCarried)
+            return;
+        slot.Carried = edge.Moved(slot.Sequence, slot.Timestamp);
+        slot.IsCarried = true;
+    }
 
     private static void Prepare(
         ref Slot slot,

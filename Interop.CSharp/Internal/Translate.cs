@@ -98,6 +98,9 @@ internal static class Translate
             (Core.CongestionControl)options.CongestionControl,
             options.MaxMessageSize,
             options.SendBuffer,
+            options.Bitrate.Start,
+            options.Bitrate.Min,
+            options.Bitrate.Max,
             options.KeyLogPath is not null
         );
 

@@ -481,6 +481,27 @@ let private parameters =
                       "asked"
               })
 
+          testCase "options of media are checked" (fun () ->
+              let refuses (options: WebRtcOptions) =
+                  Expect.throwsT<ArgumentOutOfRangeException>
+                      (fun () -> MediaScript().Connect options |> ignore)
+                      "refused"
+
+              refuses (WebRtcOptions(Bitrate = WebRtcBitrate(Min = 999)))
+              refuses (WebRtcOptions(Bitrate = WebRtcBitrate(Start = 1_000)))
+              refuses (WebRtcOptions(Bitrate = WebRtcBitrate(Start = 5_000, Min = 1_000, Max = 4_000)))
+              refuses (WebRtcOptions(JitterBufferTarget = Nullable(TimeSpan.FromSeconds 5.0)))
+              let media = MediaScript()
+              let pc = media.Connect(WebRtcOptions(JitterBufferTarget = Nullable TimeSpan.Zero))
+              pc.AddTransceiver video |> ignore
+
+              Expect.sequenceEqual
+                  (media.Posted(function
+                      | Input.SetJitterBuffer(id, target) -> Some(struct (id, target))
+                      | _ -> None))
+                  [ struct (1, ValueSome 0L<us>) ]
+                  "of every receiver")
+
           testCase "capabilities are values: what is added, taken away, ordered" (fun () ->
               let some =
                   RTCMediaCapabilities.Default

@@ -261,6 +261,56 @@ let private splices =
 
                   pc.Close())
 
+          testCaseTask "what is dropped while it is disabled or on hold leaves no gap" (fun () ->
+              task {
+                  let clock = Clock()
+                  let track = trackOn clock null
+                  let! struct (media, pc) = sending track
+
+                  let write i =
+                      clock.Advance(TimeSpan.FromMilliseconds 100.0)
+                      track.Write(packet i (9_000 * i) 96 true)
+
+                  write 1
+                  track.Enabled <- false
+                  write 2
+                  write 3
+                  track.Enabled <- true
+                  write 4
+
+                  media.Change 1 (fun info ->
+                      { info with
+                          CurrentDirection = ValueSome Direction.Inactive })
+
+                  do! settled pc
+                  write 5
+                  write 6
+                  media.Negotiate()
+                  do! settled pc
+                  write 7
+
+                  Expect.sequenceEqual
+                      (numbers media.Sent |> Array.map (fun (n, at) -> n, int at))
+                      [ 1, 9_000; 2, 36_000; 3, 63_000 ]
+                      "one stream, in time"
+              })
+
+          testCaseTask "a track that was there, and sent nothing, does not count" (fun () ->
+              task {
+                  let clock = Clock()
+                  let first = trackOn clock null
+                  let second = trackOn clock null
+                  let third = trackOn clock null
+                  let! struct (media, pc) = sending first
+                  second.Write(packet 40_000 0 96 true)
+                  first.Write(packet 1 0 96 true)
+                  let sender = Seq.head (pc.GetSenders())
+                  do! within (sender.ReplaceTrackAsync second)
+                  do! within (sender.ReplaceTrackAsync third)
+                  third.Write(packet 500 0 96 true)
+                  Expect.sequenceEqual (numbers media.Sent |> Array.map fst) [ 1; 2 ] "one stream"
+              })
+
           testCaseTask "a source that begins anew is followed" (fun () ->
               task {
                   let clock = Clock()
@@ -318,14 +368,26 @@ let private samples =
 
                   let! struct (media, _) = sending track
                   let piece = ReadOnlyMemory(Array.create 160 1uy)
-                  let twenty = TimeSpan.FromMilliseconds 20.0
-                  do! within (track.WriteAsync(piece, twenty))
-                  let second = track.WriteAsync(piece, twenty)
-                  Expect.isFalse second.IsCompleted "not yet"
-                  Expect.equal media.Sent.Length 1 "one"
-                  track.Write(piece, twenty)
+                  use over = new Threading.CancellationTokenSource()
+                  track.Write(piece, TimeSpan.FromMilliseconds 20.0)
+                  do! within (track.WriteAsync(piece, TimeSpan.FromHours 1.0))
+                  let third = track.WriteAsync(piece, TimeSpan.FromMilliseconds 20.0, "", over.Token)
+                  Expect.isFalse third.IsCompleted "not for an hour"
                   let times = numbers media.Sent |> Array.map snd
+                  Expect.hasLength times 2 "two"
                   Expect.equal (times[1] - times[0]) 160u "20 ms of 8 kHz"
+                  over.Cancel()
+
+                  try
+                      do! third
+                      failtest "cancelled"
+                  with :? OperationCanceledException ->
+                      ()
+
+                  clock.Advance(TimeSpan.FromHours 1.0)
+                  do! within (track.WriteAsync(piece, TimeSpan.FromMilliseconds 20.0))
+                  let times = numbers media.Sent |> Array.map snd
+                  Expect.equal (times[2] - times[1]) 28_800_000u "an hour"
               })
 
           testCaseTask
@@ -450,6 +512,42 @@ let private interceptors =
                   Expect.sequenceEqual marking.Heard [ "out "; "in "; "rtcp out"; "rtcp in" ] "in order"
                   track.Write(packet 5 1 96 true)
                   Expect.equal media.Sent.Length 1 "nothing is left of it, and nothing is posted"
+              })
+
+          testCaseTask "one may ask the sender for whatever it shows while its track is replaced" (fun () ->
+              task {
+                  let curious =
+                      { new IRtpInterceptor with
+                          member _.OnOutgoing(sender, _, packets) =
+                              if isNull sender.Track || Seq.isEmpty (sender.GetParameters().Codecs) then
+                                  ReadOnlyMemory.Empty
+                              else
+                                  packets
+
+                          member _.OnIncoming(_, _, packets) = packets
+                          member _.OnOutgoingRtcp packets = packets
+                          member _.OnIncomingRtcp packets = packets }
+
+                  let options =
+                      WebRtcOptions(Interceptors = [| Func<_, _>(fun (_: RTCPeerConnection) -> curious) |])
+
+                  let media = MediaScript()
+                  let pc = media.Connect options
+                  let tracks = [| new RtpTrack(video); new RtpTrack(video) |]
+                  let sender = pc.AddTrack tracks[0]
+                  media.Negotiate()
+                  do! settled pc
+
+                  let writers =
+                      [| for track in tracks ->
+                             Task.Run(fun () ->
+                                 for i in 1..5_000 do
+                                     track.Write(packet i 1 96 true)) |]
+
+                  for i in 1..200 do
+                      do! within (sender.ReplaceTrackAsync tracks[i % 2])
+
+                  do! within (Task.WhenAll writers)
               }) ]
 
 [<Tests>]
