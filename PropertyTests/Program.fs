@@ -78,6 +78,10 @@ let main args =
       Interop.ContextTests.tests
       Interop.ScriptTests.tests
       Interop.ScriptDataTests.tests
+      Interop.ScriptMediaTests.tests
+      Interop.TrackTests.tests
+      Interop.ForwardTests.tests
+      Interop.MediaStatsTests.tests
       Interop.LoopbackTests.tests
       DcepTests.tests
       ChannelsTests.tests
