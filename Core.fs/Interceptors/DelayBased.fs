@@ -75,10 +75,13 @@ type internal StandingQueue =
 [<RequireQualifiedAccess>]
 module internal StandingQueue =
     /// Long enough for two frames of video, whose own packets queue behind each other.
-    let private bucket: Duration = Duration.milliseconds 75L
+    let private bucket: Duration = Duration.milliseconds 150L
 
-    /// What is a queue. Less is jitter.
+    /// What is a queue to be drained.
     let private least: Duration = Duration.milliseconds 25L
+
+    /// What is none.
+    let private jitter: Duration = Duration.milliseconds 8L
 
     /// For that long a queue of our own would not stand.
     let private stubborn: Duration = Duration.seconds 4L
@@ -98,6 +101,9 @@ module internal StandingQueue =
     let length (q: StandingQueue) : Duration =
         let shortest = Instant.min q.Present q.Before
         if shortest = Instant.never then 0L<us> else shortest - q.Base
+
+    /// Whether there is one at all.
+    let stands (q: StandingQueue) : bool = length q > jitter
 
     /// Whether it is one that we should drain, and it does not drain already.
     let isToDrain (q: StandingQueue) : bool =
@@ -222,10 +228,11 @@ module internal DelayBased =
 
     /// What the delay says of the path.
     let usage (state: State) : Usage =
-        if StandingQueue.isToDrain state.Queue then
-            Usage.Over
-        else
-            state.Trend.Detector.Usage
+        match state.Trend.Detector.Usage with
+        | _ when StandingQueue.isToDrain state.Queue -> Usage.Over
+        // A slope without a queue that stands is that of a frame, whose packets come at 2.5 times the rate.
+        | Usage.Over when not (StandingQueue.stands state.Queue) -> Usage.Normal
+        | usage -> usage
 
     let inline private ms (d: Duration) = float d / 1000.0
 

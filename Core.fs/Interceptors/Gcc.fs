@@ -282,7 +282,8 @@ module internal Gcc =
                       Throughput = throughput.Estimate
                       RoundTrip = (if roundTrip = 0L<us> then Duration.milliseconds 200L else roundTrip)
                       Queue = StandingQueue.length delay.Queue
-                      Competing = delay.Queue.Competing }
+                      Competing = delay.Queue.Competing
+                      IsTrend = delay.Trend.Detector.Usage = Usage.Over }
                     state.Control
 
         let control =

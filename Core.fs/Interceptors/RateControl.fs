@@ -152,6 +152,8 @@ type internal RateInput =
         Queue: Duration
         /// Another flow fills it.
         Competing: bool
+        /// The delay grows; else the queue stands.
+        IsTrend: bool
     }
 
 [<RequireQualifiedAccess>]
@@ -214,12 +216,12 @@ module internal RateControl =
     let private decreased (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
         let measured = if input.Throughput > 0.0 then input.Throughput else c.Throughput
 
-        // A long queue is to be gone within a second.
+        // A long queue is to be gone within a second or so; a short one needs no more than its own length.
+        let queue = float input.Queue / 1e6
+
         let beta =
-            if input.Competing then
-                Beta
-            else
-                max 0.5 (Beta - float (max 0L<us> (input.Queue - Duration.milliseconds 50L)) / 1e6)
+            if input.Competing then 0.95
+            else max 0.5 (0.92 - queue)
 
         let direct = if measured > 0.0 then beta * measured else c.Rate / 2.0
 
