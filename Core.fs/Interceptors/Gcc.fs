@@ -280,10 +280,10 @@ module internal Gcc =
                     now
                     { Usage = usage
                       Throughput = throughput.Estimate
+                      SlowThroughput = throughput.Slow
                       RoundTrip = (if roundTrip = 0L<us> then Duration.milliseconds 200L else roundTrip)
                       Queue = StandingQueue.length delay.Queue
-                      Competing = delay.Queue.Competing
-                      IsTrend = delay.Trend.Detector.Usage = Usage.Over }
+                      Competing = delay.Queue.Competing }
                     state.Control
 
         let control =

@@ -7,6 +7,8 @@ type internal Throughput =
     {
         /// Bits a second; 0: not known yet.
         Estimate: float
+        /// The same over a second or so, so that frames of different sizes do not show.
+        Slow: float
         Variance: float
         /// Arrival of the last packet, by the receiver's clock; `Instant.never` before the first.
         LastReceived: Instant
@@ -23,6 +25,7 @@ module internal Throughput =
 
     let create () : Throughput =
         { Estimate = 0.0
+          Slow = 0.0
           Variance = 50.0
           LastReceived = Instant.never
           Elapsed = 0L<us>
@@ -33,7 +36,9 @@ module internal Throughput =
         let estimate = t.Estimate / 1000.0
 
         if estimate <= 0.0 then
-            { t with Estimate = sample * 1000.0 }
+            { t with
+                Estimate = sample * 1000.0
+                Slow = sample * 1000.0 }
         else
             let strays = 10.0 * abs (estimate - sample) / estimate
             let uncertainty = strays * strays
@@ -42,6 +47,7 @@ module internal Throughput =
 
             { t with
                 Estimate = max 1.0 joined * 1000.0
+                Slow = 0.85 * t.Slow + 0.15 * 1000.0 * sample
                 Variance = uncertainty * predicted / (uncertainty + predicted) }
 
     /// After the application began to send more: what comes next may be far from what was.
@@ -135,6 +141,8 @@ type internal RateControl =
         IsIncreasing: bool
         /// When the rate last changed; `Instant.never`: not yet.
         ChangedAt: Instant
+        /// When it last decreased; `Instant.never`: not yet.
+        DecreasedAt: Instant
         Capacity: LinkCapacity
         /// The last throughput that was known; 0: none.
         Throughput: float
@@ -147,13 +155,13 @@ type internal RateInput =
         Usage: Usage
         /// Bits a second; 0: not known.
         Throughput: float
+        /// The same over a second or so.
+        SlowThroughput: float
         RoundTrip: Duration
         /// How long the queue is that does not empty.
         Queue: Duration
         /// Another flow fills it.
         Competing: bool
-        /// The delay grows; else the queue stands.
-        IsTrend: bool
     }
 
 [<RequireQualifiedAccess>]
@@ -161,6 +169,13 @@ module internal RateControl =
     /// beta, draft-ietf-rmcat-gcc-02 §5.5.
     [<Literal>]
     let private Beta = 0.85
+
+    /// Of what is sent.
+    [<Literal>]
+    let private Severe = 0.8
+
+    /// The queue that stands is seen after that time.
+    let private settling: Duration = Duration.milliseconds 300L
 
     /// eta: 8 % a second, draft-ietf-rmcat-gcc-02 §5.5.
     [<Literal>]
@@ -170,6 +185,7 @@ module internal RateControl =
         { Rate = start
           IsIncreasing = false
           ChangedAt = Instant.never
+          DecreasedAt = Instant.never
           Capacity = LinkCapacity.unknown
           Throughput = 0.0 }
 
@@ -189,7 +205,7 @@ module internal RateControl =
 
     let private increased (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
         let capacity =
-            if input.Throughput > LinkCapacity.upper c.Capacity then
+            if input.Competing || input.SlowThroughput > LinkCapacity.upper c.Capacity then
                 LinkCapacity.unknown
             else
                 c.Capacity
@@ -213,26 +229,31 @@ module internal RateControl =
             Capacity = capacity
             ChangedAt = now }
 
+    /// Far less arrives than is sent: the path has changed.
+    let private isSevere (input: RateInput) (c: RateControl) =
+        not input.Competing
+        && input.Throughput > 0.0
+        && input.Throughput < Severe * c.Rate
+
     let private decreased (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
+        let queue = float input.Queue / 1e6
         let measured = if input.Throughput > 0.0 then input.Throughput else c.Throughput
 
-        // A long queue is to be gone within a second or so; a short one needs no more than its own length.
-        let queue = float input.Queue / 1e6
-
-        let beta =
-            if input.Competing then 0.95
-            else max 0.5 (0.92 - queue)
-
-        let direct = if measured > 0.0 then beta * measured else c.Rate / 2.0
-
         let wanted =
-            if direct > c.Rate && c.Capacity.Mean > 0.0 then
-                beta * c.Capacity.Mean * 1000.0
+            if isSevere input c then
+                // What arrives is what the path has; less than that, so that the queue is gone within a second or so.
+                (max 0.5 (Beta - queue)) * measured
+            elif input.Competing then
+                0.95 * c.Rate
             else
-                direct
+                // All who share the queue see the same of it and give up the same share, so that they come to have equal
+                // shares. Where more arrives than is sent the queue drains already.
+                (max 0.6 (0.95 - 0.8 * queue)) * max c.Rate input.Throughput
+
+        let slow = if input.SlowThroughput > 0.0 then input.SlowThroughput else measured
 
         let capacity =
-            if measured < LinkCapacity.lower c.Capacity then
+            if slow < LinkCapacity.lower c.Capacity then
                 LinkCapacity.unknown
             else
                 c.Capacity
@@ -241,21 +262,24 @@ module internal RateControl =
             Rate = min c.Rate wanted
             IsIncreasing = false
             ChangedAt = now
-            Capacity = if measured > 0.0 then LinkCapacity.overused measured capacity else capacity }
+            DecreasedAt = now
+            Capacity = if slow > 0.0 then LinkCapacity.overused slow capacity else capacity }
 
-    /// Whether what was taken back has had time to show, or is by far too little.
+    /// Whether the last decrease has had time to show, or was by far too little.
     let private mayDecrease (now: Instant) (input: RateInput) (c: RateControl) =
-        let interval = max 10_000L<us> (min 200_000L<us> input.RoundTrip)
+        let interval =
+            if isSevere input c then
+                max 10_000L<us> (min 200_000L<us> input.RoundTrip)
+            else
+                settling + input.RoundTrip
 
-        c.ChangedAt = Instant.never
-        || now - c.ChangedAt >= interval
-        || (input.Throughput > 0.0 && input.Throughput < 0.5 * c.Rate)
+        c.DecreasedAt = Instant.never || now - c.DecreasedAt >= interval
 
     /// With what a feedback packet says.
     let feedback (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
         let next =
             match input.Usage with
-            | Usage.Over when not c.IsIncreasing && not (mayDecrease now input c) -> c
+            | Usage.Over when not (mayDecrease now input c) -> { c with IsIncreasing = false }
             | Usage.Over -> decreased now input c
             // The queue drains: what is in it would only be taken for room.
             | Usage.Under -> { c with IsIncreasing = false }
