@@ -78,7 +78,7 @@ module internal StandingQueue =
     let private bucket: Duration = Duration.milliseconds 150L
 
     /// What is a queue to be drained.
-    let private least: Duration = Duration.milliseconds 25L
+    let private least: Duration = Duration.milliseconds 20L
 
     /// What is none.
     let private jitter: Duration = Duration.milliseconds 8L

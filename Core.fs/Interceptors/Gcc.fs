@@ -272,19 +272,18 @@ module internal Gcc =
             found
             |> ValueOption.map (fun rate -> max rate (min state.Control.Rate (0.85 * throughput.Estimate)))
 
+        let input =
+            { Usage = usage
+              Throughput = throughput.Estimate
+              SlowThroughput = throughput.Slow
+              RoundTrip = (if roundTrip = 0L<us> then Duration.milliseconds 200L else roundTrip)
+              Queue = StandingQueue.length delay.Queue
+              Competing = delay.Queue.Competing }
+
         let control =
             match found with
             | ValueSome rate when usage <> Usage.Over -> RateControl.probed now rate state.Control
-            | _ ->
-                RateControl.feedback
-                    now
-                    { Usage = usage
-                      Throughput = throughput.Estimate
-                      SlowThroughput = throughput.Slow
-                      RoundTrip = (if roundTrip = 0L<us> then Duration.milliseconds 200L else roundTrip)
-                      Queue = StandingQueue.length delay.Queue
-                      Competing = delay.Queue.Competing }
-                    state.Control
+            | _ -> RateControl.feedback now input state.Control
 
         let control =
             { control with
@@ -293,7 +292,8 @@ module internal Gcc =
         let before = state.Control.Rate
 
         let probing =
-            if control.Rate < before then
+            // What others take bit by bit is theirs; what is gone at once may come back.
+            if control.Rate < before && RateControl.isSevere input state.Control then
                 Probing.decreased now before probing
             else
                 probing

@@ -1,5 +1,7 @@
 namespace Hybrid.WebRtc.Core
 
+open System
+
 /// The rate at which packets arrive, in bits a second, from windows of 150 ms weighed by how far each strays: libwebrtc's
 /// estimator of the acknowledged bitrate.
 [<NoComparison; NoEquality>]
@@ -141,7 +143,7 @@ type internal RateControl =
         IsIncreasing: bool
         /// When the rate last changed; `Instant.never`: not yet.
         ChangedAt: Instant
-        /// When it last decreased; `Instant.never`: not yet.
+        /// When it last decreased; long ago where it never did.
         DecreasedAt: Instant
         Capacity: LinkCapacity
         /// The last throughput that was known; 0: none.
@@ -174,6 +176,9 @@ module internal RateControl =
     [<Literal>]
     let private Severe = 0.8
 
+    /// For that long after a decrease the rate is near the capacity, whatever is known of that.
+    let private near: Duration = Duration.seconds 5L
+
     /// The queue that stands is seen after that time.
     let private settling: Duration = Duration.milliseconds 300L
 
@@ -185,7 +190,7 @@ module internal RateControl =
         { Rate = start
           IsIncreasing = false
           ChangedAt = Instant.never
-          DecreasedAt = Instant.never
+          DecreasedAt = Int64.MinValue / 2L * 1L<us>
           Capacity = LinkCapacity.unknown
           Throughput = 0.0 }
 
@@ -219,7 +224,7 @@ module internal RateControl =
             if input.Throughput > 0.0 then 1.5 * input.Throughput + 10_000.0 else infinity
 
         let wanted =
-            if capacity.Mean > 0.0 then
+            if capacity.Mean > 0.0 || now - c.DecreasedAt < near then
                 c.Rate + seconds * additive input.RoundTrip c.Rate
             else
                 c.Rate + max 1_000.0 (c.Rate * (Eta ** seconds - 1.0))
@@ -230,7 +235,7 @@ module internal RateControl =
             ChangedAt = now }
 
     /// Far less arrives than is sent: the path has changed.
-    let private isSevere (input: RateInput) (c: RateControl) =
+    let isSevere (input: RateInput) (c: RateControl) =
         not input.Competing
         && input.Throughput > 0.0
         && input.Throughput < Severe * c.Rate
@@ -248,7 +253,7 @@ module internal RateControl =
             else
                 // All who share the queue see the same of it and give up the same share, so that they come to have equal
                 // shares. Where more arrives than is sent the queue drains already.
-                (max 0.6 (0.95 - 0.8 * queue)) * max c.Rate input.Throughput
+                (max 0.6 (0.94 - 0.8 * queue)) * max c.Rate input.Throughput
 
         let slow = if input.SlowThroughput > 0.0 then input.SlowThroughput else measured
 
@@ -273,7 +278,7 @@ module internal RateControl =
             else
                 settling + input.RoundTrip
 
-        c.DecreasedAt = Instant.never || now - c.DecreasedAt >= interval
+        now - c.DecreasedAt >= interval
 
     /// With what a feedback packet says.
     let feedback (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
