@@ -293,7 +293,7 @@ module internal Gcc =
 
         let probing =
             // What others take bit by bit is theirs; what is gone at once may come back.
-            if control.Rate < before && RateControl.isSevere input state.Control then
+            if control.Rate < before && RateControl.isSevere now input state.Control then
                 Probing.decreased now before probing
             else
                 probing

@@ -143,6 +143,8 @@ type internal RateControl =
         IsIncreasing: bool
         /// When the rate last changed; `Instant.never`: not yet.
         ChangedAt: Instant
+        /// When a probe last raised it; long ago where none did.
+        ProbedAt: Instant
         /// When it last decreased; long ago where it never did.
         DecreasedAt: Instant
         Capacity: LinkCapacity
@@ -186,11 +188,14 @@ module internal RateControl =
     [<Literal>]
     let private Eta = 1.08
 
+    let private longAgo: Instant = Int64.MinValue / 2L * 1L<us>
+
     let create (start: float) : RateControl =
         { Rate = start
           IsIncreasing = false
           ChangedAt = Instant.never
-          DecreasedAt = Int64.MinValue / 2L * 1L<us>
+          ProbedAt = longAgo
+          DecreasedAt = longAgo
           Capacity = LinkCapacity.unknown
           Throughput = 0.0 }
 
@@ -199,14 +204,14 @@ module internal RateControl =
         { c with
             Rate = rate
             ChangedAt = now
+            ProbedAt = (if rate > c.Rate then now else c.ProbedAt)
             Capacity = LinkCapacity.probed rate c.Capacity }
 
-    /// Half a packet a response time, draft-ietf-rmcat-gcc-02 §5.5: the increase a second near the capacity.
+    /// A packet a response time, draft-ietf-rmcat-gcc-02 §5.5: the increase a second near the capacity. Of 1,200 octets for
+    /// all, so that flows that share a queue come to have equal shares; but no leap for those that send little.
     let private additive (roundTrip: Duration) (rate: float) =
-        let frame = rate / 30.0
-        let packets = ceil (frame / 9_600.0)
         let response = float (roundTrip + Duration.milliseconds 100L) / 1e6
-        max 4_000.0 (frame / packets / response)
+        max 4_000.0 (min (9_600.0 / response) (0.16 * rate))
 
     let private increased (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
         let capacity =
@@ -234,18 +239,19 @@ module internal RateControl =
             Capacity = capacity
             ChangedAt = now }
 
-    /// Far less arrives than is sent: the path has changed.
-    let isSevere (input: RateInput) (c: RateControl) =
+    /// Far less arrives than is sent: the path has changed. What a probe allowed is not sent at once.
+    let isSevere (now: Instant) (input: RateInput) (c: RateControl) =
         not input.Competing
         && input.Throughput > 0.0
-        && input.Throughput < Severe * c.Rate
+        && max input.Throughput input.SlowThroughput < Severe * c.Rate
+        && now - c.ProbedAt > Duration.seconds 1L
 
     let private decreased (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
         let queue = float input.Queue / 1e6
         let measured = if input.Throughput > 0.0 then input.Throughput else c.Throughput
 
         let wanted =
-            if isSevere input c then
+            if isSevere now input c then
                 // What arrives is what the path has; less than that, so that the queue is gone within a second or so.
                 (max 0.5 (Beta - queue)) * measured
             elif input.Competing then
@@ -273,7 +279,7 @@ module internal RateControl =
     /// Whether the last decrease has had time to show, or was by far too little.
     let private mayDecrease (now: Instant) (input: RateInput) (c: RateControl) =
         let interval =
-            if isSevere input c then
+            if isSevere now input c then
                 max 10_000L<us> (min 200_000L<us> input.RoundTrip)
             else
                 settling + input.RoundTrip
