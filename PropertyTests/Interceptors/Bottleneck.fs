@@ -163,6 +163,8 @@ type internal MediaFlow(clock: Clock, link: Link, telling: Telling, config: GccC
     let targets = ResizeArray<struct (Instant * int)>()
     let probes = ResizeArray<struct (Instant * int)>()
     let mutable cap = Int32.MaxValue
+    // Frames' worth that the encoder has made too much.
+    let mutable ahead = 0.0
 
     let total () =
         match telling with
@@ -287,8 +289,11 @@ type internal MediaFlow(clock: Clock, link: Link, telling: Telling, config: GccC
 
     let rec frame (number: int) () =
         let target = float (min cap (Gcc.current gcc).Target)
-        // An encoder hits its rate on average; now and then a frame is thrice as large.
-        let wave = if dice.Unit() < 0.02 then 3.0 else 0.65 + 0.6 * dice.Unit()
+        // Frames differ; one in a hundred is thrice as large, and those after it are smaller until the encoder's own bucket
+        // is level again.
+        let wave = if dice.Unit() < 0.01 then 3.0 else 0.7 + 0.6 * dice.Unit()
+        let wave = wave - max -0.25 (min 0.25 ahead)
+        ahead <- ahead + wave - 1.0
         let mutable left = int (target / 30.0 / 8.0 * wave)
 
         while left > 0 do
