@@ -100,7 +100,11 @@ module internal StandingQueue =
     /// How long it is.
     let length (q: StandingQueue) : Duration =
         let shortest = Instant.min q.Present q.Before
-        if shortest = Instant.never then 0L<us> else shortest - q.Base
+
+        if shortest = Instant.never then
+            0L<us>
+        else
+            shortest - q.Base
 
     /// Whether there is one at all.
     let stands (q: StandingQueue) : bool = length q > jitter
@@ -157,12 +161,14 @@ module internal StandingQueue =
 module internal DelayBased =
     [<NoComparison; NoEquality>]
     type State =
-        { Current: PacketGroup
-          Previous: PacketGroup
-          Trend: Trendline
-          Queue: StandingQueue
-          /// When the last feedback came.
-          LastAt: Instant }
+        {
+            Current: PacketGroup
+            Previous: PacketGroup
+            Trend: Trendline
+            Queue: StandingQueue
+            /// When the last feedback came.
+            LastAt: Instant
+        }
 
     /// burst_time, draft-ietf-rmcat-gcc-02 §5.2.
     let private burst: Duration = Duration.milliseconds 5L
@@ -281,7 +287,12 @@ module internal DelayBased =
 
             let detected =
                 if weighed > d.Threshold then
-                    let over = if d.OverFor < 0.0 then sendDelta / 2.0 else d.OverFor + sendDelta
+                    let over =
+                        if d.OverFor < 0.0 then
+                            sendDelta / 2.0
+                        else
+                            d.OverFor + sendDelta
+
                     let count = d.OverCount + 1
 
                     if over > OveruseTime && count > 1 && slope >= before then
@@ -302,7 +313,12 @@ module internal DelayBased =
             adapt now weighed detected
 
     let private follow (received: Instant) (receiveDelta: float) (sendDelta: float) (t: Trendline) : Trendline =
-        let first = if t.FirstReceived = Instant.never then received else t.FirstReceived
+        let first =
+            if t.FirstReceived = Instant.never then
+                received
+            else
+                t.FirstReceived
+
         let deltas = min 1_000 (t.Deltas + 1)
         let accumulated = t.Accumulated + receiveDelta - sendDelta
         let smoothed = Smoothing * t.Smoothed + (1.0 - Smoothing) * accumulated
@@ -310,7 +326,12 @@ module internal DelayBased =
         let history = Array.zeroCreate (t.History.Length - skip + 1)
         Array.Copy(t.History, skip, history, 0, history.Length - 1)
         history[history.Length - 1] <- struct (ms (received - first), smoothed)
-        let slope = if history.Length = Window then fit history t.Slope else t.Slope
+
+        let slope =
+            if history.Length = Window then
+                fit history t.Slope
+            else
+                t.Slope
 
         { Deltas = deltas
           FirstReceived = first

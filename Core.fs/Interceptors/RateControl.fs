@@ -45,7 +45,9 @@ module internal Throughput =
             let strays = 10.0 * abs (estimate - sample) / estimate
             let uncertainty = strays * strays
             let predicted = t.Variance + 5.0
-            let joined = (uncertainty * estimate + predicted * sample) / (uncertainty + predicted)
+
+            let joined =
+                (uncertainty * estimate + predicted * sample) / (uncertainty + predicted)
 
             { t with
                 Estimate = max 1.0 joined * 1000.0
@@ -109,7 +111,10 @@ module internal LinkCapacity =
 
     /// Bits a second that a throughput near the capacity is not above; infinite where it is not known.
     let upper (c: LinkCapacity) : float =
-        if c.Mean = 0.0 then infinity else (c.Mean + spread c) * 1000.0
+        if c.Mean = 0.0 then
+            infinity
+        else
+            (c.Mean + spread c) * 1000.0
 
     let lower (c: LinkCapacity) : float = max 0.0 (c.Mean - spread c) * 1000.0
 
@@ -221,12 +226,17 @@ module internal RateControl =
                 c.Capacity
 
         let seconds =
-            if c.ChangedAt = Instant.never then 0.0
-            else float (min (Duration.seconds 1L) (now - c.ChangedAt)) / 1e6
+            if c.ChangedAt = Instant.never then
+                0.0
+            else
+                float (min (Duration.seconds 1L) (now - c.ChangedAt)) / 1e6
 
         // No further than what arrives vouches for.
         let limit =
-            if input.Throughput > 0.0 then 1.5 * input.Throughput + 10_000.0 else infinity
+            if input.Throughput > 0.0 then
+                1.5 * input.Throughput + 10_000.0
+            else
+                infinity
 
         let wanted =
             if capacity.Mean > 0.0 || now - c.DecreasedAt < near then
@@ -248,7 +258,12 @@ module internal RateControl =
 
     let private decreased (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
         let queue = float input.Queue / 1e6
-        let measured = if input.Throughput > 0.0 then input.Throughput else c.Throughput
+
+        let measured =
+            if input.Throughput > 0.0 then
+                input.Throughput
+            else
+                c.Throughput
 
         let wanted =
             if isSevere now input c then
@@ -261,7 +276,11 @@ module internal RateControl =
                 // shares. Where more arrives than is sent the queue drains already.
                 (max 0.6 (0.94 - 0.8 * queue)) * max c.Rate input.Throughput
 
-        let slow = if input.SlowThroughput > 0.0 then input.SlowThroughput else measured
+        let slow =
+            if input.SlowThroughput > 0.0 then
+                input.SlowThroughput
+            else
+                measured
 
         let capacity =
             if slow < LinkCapacity.lower c.Capacity then
@@ -274,7 +293,11 @@ module internal RateControl =
             IsIncreasing = false
             ChangedAt = now
             DecreasedAt = now
-            Capacity = if slow > 0.0 then LinkCapacity.overused slow capacity else capacity }
+            Capacity =
+                if slow > 0.0 then
+                    LinkCapacity.overused slow capacity
+                else
+                    capacity }
 
     /// Whether the last decrease has had time to show, or was by far too little.
     let private mayDecrease (now: Instant) (input: RateInput) (c: RateControl) =

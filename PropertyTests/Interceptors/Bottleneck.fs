@@ -130,7 +130,12 @@ type Arrivals() =
 
     member _.Add(at: Instant, octets: int) =
         let bucket = int (at / 100_000L<us>)
-        let held = match buckets.TryGetValue bucket with | true, x -> x | _ -> 0.0
+
+        let held =
+            match buckets.TryGetValue bucket with
+            | true, x -> x
+            | _ -> 0.0
+
         buckets[bucket] <- held + float octets
 
     /// Bits a second between two times in seconds.
@@ -279,7 +284,9 @@ type internal MediaFlow(clock: Clock, link: Link, telling: Telling, config: GccC
                 wide <- next
                 report
             | Streams(CongestionFeedback(_, reports, timestamp)) ->
-                let struct (next, report) = StreamSendTimes.feedback clock.Now reports timestamp streams
+                let struct (next, report) =
+                    StreamSendTimes.feedback clock.Now reports timestamp streams
+
                 streams <- next
                 report
             | Streams other -> failwith $"the recorder made {other}"
@@ -378,8 +385,7 @@ type BulkFlow(clock: Clock, link: Link, start: Instant) =
                     window + 1.0 / window
 
             // Three later ones came: it did not.
-            while sent.Count > 0
-                  && (ahead.Contains(sent.Peek()) || sent.Peek() < number - 3L) do
+            while sent.Count > 0 && (ahead.Contains(sent.Peek()) || sent.Peek() < number - 3L) do
                 let oldest = sent.Dequeue()
 
                 if not (ahead.Remove oldest) then
@@ -419,4 +425,7 @@ let delay (p: float) (from: float) (until: float) (link: Link) : float =
                    ms |]
         |> Array.sort
 
-    if chosen.Length = 0 then 0.0 else chosen[min (chosen.Length - 1) (int (p * float chosen.Length))]
+    if chosen.Length = 0 then
+        0.0
+    else
+        chosen[min (chosen.Length - 1) (int (p * float chosen.Length))]
