@@ -56,6 +56,9 @@ let main args =
       Sctp.CostTests.tests
       Sctp.SctpLawsTests.tests
       Sctp.SctpLawsTests.attackTests
+      Interceptors.CongestionTests.tests
+      Interceptors.MediaPacerTests.tests
+      Interceptors.BottleneckTests.tests
       CiphersTests.tests
       IntrinsicTests.tests
       Crc32cTests.tests
