@@ -32,6 +32,9 @@ type PeerOptions =
         MinBitrate: int
         /// What it never goes above, bits a second. Default 2,000,000,000.
         MaxBitrate: int
+        /// The Unix time of the shell's instant zero, microseconds: what sender reports say of the wall clock, RFC 3550 §4.
+        /// Default 0.
+        Epoch: int64
         /// Whether TLS secrets are raised for a key log file (NSS format). Default false.
         KeyLog: bool
     }
