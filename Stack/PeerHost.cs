@@ -301,6 +301,22 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     }
 
     /// <inheritdoc/>
+    void IShell.TransmitRun(Path path, RtpRun run)
+    {
+        for (var i = 0; i < run.Count; i++)
+        {
+            var size = run.Size(i);
+
+            if (Outlet(path, size) is not { } port)
+                continue;
+
+            // Nothing written: the keys are spent.
+            if (run.Write(i, port.Reserve(path.Remote, size)) is > 0 and var written)
+                port.Commit(written);
+        }
+    }
+
+    /// <inheritdoc/>
     void IDatagramShell.Send(Path path, ReadOnlySpan<byte> bytes, bool mayFragment)
     {
         if (Outlet(path, bytes.Length) is not { } port)
