@@ -91,7 +91,11 @@ type internal Tally(now: Instant, capacity: int) =
     member _.Mark() = marked <- marked + 1
 
     member _.Report() : FeedbackReport =
-        { Results = (if count = results.Length then results else results[.. count - 1])
+        { Results =
+            (if count = results.Length then
+                 results
+             else
+                 results[.. count - 1])
           Acknowledged = acknowledged
           AcknowledgedOctets = octets
           Lost = count - acknowledged
@@ -325,11 +329,20 @@ module internal StreamSendTimes =
     /// Octets of all packets that were sent.
     let total (state: State) : int64 = state.Total
 
-    let private append (now: Instant) (sequence: uint16) (octets: int) (probe: int) (total: int64) (s: Stream) : Stream =
+    let private append
+        (now: Instant)
+        (sequence: uint16)
+        (octets: int)
+        (probe: int)
+        (total: int64)
+        (s: Stream)
+        : Stream =
         let number =
             // Room for packets from before the first.
-            if s.Sent.IsEmpty && s.Sent.Next = 0L then 65_536L + int64 sequence
-            else SentRun.unwrap sequence s.Sent.Next
+            if s.Sent.IsEmpty && s.Sent.Next = 0L then
+                65_536L + int64 sequence
+            else
+                SentRun.unwrap sequence s.Sent.Next
 
         let gap = number - s.Sent.Next
 
@@ -340,7 +353,13 @@ module internal StreamSendTimes =
                 let mutable run = s.Sent
 
                 for _ in 1L .. gap do
-                    run <- Log.append { At = now; Total = total; Size = -1; Probe = 0 } run
+                    run <-
+                        Log.append
+                            { At = now
+                              Total = total
+                              Size = -1
+                              Probe = 0 }
+                            run
 
                 { s with Sent = run }
 
@@ -396,7 +415,10 @@ module internal StreamSendTimes =
 
     /// 0x1FFE: longer ago than can be said. 0x1FFF, not known or after the timestamp, is taken as the timestamp.
     let private offset (ato: uint16) : Duration =
-        if ato = 0x1FFFus then 0L<us> else int64 ato * 1_000_000L / 1_024L * 1L<us>
+        if ato = 0x1FFFus then
+            0L<us>
+        else
+            int64 ato * 1_000_000L / 1_024L * 1L<us>
 
     let private tell (at: Instant) (tally: Tally) (report: CcfbStream) (s: Stream) : Stream =
         let packets = report.Packets
@@ -406,7 +428,12 @@ module internal StreamSendTimes =
 
         for i in 0 .. packets.Length - 1 do
             let packet = packets[i]
-            arrivals[i] <- if packet.Received then at - offset packet.ArrivalOffset else Instant.never
+
+            arrivals[i] <-
+                if packet.Received then
+                    at - offset packet.ArrivalOffset
+                else
+                    Instant.never
 
             if packet.Received && packet.Ecn = 3uy then
                 tally.Mark()

@@ -26,6 +26,12 @@ type PeerOptions =
         MaxMessageSize: int
         /// Octets that `send` may queue on one connection before it answers OperationError. Default 16 MiB.
         SendBuffer: int
+        /// What the bandwidth estimator takes the network for before it knows, bits a second. Default 300,000.
+        StartBitrate: int
+        /// What it never goes below, bits a second. Default 10,000.
+        MinBitrate: int
+        /// What it never goes above, bits a second. Default 2,000,000,000.
+        MaxBitrate: int
         /// Whether TLS secrets are raised for a key log file (NSS format). Default false.
         KeyLog: bool
     }

@@ -26,6 +26,9 @@ module Peer =
           CongestionControl = CongestionControl.Cubic
           MaxMessageSize = 262_144
           SendBuffer = 16 * 1024 * 1024
+          StartBitrate = 300_000
+          MinBitrate = 10_000
+          MaxBitrate = 2_000_000_000
           KeyLog = false }
 
     /// W3C WebRTC 1.0 §4.4.1.6 setConfiguration: descriptions' part in JSEP, the servers for the next gathering in ICE.

@@ -360,6 +360,9 @@ internal static class InputCodec
         to.Number((int)value.CongestionControl);
         to.Number(value.MaxMessageSize);
         to.Number(value.SendBuffer);
+        to.Number(value.StartBitrate);
+        to.Number(value.MinBitrate);
+        to.Number(value.MaxBitrate);
         to.Flag(value.KeyLog);
     }
 
@@ -373,6 +376,9 @@ internal static class InputCodec
             from.Int32(),
             from.Int32(),
             (CongestionControl)from.Int32(),
+            from.Int32(),
+            from.Int32(),
+            from.Int32(),
             from.Int32(),
             from.Int32(),
             from.Flag()
