@@ -354,4 +354,5 @@ module internal Transceivers =
           ReducedSize = agreed _.ReducedSize false
           Cname = cname
           HeaderEncryption = agreed _.HeaderEncryption false
-          CreatedByAddTrack = (t.Maker = ByAddTrack) }
+          CreatedByAddTrack = (t.Maker = ByAddTrack)
+          Ssrcs = t.Sender.Sources |> Array.map _.Ssrc }
