@@ -122,7 +122,7 @@ module internal Seats =
             | ForData when laid[i].Mid.IsNone -> laid[i] <- { laid[i] with Mid = ValueSome(mid ()) }
             | _ -> ()
 
-        Array.init laid.Count (fun i -> struct (laid[i], seats[i]))
+        laid.ToArray() |> Array.mapi (fun i slot -> struct (slot, seats[i]))
 
     /// Which sections are bundle-only: those that no answer has spoken of and that are not the first, by `policy`, RFC 8829
     /// §5.2.1.
