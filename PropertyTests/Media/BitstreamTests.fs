@@ -60,7 +60,7 @@ let private annexB encoder switches mime extension =
 let private clips =
     [ ivf "libvpx" [ "-deadline"; "realtime"; "-cpu-used"; "8"; "-error-resilient"; "1" ] "video/VP8"
       ivf "libvpx-vp9" [ "-deadline"; "realtime"; "-cpu-used"; "8"; "-lag-in-frames"; "0" ] "video/VP9"
-      ivf "libaom-av1" [ "-usage"; "realtime"; "-cpu-used"; "10" ] "video/AV1"
+      ivf "libaom-av1" [ "-usage"; "realtime"; "-cpu-used"; "8" ] "video/AV1"
       ivf "libsvtav1" [ "-preset"; "12"; "-svtav1-params"; "pred-struct=1" ] "video/AV1"
       annexB "libx264" [ "-preset"; "ultrafast"; "-tune"; "zerolatency"; "-x264-params"; "slices=4" ] "video/H264" "h264"
       annexB "libx264" [ "-preset"; "fast"; "-bf"; "2"; "-x264-params"; "aud=1" ] "video/H264" "h264"
@@ -75,7 +75,7 @@ let private clips =
         Extension = "ogg"
         Input = ""
         Read = fun stream -> new OggOpusReader(stream)
-        Write = fun stream -> new OggOpusWriter(stream)
+        Write = fun stream -> new OggOpusWriter(stream, OpusHeader(Channels = 1uy))
         Frames = ValueNone } ]
 
 let private run folder program arguments =
@@ -198,7 +198,21 @@ let private whole (clip: Clip) =
                         writer.Write frame
 
                 let! again = decoded folder program clip out
-                Expect.equal again expected "what is decoded"
+
+                // The last page of audio says how much of the last packet is silence, which packets cannot.
+                let compared =
+                    if clip.Frames.IsSome then
+                        expected.Length
+                    else
+                        expected.Length - 2
+
+                Expect.isGreaterThanOrEqual again.Length compared "frames decoded"
+
+                for i in 0 .. compared - 1 do
+                    Expect.equal again[i] expected[i] $"frame {i}, decoded"
+
+                if clip.Frames.IsSome then
+                    Expect.equal again.Length expected.Length "frames decoded"
             }))
 
 let private maimed (clip: Clip) =
