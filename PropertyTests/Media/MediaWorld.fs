@@ -3,22 +3,20 @@ module Hybrid.WebRtc.PropertyTests.Media.MediaWorld
 
 open System
 open System.Collections.Generic
-open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Media
 open Hybrid.WebRtc.Rtp
 
 /// Numbers from a seed.
 type Dice(seed: int) =
-    let mutable entropy = Entropy.ofNumber (int64 seed)
+    let random = Random seed
 
     /// From 0 to below `n`.
-    member _.Below(n: int) : int =
-        let struct (value, next) = Entropy.below n entropy
-        entropy <- next
-        value
+    member _.Below(n: int) : int = random.Next n
 
-    member this.Bytes(n: int) : byte[] =
-        Array.init n (fun _ -> byte (this.Below 256))
+    member _.Bytes(n: int) : byte[] =
+        let octets = Array.zeroCreate n
+        random.NextBytes octets
+        octets
 
     /// The same items in another order, each moved by at most `most` places.
     member this.Shuffled(most: int, items: 'a[]) : 'a[] =
