@@ -50,6 +50,20 @@ type IAeadKey =
     abstract Open:
         nonce: ReadOnlySpan<byte> * associated: ReadOnlySpan<byte> * text: Span<byte> * tag: ReadOnlySpan<byte> -> bool
 
+/// A key of AES in counter mode (SP 800-38A §6.5), made by `ICiphers.CounterMode`. Safe to use from one thread at a time.
+type ICounterKey =
+    inherit IDisposable
+
+    /// Adds the key stream to `text` in place, which encrypts and decrypts. `counter` is the first counter block: 16 octets, a
+    /// number in network order that is counted up modulo 2¹²⁸.
+    abstract Apply: counter: ReadOnlySpan<byte> * text: Span<byte> -> unit
+
+/// A key of HMAC (RFC 2104), made by `ICiphers.HmacSha1`, for many short messages. Safe to use from one thread at a time.
+type IHmacKey =
+    inherit IDisposable
+    /// The HMAC of `first` and then `second`, of which `into` gets as many octets as it has room for, the leftmost first.
+    abstract Compute: first: ReadOnlySpan<byte> * second: ReadOnlySpan<byte> * into: Span<byte> -> unit
+
 /// Our half of a key agreement, made by `ICiphers.Agree` from a seed: the same seed makes the same key.
 type IKeyShare =
     inherit IDisposable
@@ -76,6 +90,11 @@ type ICiphers =
     /// HMAC (RFC 2104) of `data`, into memory of exactly the hash's size.
     abstract Hmac:
         algorithm: HashAlgorithm * key: ReadOnlySpan<byte> * data: ReadOnlySpan<byte> * into: Span<byte> -> unit
+
+    /// A key of AES in counter mode, of 16 or 32 octets.
+    abstract CounterMode: key: ReadOnlySpan<byte> -> ICounterKey
+    /// A key of HMAC-SHA1, of any size.
+    abstract HmacSha1: key: ReadOnlySpan<byte> -> IHmacKey
 
     /// Our half of a key agreement; `seed` is 64 octets of entropy, the same seed makes the same key.
     abstract Agree: group: NamedGroup * seed: ReadOnlySpan<byte> -> IKeyShare

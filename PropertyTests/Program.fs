@@ -11,6 +11,7 @@ let main args =
       House.Hygiene.docs
       House.Package.tests
       RealPeers.PeersTests.tests
+      RealPeers.MediaPeersTests.tests
       RealPeers.ChromiumTests.tests
       RealPeers.AiortcTests.tests
       House.Examples.tests
@@ -32,6 +33,13 @@ let main args =
       JsepSectionTests.tests
       JsepFixtureTests.tests
       JsepLaws.tests
+      JsepMediaTests.tests
+      JsepMediaFixtureTests.tests
+      JsepMediaLaws.tests
+      FmtpTests.tests
+      CodecsTests.tests
+      ExtmapTests.tests
+      SimulcastTests.tests
       Sctp.ChunkTests.tests
       Sctp.SctpTests.tests
       Sctp.SctpStreamsTests.tests
@@ -57,6 +65,12 @@ let main args =
       DtlsTests.tests
       DtlsMessagesTests.tests
       OpenSslTests.tests
+      Rtp.PacketTests.tests
+      Rtp.ExtensionTests.tests
+      Rtp.RtcpTests.tests
+      Rtp.RtcpVectorTests.tests
+      Rtp.SrtpVectorTests.tests
+      Rtp.SrtpTests.tests
       Stack.LoopTests.tests
       Stack.PortTests.tests
       Stack.JournalTests.tests
@@ -67,6 +81,10 @@ let main args =
       Interop.ContextTests.tests
       Interop.ScriptTests.tests
       Interop.ScriptDataTests.tests
+      Interop.ScriptMediaTests.tests
+      Interop.TrackTests.tests
+      Interop.ForwardTests.tests
+      Interop.MediaStatsTests.tests
       Interop.LoopbackTests.tests
       DcepTests.tests
       ChannelsTests.tests

@@ -44,6 +44,9 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     private readonly ConcurrentDictionary<long, TaskCompletionSource<Answer>> _asked = new(1, 1);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+    // Made with the first packet: most connections carry data only.
+    private RtpInbox? _rtp;
+
     private Peer.State _state;
     private long _commands;
 
@@ -243,6 +246,7 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     void ILoopMember.Settle()
     {
         // The ports are flushed once, by the loop, when all have settled.
+        _rtp?.Flush();
         _sink.Settle();
         _journal?.Flush();
     }
@@ -293,6 +297,22 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
         {
             // The port may be others' too, who go on when this peer has failed.
             port.AllowFragments(false);
+        }
+    }
+
+    /// <inheritdoc/>
+    void IShell.TransmitRun(Path path, RtpRun run)
+    {
+        for (var i = 0; i < run.Count; i++)
+        {
+            var size = run.Size(i);
+
+            if (Outlet(path, size) is not { } port)
+                continue;
+
+            // Nothing written: the keys are spent.
+            if (run.Write(i, port.Reserve(path.Remote, size)) is > 0 and var written)
+                port.Commit(written);
         }
     }
 
@@ -362,13 +382,19 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     }
 
     /// <inheritdoc/>
-    void IShell.Raise(Event happened) => _sink.Raise(happened);
+    void IShell.Raise(Event happened)
+    {
+        // In the order that the core told.
+        _rtp?.Flush();
+        _sink.Raise(happened);
+    }
 
     /// <inheritdoc/>
     void IShell.Deliver(int channel, bool text, ReadOnlyMemory<byte> payload) => _sink.Message(channel, text, payload);
 
     /// <inheritdoc/>
-    void IShell.DeliverRtp(int transceiver, string rid, in RtpPacket packet) { }
+    void IShell.DeliverRtp(int transceiver, string rid, in RtpPacket packet) =>
+        (_rtp ??= new RtpInbox(_sink)).Add(transceiver, rid, packet);
 
     /// <inheritdoc/>
     void IShell.Ignored(Layer layer, Drop reason)
@@ -381,7 +407,7 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     void IShell.Ended() => Release(null);
 
     /// <summary>Whether an input may change the username fragments; those of the hot path do not.</summary>
-    private static bool IsRare(Input input) => !(input.IsDatagram || input.IsTick || input.IsSend || input.IsConsumed);
+    private static bool IsRare(Input input) => !(input.IsDatagram || input.IsTick || input.IsSend || input.IsSendRtp || input.IsConsumed);
 
     private static MistakeException Gone() =>
         new(MistakeModule.create(ErrorName.InvalidStateError, "The connection is closed."));

@@ -61,7 +61,9 @@ module DtlsConfig =
           SrtpProfiles =
             [| SrtpProfile.AeadAes256Gcm
                SrtpProfile.AeadAes128Gcm
-               SrtpProfile.Aes128CmHmacSha1_80 |]
+               SrtpProfile.Aes128CmHmacSha1_80
+               // Firefox offers it; nobody has to choose it.
+               SrtpProfile.Aes128CmHmacSha1_32 |]
           Mtu = 1200
           Timing =
             { First = Duration.milliseconds 100L

@@ -26,6 +26,15 @@ type PeerOptions =
         MaxMessageSize: int
         /// Octets that `send` may queue on one connection before it answers OperationError. Default 16 MiB.
         SendBuffer: int
+        /// What the bandwidth estimator takes the network for before it knows, bits a second. Default 300,000.
+        StartBitrate: int
+        /// What it never goes below, bits a second. Default 10,000.
+        MinBitrate: int
+        /// What it never goes above, bits a second. Default 2,000,000,000.
+        MaxBitrate: int
+        /// The Unix time of the shell's instant zero, microseconds: what sender reports say of the wall clock, RFC 3550 §4.
+        /// Default 0.
+        Epoch: int64
         /// Whether TLS secrets are raised for a key log file (NSS format). Default false.
         KeyLog: bool
     }
@@ -214,9 +223,9 @@ type Input =
     | SetStreams of Command: CommandId * Transceiver: TransceiverId * Streams: string[]
     | SetParameters of Command: CommandId * Transceiver: TransceiverId * Encodings: EncodingParameters[]
     | SetHeaderExtensions of Command: CommandId * Transceiver: TransceiverId * Extensions: ExtensionCapability[]
-    /// Packets of one encoding (its index), to be sent in order. The sender sets SSRC, sequence number by `SequenceNumber` and
-    /// header extensions; the payload type names a codec of `SendCodecs`. The memory belongs to the peer from here on.
-    | SendRtp of Transceiver: TransceiverId * Encoding: int * Packets: ReadOnlyMemory<RtpPacket>
+    /// Packets of one encoding (its index), to be sent in order. SSRC and some header extensions are the sender's to set;
+    /// payload types, as mapped, are those of `SendCodecs`. The memory belongs to the peer from here on.
+    | SendRtp of Transceiver: TransceiverId * Encoding: int * Mapping: RtpMapping * Packets: ReadOnlyMemory<RtpPacket>
     /// As one compound packet where it must be, RFC 3550 §6.1, or reduced-size, RFC 5506.
     | SendRtcp of Packets: Rtcp[]
     /// Asks the peer for a key frame of what this receiver receives: PLI, or FIR where only that was negotiated. `Ssrc` 0: of all.

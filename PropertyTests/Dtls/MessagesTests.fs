@@ -495,7 +495,7 @@ let private hellos =
                             Array.append
                                 h.Extensions
                                 [| { Type = Extensions.UseSrtp
-                                     Data = [| 0uy; 2uy; 0uy; 2uy; 0uy |] } |] }),
+                                     Data = [| 0uy; 2uy; 0uy; 5uy; 0uy |] } |] }),
                 Alert.IllegalParameter
                 "with two SRTP profiles",
                 (fun h ->

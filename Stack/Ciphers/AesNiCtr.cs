@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
+using Hybrid.WebRtc.Core;
 
 namespace Hybrid.WebRtc.Stack;
 
@@ -8,7 +9,7 @@ namespace Hybrid.WebRtc.Stack;
 /// AES in counter mode (SP 800-38A §6.5) with AES-NI, as SRTP has it (RFC 3711 §4.1.1): in place, eight blocks at once,
 /// nothing allocated a packet. No branch and no address depends on key, counter or text.
 /// </summary>
-internal sealed unsafe class AesNiCtr : IDisposable
+internal sealed unsafe class AesNiCtr : ICounterKey
 {
     private readonly KeyMemory _memory = new(AesNi.MostRoundKeys);
     private readonly int _rounds;
@@ -24,10 +25,8 @@ internal sealed unsafe class AesNiCtr : IDisposable
     /// <summary>Whether this processor can.</summary>
     public static bool IsSupported => AesNi.IsSupported;
 
-    /// <summary>Encrypts or decrypts, which are the same.</summary>
-    /// <param name="counter">The first counter block, 16 octets, a number in network order; it is counted up modulo 2¹²⁸.</param>
-    /// <param name="text">What the key stream is added to.</param>
-    /// <exception cref="ArgumentException">The counter has another size.</exception>
+    /// <inheritdoc />
+    /// <exception cref="ArgumentException">The counter has not 16 octets.</exception>
     public void Apply(ReadOnlySpan<byte> counter, Span<byte> text)
     {
         if (counter.Length != AesNi.BlockSize)

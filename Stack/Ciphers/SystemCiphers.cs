@@ -7,8 +7,8 @@ namespace Hybrid.WebRtc.Stack;
 
 /// <summary>
 /// The crypto capability over what the platform has, and BouncyCastle where it has nothing or is not deterministic:
-/// X25519, key agreement from a seed, RFC 6979. AES-GCM, which every packet goes through, is our own where the processor does
-/// the work (<see cref="AesNiGcm"/>). Stateless: one instance of each choice serves the process.
+/// X25519, key agreement from a seed, RFC 6979. AES-GCM and AES-CTR, which every packet goes through, are our own where the
+/// processor does the work (<see cref="AesNiGcm"/>, <see cref="AesNiCtr"/>). Stateless: one instance of each choice serves the process.
 /// </summary>
 /// <remarks>Which code runs an algorithm is decided here and nowhere else.</remarks>
 internal sealed class SystemCiphers : ICiphers
@@ -80,6 +80,12 @@ internal sealed class SystemCiphers : ICiphers
             _ => throw new ArgumentOutOfRangeException(nameof(algorithm)),
         };
     }
+
+    /// <inheritdoc />
+    public ICounterKey CounterMode(ReadOnlySpan<byte> key) => _isIntrinsic ? new AesNiCtr(key) : new AesCtrKey(key);
+
+    /// <inheritdoc />
+    public IHmacKey HmacSha1(ReadOnlySpan<byte> key) => new HmacSha1Key(key);
 
     /// <inheritdoc />
     public IKeyShare Agree(NamedGroup group, ReadOnlySpan<byte> seed) =>

@@ -30,6 +30,21 @@ internal static class InputCodec
         Consumed = 18,
         GetStats = 19,
         Close = 20,
+        AddTransceiver = 21,
+        AddTrack = 22,
+        RemoveTrack = 23,
+        ReplaceTrack = 24,
+        SetDirection = 25,
+        StopTransceiver = 26,
+        SetCodecPreferences = 27,
+        SetStreams = 28,
+        SetParameters = 29,
+        SetHeaderExtensions = 30,
+        SendRtp = 31,
+        SendRtcp = 32,
+        RequestKeyFrame = 33,
+        SetJitterBuffer = 34,
+        InsertDtmf = 35,
     }
 
     /// <summary>Writes an input.</summary>
@@ -133,6 +148,93 @@ internal static class InputCodec
                 to.Byte((byte)Kind.Close);
                 to.Number(close.Command);
                 break;
+            case Input.AddTransceiver addTransceiver:
+                to.Byte((byte)Kind.AddTransceiver);
+                to.Number(addTransceiver.Command);
+                MediaCodec.Write(to, addTransceiver.Init);
+                break;
+            case Input.AddTrack addTrack:
+                to.Byte((byte)Kind.AddTrack);
+                to.Number(addTrack.Command);
+                to.Number((int)addTrack.Kind);
+                to.Text(addTrack.Track);
+                to.Array(addTrack.Streams, to.Text);
+                break;
+            case Input.RemoveTrack removeTrack:
+                to.Byte((byte)Kind.RemoveTrack);
+                to.Number(removeTrack.Command);
+                to.Number(removeTrack.Transceiver);
+                break;
+            case Input.ReplaceTrack replaceTrack:
+                to.Byte((byte)Kind.ReplaceTrack);
+                to.Number(replaceTrack.Command);
+                to.Number(replaceTrack.Transceiver);
+                to.MaybeText(replaceTrack.Track);
+                break;
+            case Input.SetDirection setDirection:
+                to.Byte((byte)Kind.SetDirection);
+                to.Number(setDirection.Command);
+                to.Number(setDirection.Transceiver);
+                to.Number((int)setDirection.Direction);
+                break;
+            case Input.StopTransceiver stopTransceiver:
+                to.Byte((byte)Kind.StopTransceiver);
+                to.Number(stopTransceiver.Command);
+                to.Number(stopTransceiver.Transceiver);
+                break;
+            case Input.SetCodecPreferences setCodecPreferences:
+                to.Byte((byte)Kind.SetCodecPreferences);
+                to.Number(setCodecPreferences.Command);
+                to.Number(setCodecPreferences.Transceiver);
+                to.Array(setCodecPreferences.Codecs, codec => MediaCodec.Write(to, codec));
+                break;
+            case Input.SetStreams setStreams:
+                to.Byte((byte)Kind.SetStreams);
+                to.Number(setStreams.Command);
+                to.Number(setStreams.Transceiver);
+                to.Array(setStreams.Streams, to.Text);
+                break;
+            case Input.SetParameters setParameters:
+                to.Byte((byte)Kind.SetParameters);
+                to.Number(setParameters.Command);
+                to.Number(setParameters.Transceiver);
+                to.Array(setParameters.Encodings, encoding => MediaCodec.Write(to, encoding));
+                break;
+            case Input.SetHeaderExtensions setHeaderExtensions:
+                to.Byte((byte)Kind.SetHeaderExtensions);
+                to.Number(setHeaderExtensions.Command);
+                to.Number(setHeaderExtensions.Transceiver);
+                to.Array(setHeaderExtensions.Extensions, extension => MediaCodec.Write(to, extension));
+                break;
+            case Input.SendRtp sendRtp:
+                to.Byte((byte)Kind.SendRtp);
+                to.Number(sendRtp.Transceiver);
+                to.Number(sendRtp.Encoding);
+                MediaCodec.Write(to, sendRtp.Mapping);
+                MediaCodec.Write(to, sendRtp.Packets.Span);
+                break;
+            case Input.SendRtcp sendRtcp:
+                to.Byte((byte)Kind.SendRtcp);
+                to.Octets(RtcpBytes(sendRtcp.Packets));
+                break;
+            case Input.RequestKeyFrame requestKeyFrame:
+                to.Byte((byte)Kind.RequestKeyFrame);
+                to.Number(requestKeyFrame.Transceiver);
+                to.Number(requestKeyFrame.Ssrc);
+                break;
+            case Input.SetJitterBuffer setJitterBuffer:
+                to.Byte((byte)Kind.SetJitterBuffer);
+                to.Number(setJitterBuffer.Transceiver);
+                to.Option(setJitterBuffer.Target, target => to.Number(target));
+                break;
+            case Input.InsertDtmf insertDtmf:
+                to.Byte((byte)Kind.InsertDtmf);
+                to.Number(insertDtmf.Command);
+                to.Number(insertDtmf.Transceiver);
+                to.Text(insertDtmf.Tones);
+                to.Number(insertDtmf.Duration);
+                to.Number(insertDtmf.Gap);
+                break;
             default:
                 throw new UnreachableException("An input that the journal does not know.");
         }
@@ -166,10 +268,60 @@ internal static class InputCodec
             Kind.Consumed => Input.NewConsumed(from.Int32()),
             Kind.GetStats => Input.NewGetStats(from.Number()),
             Kind.Close => Input.NewClose(from.Number()),
+            Kind.AddTransceiver => Input.NewAddTransceiver(from.Number(), MediaCodec.ReadTransceiver(from)),
+            Kind.AddTrack => Input.NewAddTrack(
+                from.Number(),
+                (MediaKind)from.Int32(),
+                from.Text(),
+                from.Array(from.Text)
+            ),
+            Kind.RemoveTrack => Input.NewRemoveTrack(from.Number(), from.Int32()),
+            Kind.ReplaceTrack => Input.NewReplaceTrack(from.Number(), from.Int32(), from.Option(from.Text)),
+            Kind.SetDirection => Input.NewSetDirection(from.Number(), from.Int32(), (Direction)from.Int32()),
+            Kind.StopTransceiver => Input.NewStopTransceiver(from.Number(), from.Int32()),
+            Kind.SetCodecPreferences => Input.NewSetCodecPreferences(
+                from.Number(),
+                from.Int32(),
+                from.Array(() => MediaCodec.ReadCodec(from))
+            ),
+            Kind.SetStreams => Input.NewSetStreams(from.Number(), from.Int32(), from.Array(from.Text)),
+            Kind.SetParameters => Input.NewSetParameters(
+                from.Number(),
+                from.Int32(),
+                from.Array(() => MediaCodec.ReadEncoding(from))
+            ),
+            Kind.SetHeaderExtensions => Input.NewSetHeaderExtensions(
+                from.Number(),
+                from.Int32(),
+                from.Array(() => MediaCodec.ReadExtension(from))
+            ),
+            Kind.SendRtp => Input.NewSendRtp(
+                from.Int32(),
+                from.Int32(),
+                MediaCodec.ReadMapping(from),
+                MediaCodec.ReadPackets(from)
+            ),
+            Kind.SendRtcp => Input.NewSendRtcp(RtcpCodec.Read(from.Octets()).Item1),
+            Kind.RequestKeyFrame => Input.NewRequestKeyFrame(from.Int32(), (uint)from.Number()),
+            Kind.SetJitterBuffer => Input.NewSetJitterBuffer(from.Int32(), from.Option(from.Number)),
+            Kind.InsertDtmf => Input.NewInsertDtmf(
+                from.Number(),
+                from.Int32(),
+                from.Text(),
+                from.Number(),
+                from.Number()
+            ),
             var unknown => throw new JournalException(
                 $"The journal has an input of kind {(byte)unknown}, of a later release."
             ),
         };
+
+    /// <summary>Packets of RTCP as they are on the wire.</summary>
+    public static byte[] RtcpBytes(Rtcp[] packets)
+    {
+        var bytes = new byte[RtcpCodec.SizeAll(packets)];
+        return bytes[..RtcpCodec.WriteAll(packets, bytes)];
+    }
 
     /// <summary>The case's name, for a person to read.</summary>
     public static string NameOf(Input input)
@@ -221,6 +373,10 @@ internal static class InputCodec
         to.Number((int)value.CongestionControl);
         to.Number(value.MaxMessageSize);
         to.Number(value.SendBuffer);
+        to.Number(value.StartBitrate);
+        to.Number(value.MinBitrate);
+        to.Number(value.MaxBitrate);
+        to.Number(value.Epoch);
         to.Flag(value.KeyLog);
     }
 
@@ -236,23 +392,12 @@ internal static class InputCodec
             (CongestionControl)from.Int32(),
             from.Int32(),
             from.Int32(),
+            from.Int32(),
+            from.Int32(),
+            from.Int32(),
+            from.Number(),
             from.Flag()
         );
-
-    /// <summary>Writes a packet.</summary>
-    public static void Write(JournalBuffer to, in RtpPacket value)
-    {
-        to.Flag(value.Marker);
-        to.Number(value.PayloadType);
-        to.Number(value.SequenceNumber);
-        to.Number(value.Timestamp);
-        to.Number(value.Ssrc);
-        to.Octets(value.Csrcs.Span);
-        to.Number(value.ExtensionProfile);
-        to.Octets(value.Extensions.Span);
-        to.Octets(value.Payload.Span);
-        to.Number(value.Padding);
-    }
 
     /// <summary>Writes a description.</summary>
     public static void Write(JournalBuffer to, Description value)

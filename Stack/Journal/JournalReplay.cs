@@ -158,7 +158,8 @@ internal sealed class JournalReplay : OutputWitness
         var schemes = header.Array(() => (SignatureScheme)header.Int32());
         var identity = new Identity(certificate, new RecordedKey(this, schemes));
         var configuration = InputCodec.ReadConfiguration(header);
-        return (seed, new PeerConfig(ciphers, identity, configuration, Capabilities.None, InputCodec.ReadOptions(header)));
+        var capabilities = MediaCodec.ReadCapabilities(header);
+        return (seed, new PeerConfig(ciphers, identity, configuration, capabilities, InputCodec.ReadOptions(header)));
     }
 
     /// <summary>Collects what was recorded of one step, and answers the record that follows it.</summary>

@@ -96,6 +96,7 @@ internal sealed class JournalWriter(Stream stream, long limit = long.MaxValue) :
         _content.Octets(config.Identity.Certificate);
         _content.Array(config.Identity.Key.Schemes, scheme => _content.Number((int)scheme));
         InputCodec.Write(_content, config.Configuration);
+        MediaCodec.Write(_content, config.Capabilities);
         InputCodec.Write(_content, config.Options);
         Append(JournalRecord.Header);
     }

@@ -36,6 +36,23 @@ internal abstract class OutputWitness(IDatagramShell? inner) : IShell
     }
 
     /// <inheritdoc/>
+    public void TransmitRun(Path path, RtpRun run)
+    {
+        for (var i = 0; i < run.Count; i++)
+        {
+            if (run.Size(i) > _packet.Length)
+                _packet = new byte[run.Size(i)];
+
+            var written = _packet.AsSpan(0, run.Write(i, _packet));
+            _seen.Clear();
+            _seen.Path(path);
+            _seen.Octets(written);
+            Saw(OutputKind.Transmit, _seen.Written);
+            inner?.Send(path, written, mayFragment: false);
+        }
+    }
+
+    /// <inheritdoc/>
     public void OpenPorts()
     {
         Saw(OutputKind.OpenPorts, []);
@@ -115,7 +132,7 @@ internal abstract class OutputWitness(IDatagramShell? inner) : IShell
         _seen.Clear();
         _seen.Number(transceiver);
         _seen.Text(rid);
-        InputCodec.Write(_seen, packet);
+        MediaCodec.Write(_seen, packet);
         Saw(OutputKind.DeliverRtp, _seen.Written);
         inner?.DeliverRtp(transceiver, rid, packet);
     }
