@@ -32,9 +32,15 @@ type PeerOptions =
         MinBitrate: int
         /// What it never goes above, bits a second. Default 2,000,000,000.
         MaxBitrate: int
+        /// The Unix time of the shell's instant zero, microseconds: what sender reports say of the wall clock, RFC 3550 §4.
+        /// Default 0.
+        Epoch: int64
         /// Whether TLS secrets are raised for a key log file (NSS format). Default false.
         KeyLog: bool
     }
+
+    /// With the wall clock of a shell.
+    member options.At(epoch: int64) : PeerOptions = { options with Epoch = epoch }
 
 /// The certificate that a peer shows, and its key.
 [<NoComparison; NoEquality>]
@@ -53,6 +59,11 @@ type PeerConfig =
       Configuration: Configuration
       Capabilities: MediaCapabilities
       Options: PeerOptions }
+
+    /// With the wall clock of a shell.
+    member config.At(epoch: int64) : PeerConfig =
+        { config with
+            Options = config.Options.At epoch }
 
 /// A candidate that was gathered, for the `icecandidate` event.
 [<NoComparison>]

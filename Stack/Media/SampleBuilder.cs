@@ -225,6 +225,9 @@ public sealed class SampleBuilder
                 return;
             }
 
+            if (_end - sequence > _slots.Length)
+                Grow(_end - sequence);
+
             // Nothing was told yet of what came first: an earlier one may still come first.
             _next = sequence;
             _scan = sequence;
@@ -499,8 +502,12 @@ public sealed class SampleBuilder
         }
     }
 
-    private readonly record struct Slot(RtpPacket Packet, PayloadInfo Info, DateTimeOffset? ReceivedAt)
+    private readonly struct Slot(RtpPacket packet, PayloadInfo info, DateTimeOffset? receivedAt)
     {
+        public readonly RtpPacket Packet = packet;
+        public readonly PayloadInfo Info = info;
+        public readonly DateTimeOffset? ReceivedAt = receivedAt;
+
         /// <summary>Sent to probe or to fill: it has a sequence number and else nothing, RFC 3550 §5.1.</summary>
         public bool IsPadding => Packet.Payload.IsEmpty;
     }

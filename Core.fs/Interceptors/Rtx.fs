@@ -1,0 +1,53 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+open System.Buffers.Binary
+open Hybrid.WebRtc.Rtp
+
+/// Retransmission payload types, RFC 4588 §8: which repeats which.
+[<NoComparison; NoEquality>]
+type internal RtxPairs =
+    {
+        /// For each payload type that of its retransmissions; 255: none.
+        Rtx: byte[]
+        /// For each payload type that it repeats; 255: it is not one of retransmissions.
+        Original: byte[]
+    }
+
+/// The retransmission payload format, RFC 4588 §4.
+[<RequireQualifiedAccess>]
+module internal Rtx =
+    /// As `apt` says in the codecs named `rtx`.
+    let pairs (codecs: RtpCodecParameters[]) : RtxPairs =
+        let rtx = Array.create 128 255uy
+        let original = Array.create 128 255uy
+
+        for codec in codecs do
+            if codec.Codec.MimeType.EndsWith("/rtx", StringComparison.OrdinalIgnoreCase) then
+                for parameter in codec.Codec.Fmtp.Split ';' do
+                    let parameter = parameter.Trim()
+                    let mutable apt = 0
+
+                    if
+                        parameter.StartsWith("apt=", StringComparison.OrdinalIgnoreCase)
+                        && Int32.TryParse(parameter.AsSpan 4, &apt)
+                        && apt >= 0
+                        && apt < 128
+                        && codec.PayloadType < 128
+                    then
+                        rtx[apt] <- byte codec.PayloadType
+                        original[codec.PayloadType] <- byte apt
+
+        { Rtx = rtx; Original = original }
+
+    /// The packet that a retransmission repeats; ValueNone where it repeats none: padding, or too short.
+    let unwrap (ssrc: uint32) (payloadType: byte) (packet: inref<RtpPacket>) : RtpPacket voption =
+        if packet.Payload.Length < 2 then
+            ValueNone
+        else
+            ValueSome
+                { packet with
+                    PayloadType = payloadType
+                    Ssrc = ssrc
+                    SequenceNumber = BinaryPrimitives.ReadUInt16BigEndian packet.Payload.Span
+                    Payload = packet.Payload.Slice 2 }
