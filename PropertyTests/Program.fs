@@ -83,6 +83,7 @@ let main args =
       Interop.ScriptTests.tests
       Interop.ScriptDataTests.tests
       Interop.ScriptMediaTests.tests
+      Interop.ScriptParametersTests.tests
       Interop.TrackTests.tests
       Interop.ForwardTests.tests
       Interop.MediaStatsTests.tests
