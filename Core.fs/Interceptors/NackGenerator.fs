@@ -122,12 +122,14 @@ module internal NackGenerator =
                         Highest = sequence
                         Gaps = whole }
             else
-                let more =
-                    Array.init (int gap) (fun i ->
+                let more: MissingPacket[] = Array.zeroCreate (int gap)
+
+                for i in 0 .. more.Length - 1 do
+                    more[i] <-
                         { Sequence = state.Highest + 1L + int64 i
                           Since = now
                           AskAt = now + patience
-                          Asked = 0 })
+                          Asked = 0 }
 
                 Step.only
                     { state with
