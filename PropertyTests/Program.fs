@@ -75,6 +75,13 @@ let main args =
       ChannelsTests.tests
       ConfigurationTests.tests
       PeerTests.tests
+      Interceptors.ReceptionTests.tests
+      Interceptors.NackTests.tests
+      Interceptors.ReportsTests.tests
+      Interceptors.RtxTests.tests
+      Interceptors.JitterBufferTests.tests
+      Interceptors.FlexFecTests.tests
+      Interceptors.DtmfTests.tests
       PathTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args

@@ -200,7 +200,8 @@ module internal DtmfSender =
                           UpdateAt = now + update }
 
                     // The first packet says how long it has sounded when the next is due.
-                    let first = packet state.ClockRate playing playing.UpdateAt false
+                    let first =
+                        packet state.ClockRate playing (Instant.min playing.UpdateAt playing.EndsAt) false
 
                     struct ({ state with
                                 Tones = rest

@@ -158,12 +158,13 @@ module internal NackGenerator =
             | at ->
                 let run = state.Missing[at]
 
+                let late = now - run.FoundAt
+
                 let patience =
-                    if repair || run.Asked > 0 then
+                    // An answer takes a round trip at least: before that it was only late. Others like it get a little more.
+                    if repair || (run.Asked > 0 && late >= state.RoundTrip) then
                         state.Patience
                     else
-                        // It was only late. Others like it get a little more than it took.
-                        let late = now - run.FoundAt
                         max state.Patience (min mostPatience (late + late / 4L))
 
                 let missing = without number at state.Missing
@@ -198,9 +199,7 @@ module internal NackGenerator =
                         Next = number + 1L
                         Missing = Array.append state.Missing [| run |]
                         Count = state.Count + int gap
-                        DueAt = Instant.min state.DueAt run.DueAt
-                        // Where nothing comes late by itself, patience goes down again.
-                        Patience = max leastPatience (state.Patience - state.Patience / 64L) }
+                        DueAt = Instant.min state.DueAt run.DueAt }
 
     /// Nothing below `number` is needed any more: a key frame begins there.
     let passed (number: int64) (state: State) : State =
@@ -271,6 +270,8 @@ module internal NackGenerator =
 
             let state =
                 { state with
+                    // Where nothing comes late by itself, patience goes down again.
+                    Patience = max leastPatience (state.Patience - state.Patience / 64L)
                     Asked = state.Asked + int64 numbers.Count
                     GivenUp = state.GivenUp + givenUp }
 

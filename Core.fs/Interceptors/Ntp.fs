@@ -29,6 +29,10 @@ module internal Ntp =
 
         Duration.microseconds micros - offset
 
+    /// In 65,536ths of a second; 18 hours at most, which is what 32 bits have room for.
+    let units (span: Duration) : uint32 =
+        uint32 (max 0L<us> (min (Duration.seconds 65_535L) span) * 65_536L / 1_000_000L<us>)
+
     /// What 65,536ths of a second are.
     let span (units: uint32) : Duration =
         Duration.microseconds ((int64 units * 1_000_000L) >>> 16)

@@ -369,9 +369,7 @@ module internal Reception =
                 if history.LastSenderReport = 0u then
                     0u
                 else
-                    // A delay of more than 18 hours does not fit.
-                    let delay = min (Duration.seconds 65_535L) (now - history.LastSenderReportAt)
-                    uint32 ((delay <<< 16) / 1_000_000L<us>) }
+                    Ntp.units (now - history.LastSenderReportAt) }
 
         struct (block,
                 { reception with

@@ -201,7 +201,7 @@ module internal Reports =
                 { Ssrc = known.Ssrc
                   LastReceiverReport = known.Last
                   DelaySinceLastReceiverReport =
-                    uint32 ((min (Duration.seconds 65_535L) (now - known.At) <<< 16) / 1_000_000L<us>) })
+                    Ntp.units (now - known.At) })
         )
 
     /// Regular reports: compound packets, each with a report first and then the CNAME of each source that speaks in it (RFC 3550 §6.1).
