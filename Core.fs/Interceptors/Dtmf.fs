@@ -118,7 +118,8 @@ module internal DtmfSender =
 
     /// Whether a string may be inserted: 0-9, A-D, #, * and the comma, in either case, W3C §7.2.
     let isValid (tones: string) : bool =
-        tones |> Seq.forall (fun tone -> tone = ',' || (TelephoneEvent.ofTone tone).IsSome)
+        tones
+        |> Seq.forall (fun tone -> tone = ',' || (TelephoneEvent.ofTone tone).IsSome)
 
     /// Another payload type, with its clock; a tone that sounds goes on with its own.
     let retimed (clockRate: int) (state: State) : State = { state with ClockRate = clockRate }
@@ -170,16 +171,13 @@ module internal DtmfSender =
                             NextAt = playing.EndsAt + state.Gap },
                         [ send; send; send ])
             | ValueSome playing ->
-                let playing =
-                    { playing with
-                        UpdateAt = now + update }
+                let playing = { playing with UpdateAt = now + update }
 
                 Step.one
                     (Send(false, playing.Timestamp, packet state.ClockRate playing now false))
                     { state with
                         Playing = ValueSome playing }
-            | ValueNone when state.Tones = "" ->
-                Step.one (ToneChange("", "")) { state with NextAt = Instant.never }
+            | ValueNone when state.Tones = "" -> Step.one (ToneChange("", "")) { state with NextAt = Instant.never }
             | ValueNone ->
                 let tone = state.Tones[0]
                 let rest = state.Tones.Substring 1

@@ -267,7 +267,10 @@ module internal FlexFecSender =
     /// FEC packets for each packet that a loss (0 to 1) asks for, within a budget (0 to 1): four times what is lost, because XOR
     /// brings back one packet of each mask only.
     let protection (loss: float) (budget: float) : float =
-        if loss < 0.002 then 0.0 else max 0.0 (min budget (max 0.05 (4.0 * loss)))
+        if loss < 0.002 then
+            0.0
+        else
+            max 0.0 (min budget (max 0.05 (4.0 * loss)))
 
     /// `sequence`: of the first FEC packet.
     let create (payloadType: byte) (ssrc: uint32) (sequence: uint16) : State =
@@ -387,10 +390,7 @@ module internal FlexFecSender =
                         struct (state, Array.Empty())
                     else
                         match int state.Credit with
-                        | 0 ->
-                            struct ({ state with
-                                        Group = Log.startingAt 0L },
-                                    Array.Empty())
+                        | 0 -> struct ({ state with Group = Log.startingAt 0L }, Array.Empty())
                         | n -> closed n state
 
                 let state =
@@ -404,7 +404,12 @@ module internal FlexFecSender =
 
                 if state.Credit >= 1.0 && (count = MaxGroup || (endsFrame && count >= Plenty)) then
                     let struct (state, packets) = closed (int state.Credit) state
-                    struct (state, (if before.Length = 0 then packets else Array.append before packets))
+
+                    struct (state,
+                            (if before.Length = 0 then
+                                 packets
+                             else
+                                 Array.append before packets))
                 else
                     struct (state, before)
 
@@ -525,6 +530,29 @@ module internal FlexFecReceiver =
                     { state.Counters with
                         Discarded = state.Counters.Discarded + int64 count } }
 
+    /// Drops what is too old: of the packets, and of the FEC packets that need one of those.
+    let private trimmed (state: State) : State =
+        let first = state.Packets.Next - int64 MaxPackets
+
+        if first <= state.Packets.First then
+            state
+        else
+            let packets = Window.dropTo first state.Packets
+            let mutable stale = 0
+
+            for fec in state.Held do
+                if fec.Base < first then
+                    stale <- stale + 1
+
+            if stale = 0 then
+                { state with Packets = packets }
+            else
+                discard
+                    stale
+                    { state with
+                        Packets = packets
+                        Held = state.Held |> Array.filter (fun fec -> fec.Base >= first) }
+
     /// Brings back what can be, until nothing more comes: at most one packet for each FEC packet that is held.
     let private settled (state: State) : struct (State * byte[][]) =
         let mutable state = state
@@ -532,7 +560,8 @@ module internal FlexFecReceiver =
         let mutable going = true
 
         while going do
-            let at = state.Held |> Array.tryFindIndex (fun fec -> FecMask.count fec.Missing <= 1)
+            let at =
+                state.Held |> Array.tryFindIndex (fun fec -> FecMask.count fec.Missing <= 1)
 
             match at with
             | None -> going <- false
@@ -567,7 +596,11 @@ module internal FlexFecReceiver =
                                     |> Array.map (fun other ->
                                         let i = number - other.Base
 
-                                        if i >= 0L && i < int64 FecMask.Width && FecMask.contains (int i) other.Missing then
+                                        if
+                                            i >= 0L
+                                            && i < int64 FecMask.Width
+                                            && FecMask.contains (int i) other.Missing
+                                        then
                                             { other with
                                                 Missing = FecMask.remove (int i) other.Missing }
                                         else
@@ -576,33 +609,10 @@ module internal FlexFecReceiver =
                                     { state.Counters with
                                         Recovered = state.Counters.Recovered + 1L } }
 
-        struct (state,
+        struct (trimmed state,
                 match found with
                 | null -> Array.Empty()
                 | list -> list.ToArray())
-
-    /// Drops what is too old: of the packets, and of the FEC packets that need one of those.
-    let private trimmed (state: State) : State =
-        let first = state.Packets.Next - int64 MaxPackets
-
-        if first <= state.Packets.First then
-            state
-        else
-            let packets = Window.dropTo first state.Packets
-            let mutable stale = 0
-
-            for fec in state.Held do
-                if fec.Base < first then
-                    stale <- stale + 1
-
-            if stale = 0 then
-                { state with Packets = packets }
-            else
-                discard
-                    stale
-                    { state with
-                        Packets = packets
-                        Held = state.Held |> Array.filter (fun fec -> fec.Base >= first) }
 
     /// Takes a packet of the protected stream, itself or retransmitted: as it was on the wire, decrypted, with its unwrapped sequence number. The
     /// bytes are lent. Answers packets that come back, whole, in memory of their own; what is written late on the wire
@@ -617,10 +627,7 @@ module internal FlexFecReceiver =
         | ValueNone -> struct (state, Array.Empty())
         | ValueSome bytes ->
             let window =
-                if
-                    state.Packets.Next = 0L
-                    || number - state.Packets.Next > int64 MaxPackets
-                then
+                if state.Packets.Next = 0L || number - state.Packets.Next > int64 MaxPackets then
                     Window.startingAt number
                 else
                     state.Packets
@@ -654,7 +661,10 @@ module internal FlexFecReceiver =
                             Packets = packets
                             Held = (if closer then held else state.Held) }
 
-                if closer then settled state else struct (state, Array.Empty())
+                if closer then
+                    settled state
+                else
+                    struct (state, Array.Empty())
 
     /// Takes the payload of a FEC packet, which is lent. Answers packets that come back, as `media` does.
     let repair (payload: ReadOnlySpan<byte>) (state: State) : struct (State * byte[][]) =
@@ -674,7 +684,7 @@ module internal FlexFecReceiver =
             let near = state.Packets.Next - 1L
             let first = Sequence.unwrap near header.BaseSequence
 
-            if first < state.Packets.First || first - near > int64 MaxPackets then
+            if abs (first - near) >= int64 MaxPackets then
                 struct (discard 1 state, Array.Empty())
             else
                 let mutable missing = header.Mask

@@ -128,7 +128,9 @@ module internal JitterBuffer =
             Least = max 0L<us> (min mostWished least) }
 
     /// The round trip as it is now known; 0: nothing is retransmitted.
-    let roundTrip (time: Duration) (state: State) : State = { state with RoundTrip = max 0L<us> time }
+    let roundTrip (time: Duration) (state: State) : State =
+        { state with
+            RoundTrip = max 0L<us> time }
 
     /// What the network asks for, now.
     let adaptive (state: State) : Duration =
@@ -192,8 +194,7 @@ module internal JitterBuffer =
         | ValueSome transit ->
             let ticks = int64 (int32 (timestamp - transit.Timestamp))
 
-            let mediaTime =
-                transit.MediaTime + ticks * 1_000_000L<us> / int64 transit.ClockRate
+            let mediaTime = transit.MediaTime + ticks * 1_000_000L<us> / int64 transit.ClockRate
 
             let off = now - mediaTime - min transit.Fastest transit.FastestBefore
 
@@ -240,7 +241,13 @@ module internal JitterBuffer =
                             Emitted = state.Counters.Emitted + int64 emitted.Count } },
                 emitted.ToArray())
 
-    let private taken (now: Instant) (number: int64) (clockRate: int) (packet: inref<RtpPacket>) (state: State) : State =
+    let private taken
+        (now: Instant)
+        (number: int64)
+        (clockRate: int)
+        (packet: inref<RtpPacket>)
+        (state: State)
+        : State =
         let transit = clocked now packet.Timestamp clockRate state.Transit
         let ticks = int64 (int32 (packet.Timestamp - transit.Timestamp))
 
@@ -250,8 +257,7 @@ module internal JitterBuffer =
             else
                 transit.MediaTime + ticks * 1_000_000L<us> / int64 transit.ClockRate
 
-        let late =
-            max 0L<us> (now - mediaTime - min transit.Fastest transit.FastestBefore)
+        let late = max 0L<us> (now - mediaTime - min transit.Fastest transit.FastestBefore)
 
         let faded =
             let passed = min fade (max 0L<us> (now - state.SpreadAt))
@@ -286,7 +292,11 @@ module internal JitterBuffer =
             { state with
                 Held = window
                 // Nothing held: the head was the end, wherever this one is.
-                Head = (if fresh || window.Count = 1 then number else min state.Head number)
+                Head =
+                    (if fresh || window.Count = 1 then
+                         number
+                     else
+                         min state.Head number)
                 Octets = state.Octets + int64 octets }
         else
             { state with

@@ -115,11 +115,7 @@ module internal Reception =
             let mutable left = int count
 
             while left >= 64 do
-                s <-
-                    { A = 0UL
-                      B = s.A
-                      C = s.B
-                      D = s.C }
+                s <- { A = 0UL; B = s.A; C = s.B; D = s.C }
 
                 left <- left - 64
 
@@ -151,7 +147,9 @@ module internal Reception =
     /// Whether a number was seen; false, too, of what is more than 255 below the highest.
     let private wasSeen (number: int64) (reception: Reception) =
         let back = reception.Highest - number
-        back < 256L && (word (int back) reception.Seen >>> (int back &&& 63)) &&& 1UL = 1UL
+
+        back < 256L
+        && (word (int back) reception.Seen >>> (int back &&& 63)) &&& 1UL = 1UL
 
     /// The interarrival jitter with one packet more, RFC 3550 §A.8. The packets of a frame share a timestamp and leave one after
     /// the other, which is no jitter: only the first of each timestamp counts.
@@ -242,8 +240,7 @@ module internal Reception =
                     Probation = history.Probation - 1 }
 
             if history.Probation = 0 then
-                let begun =
-                    begun number history reception |> jittered now timestamp clockRate
+                let begun = begun number history reception |> jittered now timestamp clockRate
 
                 struct ({ begun with Received = 1L }, Arrival.New, number)
             else
@@ -292,7 +289,9 @@ module internal Reception =
                 struct ({ anew with Received = 1L }, Arrival.Restarted, number)
             else
                 struct ({ reception with
-                            History = { history with Bad = int (sequence + 1us) } },
+                            History =
+                                { history with
+                                    Bad = int (sequence + 1us) } },
                         Arrival.Invalid,
                         number)
 
@@ -335,15 +334,13 @@ module internal Reception =
             0L
 
     /// Packets lost so far; negative where duplicates outweigh losses.
-    let lost (reception: Reception) : int64 =
-        expected reception - reception.Received
+    let lost (reception: Reception) : int64 = expected reception - reception.Received
 
     /// In units of the clock rate.
     let jitter (reception: Reception) : float = float reception.Jitter / 16.0
 
     /// The highest sequence number with its cycles, RFC 3550 §6.4.1.
-    let extendedHighest (reception: Reception) : uint32 =
-        uint32 (reception.Highest - 0x1_0000L)
+    let extendedHighest (reception: Reception) : uint32 = uint32 (reception.Highest - 0x1_0000L)
 
     /// The block of a report, and the reception that the next block counts from.
     let report (now: Instant) (ssrc: uint32) (reception: Reception) : struct (ReceptionReport * Reception) =
@@ -351,8 +348,7 @@ module internal Reception =
         let expected = expected reception
         let expectedInterval = expected - history.ExpectedPrior
 
-        let lostInterval =
-            expectedInterval - (reception.Received - history.ReceivedPrior)
+        let lostInterval = expectedInterval - (reception.Received - history.ReceivedPrior)
 
         let block: ReceptionReport =
             { Ssrc = ssrc

@@ -248,9 +248,7 @@ module internal RedReceiver =
             else
                 let bit = 1UL <<< int back
 
-                struct ({ state with
-                            Seen = state.Seen ||| bit },
-                        state.Seen &&& bit = 0UL)
+                struct ({ state with Seen = state.Seen ||| bit }, state.Seen &&& bit = 0UL)
 
     /// The packets that a RED packet brings and that did not come before, oldest first. `number`: its unwrapped sequence number; the k-th
     /// block before the primary one is packet `number - k`, since each packet before is repeated once (RFC 2198 §4).

@@ -133,8 +133,7 @@ module internal Reports =
                       Last = Ntp.middle ntp
                       At = now }
 
-                let others =
-                    state.References |> Array.filter (fun known -> known.Ssrc <> ssrc)
+                let others = state.References |> Array.filter (fun known -> known.Ssrc <> ssrc)
 
                 // The oldest makes room.
                 let others =
@@ -152,10 +151,7 @@ module internal Reports =
                 for entry in entries do
                     if ours entry.Ssrc then
                         match
-                            RoundTripTimes.measured
-                                arrival
-                                entry.LastReceiverReport
-                                entry.DelaySinceLastReceiverReport
+                            RoundTripTimes.measured arrival entry.LastReceiverReport entry.DelaySinceLastReceiverReport
                         with
                         | ValueSome time ->
                             state <-
@@ -200,8 +196,7 @@ module internal Reports =
             |> Array.map (fun known ->
                 { Ssrc = known.Ssrc
                   LastReceiverReport = known.Last
-                  DelaySinceLastReceiverReport =
-                    Ntp.units (now - known.At) })
+                  DelaySinceLastReceiverReport = Ntp.units (now - known.At) })
         )
 
     /// Regular reports: compound packets, each with a report first and then the CNAME of each source that speaks in it (RFC 3550 §6.1).
@@ -273,8 +268,12 @@ module internal Reports =
 
         if blocks.Length > 0 then
             let size =
-                8 + (if references > 0 then 4 + 12 * references else 0)
-                + (if blocks.Length > (if references > 0 then 1 else 0) then 12 else 0)
+                8
+                + (if references > 0 then 4 + 12 * references else 0)
+                + (if blocks.Length > (if references > 0 then 1 else 0) then
+                       12
+                   else
+                       0)
 
             // Behind the report that a compound begins with, RFC 3611 §2.
             if octets + size + 4 > MaxCompound then
@@ -295,10 +294,7 @@ module internal Reports =
         if reducedSize then
             packets
         else
-            Array.append
-                [| ReceiverReport(local, Array.Empty())
-                   described state.Cname [| local |] |]
-                packets
+            Array.append [| ReceiverReport(local, Array.Empty()); described state.Cname [| local |] |] packets
 
     /// The last words of sources, RFC 3550 §6.6. The count has five bits: 31 sources a packet.
     let goodbye (local: uint32) (sources: uint32[]) (reason: string) (state: State) : Rtcp[] =

@@ -191,9 +191,7 @@ module internal SentHistory =
 
                         match Window.tryFind number state.Sent with
                         | ValueSome item when
-                            int64 item.Octets <= credit
-                            && resent.Count < MaxResent
-                            && known.Add number
+                            int64 item.Octets <= credit && resent.Count < MaxResent && known.Add number
                             ->
                             credit <- credit - int64 item.Octets
                             octets <- octets + int64 item.Octets

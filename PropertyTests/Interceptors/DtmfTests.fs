@@ -27,7 +27,9 @@ let private run (state: DtmfSender.State) : (int64 * DtmfSender.Output) list =
     said
 
 let private play (tones: string) (length: int) (gap: int) =
-    DtmfSender.create 8000 |> DtmfSender.insert (ms 1000) tones (ms length) (ms gap) |> run
+    DtmfSender.create 8000
+    |> DtmfSender.insert (ms 1000) tones (ms length) (ms gap)
+    |> run
 
 let private changes said =
     [ for at, output in said do
@@ -50,7 +52,9 @@ let private detect said =
     [ for _, output in said do
           match output with
           | DtmfSender.Send(_, timestamp, payload) ->
-              let struct (next, outputs) = DtmfReceiver.received timestamp (ReadOnlySpan payload) s
+              let struct (next, outputs) =
+                  DtmfReceiver.received timestamp (ReadOnlySpan payload) s
+
               s <- next
               yield! outputs
           | DtmfSender.ToneChange _ -> () ]
@@ -76,19 +80,25 @@ let tests =
               Expect.allEqual [ for _, _, timestamp, _ in said -> timestamp ] 8000u "timestamp"
               Expect.allEqual [ for _, _, _, event in said -> event.Event ] 5uy "event")
 
-          testCase "tones follow each other by their gap, a comma pauses two seconds, and an empty change ends" (fun () ->
-              Expect.equal
-                  (changes (play "1,a#" 100 70))
-                  [ 1000L, "1", ",A#"
-                    1170L, ",", "A#"
-                    3170L, "A", "#"
-                    3340L, "#", ""
-                    3510L, "", "" ]
-                  "tone changes with what is left")
+          testCase
+              "tones follow each other by their gap, a comma pauses two seconds, and an empty change ends"
+              (fun () ->
+                  Expect.equal
+                      (changes (play "1,a#" 100 70))
+                      [ 1000L, "1", ",A#"
+                        1170L, ",", "A#"
+                        3170L, "A", "#"
+                        3340L, "#", ""
+                        3510L, "", "" ]
+                      "tone changes with what is left")
 
           testCase "durations are clamped as W3C 7.2 has it" (fun () ->
               Expect.equal (changes (play "12" 1 1)) [ 1000L, "1", "2"; 1070L, "2", ""; 1140L, "", "" ] "40 and 30 ms"
-              Expect.equal (fst (List.last (sends (play "1" 99_999 30) |> List.map (fun (at, _, _, e) -> at, e)))) 7000L "6 s")
+
+              Expect.equal
+                  (fst (List.last (sends (play "1" 99_999 30) |> List.map (fun (at, _, _, e) -> at, e))))
+                  7000L
+                  "6 s")
 
           testCase "what may be inserted" (fun () ->
               for tones, valid in
@@ -140,5 +150,7 @@ let tests =
               Expect.isEmpty late "late")
 
           Laws.anyBytes "any payload is taken" (fun bytes ->
-              let struct (_, outputs) = DtmfReceiver.received 1u (ReadOnlySpan bytes) (DtmfReceiver.create ())
+              let struct (_, outputs) =
+                  DtmfReceiver.received 1u (ReadOnlySpan bytes) (DtmfReceiver.create ())
+
               outputs.Length <= 2) ]

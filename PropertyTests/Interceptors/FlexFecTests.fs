@@ -40,13 +40,19 @@ let private wire (draws: Draws) (n: int) (frame: int) (marker: bool) : byte[] =
                   draws.Bytes 2
                   [| 0x30uy; 65uy; 0uy; 0uy; 0uy |] ]
 
-    { packet (uint16 n) (uint32 (3000 * frame)) (draws.Bytes(1 + draws.Below 300)) with
-        Marker = marker
-        Csrcs = ReadOnlyMemory csrcs
-        ExtensionProfile = (if elements.Length > 0 then ExtensionProfile.OneByte else 0us)
-        Extensions = ReadOnlyMemory elements
-        Padding = (if draws.Below 5 = 0 then 7uy else 0uy) }
-    .ToArray()
+    let whole =
+        { packet (uint16 n) (uint32 (3000 * frame)) (draws.Bytes(1 + draws.Below 300)) with
+            Marker = marker
+            Csrcs = ReadOnlyMemory csrcs
+            ExtensionProfile =
+                (if elements.Length > 0 then
+                     ExtensionProfile.OneByte
+                 else
+                     0us)
+            Extensions = ReadOnlyMemory elements
+            Padding = (if draws.Below 5 = 0 then 7uy else 0uy) }
+
+    whole.ToArray()
 
 let private masked (packet: byte[]) : byte[] =
     match FlexFec.protectable map (ReadOnlySpan packet) with
@@ -58,7 +64,10 @@ let private masked (packet: byte[]) : byte[] =
 let private residual (seed: int64) (protection: float) (frames: int) (perFrame: int) (lost: Draws -> bool) =
     let draws = Draws seed
     let weather = Draws(seed + 1000L)
-    let mutable sender = FlexFecSender.create 118uy 99u 1000us |> FlexFecSender.protecting protection
+
+    let mutable sender =
+        FlexFecSender.create 118uy 99u 1000us |> FlexFecSender.protecting protection
+
     let mutable receiver = FlexFecReceiver.create 0x1234_5678u
     let sent = Dictionary<uint16, byte[]>()
     let came = HashSet<int>()
@@ -110,7 +119,10 @@ let private residual (seed: int64) (protection: float) (frames: int) (perFrame: 
             sender <- next
             protect packets
 
-            if receiver.Held.Length > FlexFecReceiver.MaxHeld || receiver.Packets.Count > FlexFecReceiver.MaxPackets then
+            if
+                receiver.Held.Length > FlexFecReceiver.MaxHeld
+                || receiver.Packets.Count > FlexFecReceiver.MaxPackets
+            then
                 failtest "unbounded"
 
     struct (n - came.Count, n, fec, receiver.Counters)
@@ -154,18 +166,26 @@ let tests =
           testCase "one FEC packet brings back one lost packet, whole, whichever it was" (fun () ->
               for lost in 0..4 do
                   let draws = Draws 11L
-                  let mutable sender = FlexFecSender.create 118uy 99u 1us |> FlexFecSender.protecting 0.2
+
+                  let mutable sender =
+                      FlexFecSender.create 118uy 99u 1us |> FlexFecSender.protecting 0.2
+
                   let mutable receiver = FlexFecReceiver.create 0x1234_5678u
                   let packets = [ for n in 0..4 -> wire draws (65_534 + n) 1 (n = 4) ]
                   let mutable back = [||]
 
                   for n, bytes in List.indexed packets do
                       let number = start + int64 (65_534 + n)
-                      let struct (next, _) = FlexFecSender.sent 0L<us> number map (ReadOnlySpan bytes) sender
+
+                      let struct (next, _) =
+                          FlexFecSender.sent 0L<us> number map (ReadOnlySpan bytes) sender
+
                       sender <- next
 
                       if n <> lost then
-                          let struct (next, _) = FlexFecReceiver.media number map (ReadOnlySpan bytes) receiver
+                          let struct (next, _) =
+                              FlexFecReceiver.media number map (ReadOnlySpan bytes) receiver
+
                           receiver <- next
 
                   let struct (_, repairs) = FlexFecSender.tick (FlexFecSender.deadline sender) sender

@@ -20,9 +20,7 @@ let private machine: Laws.Machine<JitterBuffer.State, unit, RtpPacket> =
 
 /// A packet to come: its number, its timestamp in milliseconds, and when.
 type private Coming =
-    { Number: int
-      Media: int
-      At: Instant }
+    { Number: int; Media: int; At: Instant }
 
 /// What a buffer emits, and when; and the buffer at the end.
 let private run (state: JitterBuffer.State) (coming: Coming list) =
@@ -78,7 +76,10 @@ let tests =
 
           testCase "disorder is put right once it has been seen, and time is evened out" (fun () ->
               let draws = Draws 3L
-              let emitted, s = run (JitterBuffer.create 0L<us>) (stream 1000 (fun _ -> draws.Below 60))
+
+              let emitted, s =
+                  run (JitterBuffer.create 0L<us>) (stream 1000 (fun _ -> draws.Below 60))
+
               let got = numbers emitted
               Expect.equal got (List.sort got) "in order"
               Expect.isGreaterThan got.Length 985 "few are too late, at the beginning"
@@ -94,7 +95,15 @@ let tests =
 
           testCase "a hole is waited for until the packet behind it is due, and counted" (fun () ->
               let s = JitterBuffer.create 0L<us> |> JitterBuffer.wish (ms 100)
-              let emitted, s = run s (stream 20 (fun n -> if n = 7 then 90 elif n = 12 then 500 else 0))
+
+              let emitted, s =
+                  run
+                      s
+                      (stream 20 (fun n ->
+                          if n = 7 then 90
+                          elif n = 12 then 500
+                          else 0))
+
               Expect.equal (numbers emitted) ([ 0..11 ] @ [ 13..19 ]) "7 came in time, 12 did not"
               Expect.equal (s.Counters.Discarded, s.Counters.Skipped) (1L, 1L) "counted")
 
@@ -131,7 +140,9 @@ let tests =
                               Media = 20 * n
                               At = ms (1000 + 20 * n) + Duration.microseconds (int64 n * 20L * int64 ppm / 1000L) } ]
 
-                  let emitted, s = run (JitterBuffer.create 0L<us> |> JitterBuffer.wish (ms 40)) coming
+                  let emitted, s =
+                      run (JitterBuffer.create 0L<us> |> JitterBuffer.wish (ms 40)) coming
+
                   Expect.equal (numbers emitted) [ 0..9_000 ] "all"
                   let struct (at, n) = List.last emitted
                   let held = at - coming[n].At
@@ -141,18 +152,30 @@ let tests =
           testCase "a timestamp that jumps is another clock, and holds nothing up" (fun () ->
               let coming =
                   stream 100 (fun _ -> 0)
-                  |> List.map (fun c -> if c.Number >= 50 then { c with Media = c.Media + 20_000_000 } else c)
+                  |> List.map (fun c ->
+                      if c.Number >= 50 then
+                          { c with Media = c.Media + 20_000_000 }
+                      else
+                          c)
 
-              let emitted, s = run (JitterBuffer.create 0L<us> |> JitterBuffer.wish (ms 50)) coming
+              let emitted, s =
+                  run (JitterBuffer.create 0L<us> |> JitterBuffer.wish (ms 50)) coming
+
               Expect.equal (numbers emitted) [ 0..99 ] "all"
               Expect.isLessThan (s.Counters.Delay / s.Counters.Emitted) (ms 60) "none held up")
 
           testCase "a number far ahead lets go what is held" (fun () ->
               let coming =
                   stream 10 (fun _ -> 0)
-                  |> List.map (fun c -> if c.Number >= 5 then { c with Number = c.Number + 5000 } else c)
+                  |> List.map (fun c ->
+                      if c.Number >= 5 then
+                          { c with Number = c.Number + 5000 }
+                      else
+                          c)
 
-              let emitted, _ = run (JitterBuffer.create 0L<us> |> JitterBuffer.wish (ms 500)) coming
+              let emitted, _ =
+                  run (JitterBuffer.create 0L<us> |> JitterBuffer.wish (ms 500)) coming
+
               Expect.equal (numbers emitted) ([ 0..4 ] @ [ 5005..5009 ]) "all, in order")
 
           testCase "what a codec change does to the clock holds nothing up" (fun () ->
@@ -162,7 +185,10 @@ let tests =
               for n in 0..99 do
                   let clock = if n < 50 then 48_000 else 8_000
                   let p = packet (uint16 n) (uint32 (n * clock / 50)) [| 1uy |]
-                  let struct (next, _) = JitterBuffer.received (ms (20 * n)) (start + int64 n) clock &p s
+
+                  let struct (next, _) =
+                      JitterBuffer.received (ms (20 * n)) (start + int64 n) clock &p s
+
                   let struct (next, packets) = JitterBuffer.tick (ms (20 * n)) next
                   s <- next
                   count <- count + packets.Length

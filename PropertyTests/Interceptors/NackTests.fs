@@ -43,7 +43,10 @@ let private recovered (seed: int64) (loss: float) (jitter: Duration) (count: int
     let draws = Draws seed
     let sentAt = Dictionary<int, Instant>()
     let cameAt = Dictionary<int, Instant>()
-    let mutable history: SentHistory.State<int> = SentHistory.create () |> SentHistory.roundTrip (ms 60)
+
+    let mutable history: SentHistory.State<int> =
+        SentHistory.create () |> SentHistory.roundTrip (ms 60)
+
     let mutable generator = NackGenerator.create () |> NackGenerator.roundTrip (ms 60)
     let mutable ticks = Instant.never
 
@@ -54,7 +57,9 @@ let private recovered (seed: int64) (loss: float) (jitter: Duration) (count: int
 
     let rec arrive (n: int) (repair: bool) =
         if cameAt.TryAdd(n, agenda.Now) then
-            let struct (next, outputs) = NackGenerator.received agenda.Now (start + int64 n) repair generator
+            let struct (next, outputs) =
+                NackGenerator.received agenda.Now (start + int64 n) repair generator
+
             generator <- next
             perform outputs
 
@@ -78,21 +83,27 @@ let private recovered (seed: int64) (loss: float) (jitter: Duration) (count: int
         if due < ticks then
             ticks <- due
 
-            agenda.At(due, fun () ->
-                if ticks <= agenda.Now then
-                    ticks <- Instant.never
+            agenda.At(
+                due,
+                fun () ->
+                    if ticks <= agenda.Now then
+                        ticks <- Instant.never
 
-                Laws.tickMovesOn machine generator
-                Laws.earlyTick machine (agenda.Now - 1L<us>) generator
-                let struct (next, outputs) = NackGenerator.tick agenda.Now generator
-                generator <- next
-                perform outputs)
+                    Laws.tickMovesOn machine generator
+                    Laws.earlyTick machine (agenda.Now - 1L<us>) generator
+                    let struct (next, outputs) = NackGenerator.tick agenda.Now generator
+                    generator <- next
+                    perform outputs
+            )
 
     for n in 0 .. count - 1 do
-        agenda.At(1_000_000L<us> + 2L * int64 n * 1_000L<us>, fun () ->
-            sentAt[n] <- agenda.Now
-            history <- SentHistory.sent agenda.Now (uint16 n) 1200 n history
-            over (fun () -> arrive n false))
+        agenda.At(
+            1_000_000L<us> + 2L * int64 n * 1_000L<us>,
+            fun () ->
+                sentAt[n] <- agenda.Now
+                history <- SentHistory.sent agenda.Now (uint16 n) 1200 n history
+                over (fun () -> arrive n false)
+        )
 
     agenda.Run()
     // What is lost at the very end nobody misses.
@@ -113,7 +124,9 @@ let private generatorTests =
     testList
         "NACK generator"
         [ testCase "a hole is asked for a little later, again by round trips, and given up" (fun () ->
-              let s, outputs = take [ 1; 2; 3; 6 ] (NackGenerator.create () |> NackGenerator.roundTrip (ms 60))
+              let s, outputs =
+                  take [ 1; 2; 3; 6 ] (NackGenerator.create () |> NackGenerator.roundTrip (ms 60))
+
               Expect.isEmpty outputs "not at once: it may be reordered"
               let mutable s = s
               let mutable asked = []
@@ -246,7 +259,9 @@ let private keyFrameTests =
     testList
         "key frame requests"
         [ testCase "are spaced, and the one that had to wait goes out once" (fun () ->
-              let struct (s, now) = KeyFrameRequests.ask (ms 1000) (ms 60) (KeyFrameRequests.create ())
+              let struct (s, now) =
+                  KeyFrameRequests.ask (ms 1000) (ms 60) (KeyFrameRequests.create ())
+
               Expect.isTrue now "the first at once"
               let struct (s, again) = KeyFrameRequests.ask (ms 1010) (ms 60) s
               let struct (s, more) = KeyFrameRequests.ask (ms 1020) (ms 60) s
@@ -309,7 +324,10 @@ let private historyTests =
 
           testCase "hostile NACKs cost bounded work, and half of what was sent" (fun () ->
               let draws = Draws 5L
-              let mutable s: SentHistory.State<int> = SentHistory.create () |> SentHistory.roundTrip (ms 5)
+
+              let mutable s: SentHistory.State<int> =
+                  SentHistory.create () |> SentHistory.roundTrip (ms 5)
+
               let mutable again = 0L
 
               for n in 0..9999 do

@@ -163,7 +163,9 @@ let tests =
               let r, _ = take [ 1..50 ] (Reception.create 1)
               Expect.equal (Reception.jitter r) 0.0 "on time"
               // By hand: J += |D| - (J + 8) / 16, in 16ths. Late by 5 ms, 40 units: then 5 ms early against it.
-              let struct (r, _, _) = Reception.received (at (20 * 51 + 5)) 51us (160u * 51u) 8000 r
+              let struct (r, _, _) =
+                  Reception.received (at (20 * 51 + 5)) 51us (160u * 51u) 8000 r
+
               Expect.equal r.Jitter 40L "first"
               let struct (r, _, _) = Reception.received (at (20 * 52)) 52us (160u * 52u) 8000 r
               Expect.equal r.Jitter (40L + 40L - 3L) "second"
@@ -205,7 +207,9 @@ let tests =
               Expect.equal again Arrival.Duplicate "once"
               Expect.equal (Reception.lost r) 1L "the network lost it all the same")
 
-          testPropertyWithConfig Laws.config "whatever the numbers: nothing is new twice in a window, and nothing throws"
+          testPropertyWithConfig
+              Laws.config
+              "whatever the numbers: nothing is new twice in a window, and nothing throws"
           <| fun (seed: int64) ->
               let draws = Draws seed
               let mutable r = Reception.create 1

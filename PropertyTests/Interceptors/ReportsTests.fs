@@ -46,25 +46,27 @@ let private rtt (now: Instant) (state: Reports.State) (lsr: uint32) (delay: uint
 let tests =
     testList
         "Reports"
-        [ testCase "go out about once a second, never less than half and never more than one and a half apart" (fun () ->
-              for seed in 1L .. 50L do
-                  let mutable s = created seed
-                  Expect.isLessThanOrEqual (Reports.deadline s) (ms 750) "the first comes early"
-                  let mutable last = Reports.deadline s
+        [ testCase
+              "go out about once a second, never less than half and never more than one and a half apart"
+              (fun () ->
+                  for seed in 1L .. 50L do
+                      let mutable s = created seed
+                      Expect.isLessThanOrEqual (Reports.deadline s) (ms 750) "the first comes early"
+                      let mutable last = Reports.deadline s
 
-                  for _ in 1..20 do
-                      Laws.earlyTick machine (Reports.deadline s - 1L<us>) s
-                      Laws.tickMovesOn machine s
-                      let now = Reports.deadline s
-                      let struct (next, outputs) = Reports.tick now s
-                      Expect.hasLength outputs 1 "due"
-                      s <- next
-                      let wait = Reports.deadline s - now
-                      Expect.isTrue (wait >= ms 500 && wait < ms 1500) $"{wait}"
-                      last <- now
+                      for _ in 1..20 do
+                          Laws.earlyTick machine (Reports.deadline s - 1L<us>) s
+                          Laws.tickMovesOn machine s
+                          let now = Reports.deadline s
+                          let struct (next, outputs) = Reports.tick now s
+                          Expect.hasLength outputs 1 "due"
+                          s <- next
+                          let wait = Reports.deadline s - now
+                          Expect.isTrue (wait >= ms 500 && wait < ms 1500) $"{wait}"
+                          last <- now
 
-                  Expect.isTrue (last > ms 10_000 && last < ms 30_000) "a second on average"
-                  Expect.equal (Reports.deadline (Reports.leave s)) Instant.never "until it is left")
+                      Expect.isTrue (last > ms 10_000 && last < ms 30_000) "a second on average"
+                      Expect.equal (Reports.deadline (Reports.leave s)) Instant.never "until it is left")
 
           testCase "NTP time: 2020-01-01 is 3,786,825,600 s after 1900, and back again" (fun () ->
               let offset = Ntp.offset 0L<us> unix
@@ -153,7 +155,9 @@ let tests =
           testCase "who only receives asks by RRTR and learns its round trip by DLRR, RFC 3611 4.4 and 4.5" (fun () ->
               let viewer = created 1L |> Reports.measuring true
               let origin = created 2L
-              let struct (compounds, viewer) = Reports.compose (ms 2000) 9u [||] [| block 1 |] viewer
+
+              let struct (compounds, viewer) =
+                  Reports.compose (ms 2000) 9u [||] [| block 1 |] viewer
 
               let asked =
                   compounds
@@ -163,7 +167,9 @@ let tests =
                       | _ -> None)
 
               let origin = Reports.extended (ms 2040) 9u asked (fun _ -> false) origin
-              let struct (compounds, origin) = Reports.compose (ms 2540) 1u [| sender 1 |] [||] origin
+
+              let struct (compounds, origin) =
+                  Reports.compose (ms 2540) 1u [| sender 1 |] [||] origin
 
               let answered =
                   compounds

@@ -31,7 +31,12 @@ let private rtxTests =
         [ testCase "apt leads from one payload type to the other and back" (fun () ->
               Expect.equal (map.RepairOf 96uy, map.RepairOf 98uy) (97uy, 99uy) "repair"
               Expect.equal (map.OriginalOf 97uy, map.OriginalOf 99uy) (96uy, 98uy) "original"
-              Expect.equal (map.OriginalOf 96uy, map.OriginalOf 100uy, map.OriginalOf 101uy) (255uy, 255uy, 255uy) "none"
+
+              Expect.equal
+                  (map.OriginalOf 96uy, map.OriginalOf 100uy, map.OriginalOf 101uy)
+                  (255uy, 255uy, 255uy)
+                  "none"
+
               Expect.equal (map.RepairOf 97uy) 255uy "no repair of repairs")
 
           testPropertyWithConfig Laws.config "what was wrapped is what comes back"
@@ -57,7 +62,11 @@ let private rtxTests =
                       Padding = 255uy }
 
               Expect.isTrue (Rtx.unwrap map 1u &probe).IsNone "empty"
-              let short = { packet 1us 1u [| 1uy |] with PayloadType = 97uy }
+
+              let short =
+                  { packet 1us 1u [| 1uy |] with
+                      PayloadType = 97uy }
+
               Expect.isTrue (Rtx.unwrap map 1u &short).IsNone "too short") ]
 
 let private blocks (draws: Draws) =
@@ -120,7 +129,10 @@ let private redTests =
           testCase "the example of RFC 2198 section 4: a PCM block with an LPC block before it" (fun () ->
               // PT 7 (LPC), timestamp offset 160, length 14; then PT 5 (DVI4).
               let payload =
-                  Array.concat [ [| 0x87uy; 0x02uy; 0x80uy; 0x0Euy; 0x05uy |]; Array.zeroCreate 14; Array.create 84 1uy ]
+                  Array.concat
+                      [ [| 0x87uy; 0x02uy; 0x80uy; 0x0Euy; 0x05uy |]
+                        Array.zeroCreate 14
+                        Array.create 84 1uy ]
 
               match Red.read (ReadOnlyMemory payload) with
               | ValueSome [| lpc; dvi |] ->
