@@ -193,6 +193,8 @@ let isFormatted () =
 /// The programs that real-peer tests talk to, and the packages of Debian and Ubuntu that bring them.
 let peers =
     [ "/usr/bin/chromium", "chromium"
+      "/usr/bin/firefox-esr", "firefox-esr"
+      "/usr/bin/ffmpeg", "ffmpeg"
       "/usr/lib/python3/dist-packages/aiortc", "python3-aiortc"
       "/usr/bin/openssl", "openssl" ]
 

@@ -87,18 +87,3 @@ module Mid =
 
     /// The MID of an unwrapped number.
     let inline wrap (unwrapped: int64) : Mid = Mid(uint32 unwrapped)
-
-/// Arithmetic of RTP sequence numbers, modulo 2¹⁶ (RFC 3550 §5.1).
-///
-/// Inside a machine a sequence number is kept *unwrapped*: an `int64` whose low 16 bits are the number and which never wraps.
-[<RequireQualifiedAccess>]
-module Sequence =
-    /// The first unwrapped number of a source. One turn above zero, so that what came before it is still positive.
-    let inline first (sequence: uint16) : int64 = 0x1_0000L + int64 sequence
-
-    /// The unwrapped number of a sequence number that lies within 2¹⁵ of `near`.
-    let inline unwrap (near: int64) (sequence: uint16) : int64 =
-        near + int64 (int16 (sequence - uint16 near))
-
-    /// The 16 bits that go on the wire.
-    let inline wrap (unwrapped: int64) : uint16 = uint16 unwrapped

@@ -32,6 +32,13 @@ public sealed record RTCConfiguration
 
     /// <summary>How many transports' candidates are gathered ahead of the first description, from 0 to 255. Default 0.</summary>
     public byte IceCandidatePoolSize { get; init; }
+
+    /// <summary>
+    /// Whether RTP's header extensions and CSRCs are encrypted, RFC 9335, <see href="https://w3c.github.io/webrtc-extensions/#rtp-header-encryption">webrtc-extensions</see>. Default:
+    /// where the peer can do it.
+    /// </summary>
+    public RTCRtpHeaderEncryptionPolicy RtpHeaderEncryptionPolicy { get; init; } =
+        RTCRtpHeaderEncryptionPolicy.Negotiate;
 }
 
 /// <summary>

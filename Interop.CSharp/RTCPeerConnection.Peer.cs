@@ -92,6 +92,11 @@ public sealed partial class RTCPeerConnection
         _dtls = new RTCDtlsTransport(Notify, _ice);
         _sctp = new RTCSctpTransport(Notify, _dtls);
 
+        _trackEvents = Notify.Event<RTCTrackEvent>(held: 256);
+        _rtcp = Notify.Event<IReadOnlyList<Rtp.Rtcp>>(held: 0);
+        _bitrates = Notify.Event<long>();
+        Interceptors = [.. _options.Interceptors.Select(make => make(this))];
+
         _post = connect(this, new Sink(this));
     }
 
@@ -136,7 +141,7 @@ public sealed partial class RTCPeerConnection
             connection._options.ToCiphers(),
             new Core.Identity(certificate.Inner.Der, certificate.Inner.Key),
             connection._configuration.ToCore(certificate),
-            Core.Capabilities.None,
+            connection.Capabilities.Inner,
             connection._options.ToCore()
         );
         try
@@ -159,7 +164,7 @@ public sealed partial class RTCPeerConnection
     private RTCStatsReport Report(Core.Answer answer) => Report(Figures(answer));
 
     private RTCStatsReport Report((Core.Statistics Figures, DateTimeOffset At) stats) =>
-        RTCStatsReport.From(stats.Figures, stats.At, _certificate, _ice.PairChanges);
+        RTCStatsReport.From(stats.Figures, stats.At, _certificate, _ice.PairChanges, Transceiver);
 
     /// <summary>
     /// The report of a closed connection, made where someone asks for it: few do, and it has some twenty parts. Not awaited: that
@@ -251,6 +256,8 @@ public sealed partial class RTCPeerConnection
             request.Fail(Mistakes.ClosedMeanwhile());
         foreach (var channel in _channels.Values)
             channel.Shut();
+        foreach (var transceiver in _byId?.Values ?? [])
+            transceiver.Close();
         Notify.Context.Post(Complete);
     }
 
@@ -281,6 +288,14 @@ public sealed partial class RTCPeerConnection
         _ice.Complete();
         _dtls.Complete();
         _sctp.Complete();
+        CompleteMedia();
+    }
+
+    /// <summary>Users see the transceivers so from now on; on the context.</summary>
+    private void Tell(MediaSnapshot snapshot)
+    {
+        lock (_gate)
+            Show(snapshot);
     }
 
     /// <summary>What happened, on the context: first what users see, then the notification.</summary>
@@ -357,6 +372,27 @@ public sealed partial class RTCPeerConnection
 
             case Core.Event.BufferedAmountFell e:
                 return OnChannel(e.Handle, channel => () => channel.TellFell(e.Octets));
+
+            case Core.Event.TracksChanged e:
+                return () => TellTracks(e.Item);
+
+            case Core.Event.ReceiverUnmuted e:
+                return OnTransceiver(e.Transceiver, static transceiver => transceiver.Receiver.SetMuted(false));
+
+            case Core.Event.SourceFound e:
+                return OnTransceiver(e.Transceiver, transceiver => transceiver.Receiver.Found(e.Ssrc, e.Rid));
+
+            case Core.Event.RtcpReceived e:
+                return () => TellRtcp(e.Item);
+
+            case Core.Event.KeyFrameRequested e:
+                return OnTransceiver(e.Transceiver, transceiver => TellKeyFrameRequest(transceiver, e.Encoding));
+
+            case Core.Event.BitrateEstimated e:
+                return () => TellBitrate(e.BitsPerSecond);
+
+            case Core.Event.ToneChanged e:
+                return OnTransceiver(e.Transceiver, transceiver => transceiver.Sender.Dtmf?.Tell(e.Tone, e.Buffer));
 
             case Core.Event.KeyLogged e:
                 return () => LogKey(e.Line);
@@ -442,7 +478,8 @@ public sealed partial class RTCPeerConnection
             connection.Notify.Context.Enqueue(static state => ((MessageEvent)state!).Deliver(), message);
         }
 
-        public void Rtp(int transceiver, string rid, ReadOnlyMemory<Rtp.RtpPacket> packets) { }
+        public void Rtp(int transceiver, string rid, ReadOnlyMemory<Rtp.RtpPacket> packets) =>
+            connection.Transceiver(transceiver)?.Receiver.Receive(rid, packets);
 
         public void Settle() => connection.Notify.Context.Wake();
 
@@ -460,6 +497,24 @@ public sealed partial class RTCPeerConnection
                     var fault = e.Fault.OrNull();
                     connection.Notify.Context.Post(() => connection.TellClosed(closed, fault));
                     return;
+
+                case Core.Event.TransceiversChanged e:
+                    var snapshot = connection.Take(e.Item);
+                    connection.Notify.Context.Post(() => connection.Tell(snapshot));
+                    return;
+
+                case Core.Event.KeyFrameRequested e when connection.Transceiver(e.Transceiver) is { } asked:
+                    asked.Sender.RelayKeyFrameRequest(e.Encoding);
+                    break;
+
+                case Core.Event.RtcpReceived e when connection.Interceptors is { Length: > 0 } interceptors:
+                    IReadOnlyList<Rtp.Rtcp> packets = e.Item;
+                    foreach (var interceptor in interceptors.AsEnumerable().Reverse())
+                        packets = interceptor.OnIncomingRtcp(packets);
+                    if (packets.Count == 0)
+                        return;
+                    happened = Core.Event.NewRtcpReceived([.. packets]);
+                    break;
 
                 case Core.Event.BufferedAmountFell e when connection._channels.TryGetValue(e.Handle, out var channel):
                     connection.Reserve(-e.Octets);

@@ -247,7 +247,40 @@ public sealed partial class RTCPeerConnection : IAsyncDisposable
     /// Statistics, <see href="https://www.w3.org/TR/webrtc/#dom-rtcpeerconnection-getstats">WebRTC §8.2</see>. Of a closed connection,
     /// those of the moment it was closed.
     /// </summary>
-    public Task<RTCStatsReport> GetStatsAsync() => _finalStats?.Value ?? Ask(Core.Input.NewGetStats, Report);
+    /// <param name="selector">A track: only what is about its sending or receiving, and what that refers to. Null: all.</param>
+    /// <exception cref="RTCException"><c>InvalidAccessError</c>: the track is sent or received by nobody, or more than once.</exception>
+    public Task<RTCStatsReport> GetStatsAsync(MediaStreamTrack? selector = null)
+    {
+        if (selector is null)
+            return _finalStats?.Value ?? Ask(Core.Input.NewGetStats, Report);
+
+        // W3C §8.2: exactly one sender or receiver.
+        var senders = Array.FindAll(_transceivers, each => each.Sender.Track == selector);
+        var receivers = Array.FindAll(_transceivers, each => each.Receiver.Track == selector);
+        return (senders, receivers) switch
+        {
+            ([var one], []) => one.Sender.GetStatsAsync(),
+            ([], [var one]) => one.Receiver.GetStatsAsync(),
+            _ => Task.FromException<RTCStatsReport>(
+                Mistakes.InvalidAccess(
+                    "The selector is a track that exactly one sender or receiver of the connection has."
+                )
+            ),
+        };
+    }
+
+    /// <summary>A part of a report.</summary>
+    internal Task<RTCStatsReport> GetStatsAsync(Func<RTCStatsReport, RTCStatsReport> select)
+    {
+        if (_finalStats?.Value is not { } final)
+            return Ask(Core.Input.NewGetStats, answer => select(Report(answer)));
+        return final.ContinueWith(
+            report => select(report.GetAwaiter().GetResult()),
+            CancellationToken.None,
+            TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default
+        );
+    }
 
     /// <summary>Waits until the gathering of local candidates is complete: for signalling that sends descriptions only.</summary>
     /// <exception cref="RTCException"><c>InvalidStateError</c>: the connection was closed before.</exception>

@@ -18,6 +18,9 @@ public abstract record RTCStats
     [JsonConverter(typeof(Milliseconds))]
     public required DateTimeOffset Timestamp { get; init; }
 
+    /// <summary>Ids of what it refers to.</summary>
+    internal virtual IEnumerable<string?> References => [];
+
     internal sealed class Milliseconds : JsonConverter<DateTimeOffset>
     {
         public override DateTimeOffset Read(ref Utf8JsonReader reader, Type type, JsonSerializerOptions options) =>
@@ -85,6 +88,18 @@ public sealed record RTCTransportStats() : RTCStats("transport")
 
     /// <summary>The peer's <see cref="RTCCertificateStats"/>; null before the handshake is done.</summary>
     public string? RemoteCertificateId { get; init; }
+
+    /// <summary>The SRTP profile's IANA name, such as <c>SRTP_AEAD_AES_128_GCM</c>; null before there are keys.</summary>
+    public string? SrtpCipher { get; init; }
+
+    /// <summary>RFC 8888 feedback packets sent.</summary>
+    public long CcfbMessagesSent { get; init; }
+
+    /// <summary>RFC 8888 feedback packets received.</summary>
+    public long CcfbMessagesReceived { get; init; }
+
+    internal override IEnumerable<string?> References =>
+        [SelectedCandidatePairId, LocalCertificateId, RemoteCertificateId];
 }
 
 /// <summary>A candidate, ours or the peer's, <see href="https://www.w3.org/TR/webrtc-stats/#icecandidate-dict*">RTCIceCandidateStats</see>. Its type is <c>local-candidate</c> or <c>remote-candidate</c>.</summary>
@@ -125,6 +140,8 @@ public sealed record RTCIceCandidateStats : RTCStats
 
     /// <summary>Who opens a TCP candidate's connection.</summary>
     public RTCIceTcpCandidateType? TcpType { get; init; }
+
+    internal override IEnumerable<string?> References => [TransportId];
 }
 
 /// <summary>A pair of candidates, <see href="https://www.w3.org/TR/webrtc-stats/#candidatepair-dict*">RTCIceCandidatePairStats</see>.</summary>
@@ -165,6 +182,11 @@ public sealed record RTCIceCandidatePairStats() : RTCStats("candidate-pair")
 
     /// <summary>Seconds, the sum over all answered checks.</summary>
     public double TotalRoundTripTime { get; init; }
+
+    /// <summary>Bits a second that the pair seems to carry, all media together; null before there is an estimate, or where it is not sent on.</summary>
+    public double? AvailableOutgoingBitrate { get; init; }
+
+    internal override IEnumerable<string?> References => [TransportId, LocalCandidateId, RemoteCandidateId];
 }
 
 /// <summary>A certificate, <see href="https://www.w3.org/TR/webrtc-stats/#certificatestats-dict*">RTCCertificateStats</see>.</summary>

@@ -10,7 +10,7 @@ namespace Hybrid.WebRtc;
 /// Statistics by id, <see href="https://www.w3.org/TR/webrtc/#rtcstatsreport-object">RTCStatsReport</see>; ask
 /// <c>OfType&lt;RTCTransportStats&gt;()</c> for one kind.
 /// </summary>
-public sealed class RTCStatsReport : IReadOnlyDictionary<string, RTCStats>
+public sealed partial class RTCStatsReport : IReadOnlyDictionary<string, RTCStats>
 {
     private readonly Dictionary<string, RTCStats> _stats = [];
 
@@ -65,7 +65,8 @@ public sealed class RTCStatsReport : IReadOnlyDictionary<string, RTCStats>
         Core.Statistics core,
         DateTimeOffset at,
         RTCCertificate certificate,
-        int pairChanges
+        int pairChanges,
+        Func<int, RTCRtpTransceiver?> transceiverOf
     )
     {
         const string transport = "T";
@@ -107,6 +108,9 @@ public sealed class RTCStatsReport : IReadOnlyDictionary<string, RTCStats>
                 SelectedCandidatePairChanges = pairChanges,
                 LocalCertificateId = local,
                 RemoteCertificateId = remote,
+                SrtpCipher = core.Media.SrtpCipher is { Length: > 0 } cipher ? cipher : null,
+                CcfbMessagesSent = core.Media.CcfbSent,
+                CcfbMessagesReceived = core.Media.CcfbReceived,
             }
         );
 
@@ -125,11 +129,22 @@ public sealed class RTCStatsReport : IReadOnlyDictionary<string, RTCStats>
         )
             report.Add(Candidate(at, transport, line, isLocal: false));
         foreach (var each in core.Pairs)
-            report.Add(Pair(at, transport, each));
+        {
+            var stats = Pair(at, transport, each);
+            report.Add(
+                stats.Id == selected
+                    ? stats with
+                    {
+                        AvailableOutgoingBitrate = core.Media.AvailableOutgoingBitrate.OrNothing(),
+                    }
+                    : stats
+            );
+        }
         foreach (var each in core.Channels)
             report.Add(Channel(at, each));
         if (core.Association is { IsSome: true, Value: var association })
             report.Add(Association(at, transport, association));
+        report.AddMedia(at, transport, core, transceiverOf);
         foreach (var each in core.Drops)
             report.Add(
                 new RTCIgnoredStats

@@ -18,4 +18,11 @@ namespace Hybrid.WebRtc;
 [JsonSerializable(typeof(RTCDataChannelStats))]
 [JsonSerializable(typeof(RTCSctpTransportStats))]
 [JsonSerializable(typeof(RTCIgnoredStats))]
+[JsonSerializable(typeof(RTCInboundRtpStreamStats))]
+[JsonSerializable(typeof(RTCOutboundRtpStreamStats))]
+[JsonSerializable(typeof(RTCRemoteInboundRtpStreamStats))]
+[JsonSerializable(typeof(RTCRemoteOutboundRtpStreamStats))]
+[JsonSerializable(typeof(RTCCodecStats))]
+[JsonSerializable(typeof(RTCAudioSourceStats))]
+[JsonSerializable(typeof(RTCVideoSourceStats))]
 internal sealed partial class WebRtcJson : JsonSerializerContext;

@@ -83,6 +83,24 @@ public sealed record WebRtcOptions
     /// </summary>
     public int SendHighWaterMark { get; init; } = 1024 * 1024;
 
+    /// <summary>Which codecs, header extensions and feedback may be negotiated. Default: what browsers have.</summary>
+    public RTCMediaCapabilities Media { get; init; } = RTCMediaCapabilities.Default;
+
+    /// <summary>What the estimate of the network's bandwidth begins with and stays within. Default: as browsers have it.</summary>
+    public WebRtcBitrate Bitrate { get; init; } = new();
+
+    /// <summary>
+    /// How long receivers hold packets, where <see cref="RTCRtpReceiver.JitterBufferTarget"/> does not say, from 0 to 4 seconds. Default: null, they are
+    /// handed on as they come.
+    /// </summary>
+    public TimeSpan? JitterBufferTarget { get; init; }
+
+    /// <summary>
+    /// Who sees RTP and RTCP between the application and the connection; each is made with the connection. Outgoing packets pass
+    /// them in this order, incoming ones in the reverse. Default: none.
+    /// </summary>
+    public IReadOnlyList<Func<RTCPeerConnection, IRtpInterceptor>> Interceptors { get; init; } = [];
+
     /// <summary>The certificate to show where <see cref="RTCConfiguration.Certificates"/> names none. Default: one a process.</summary>
     public RTCCertificate? Certificate { get; init; }
 
@@ -175,6 +193,17 @@ public sealed record WebRtcOptions
             );
         }
 
+        ArgumentNullException.ThrowIfNull(Media);
+        ArgumentNullException.ThrowIfNull(Interceptors);
+        ArgumentNullException.ThrowIfNull(Bitrate);
+        Bitrate.Check();
+        if (JitterBufferTarget < TimeSpan.Zero || JitterBufferTarget > TimeSpan.FromSeconds(4))
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(JitterBufferTarget),
+                "JitterBufferTarget is null, or from 0 to 4 seconds."
+            );
+        }
         ArgumentOutOfRangeException.ThrowIfLessThan(SendBuffer, 1, nameof(SendBuffer));
         ArgumentOutOfRangeException.ThrowIfLessThan(SendHighWaterMark, 1, nameof(SendHighWaterMark));
         if (!Enum.IsDefined(Sockets))
@@ -182,6 +211,26 @@ public sealed record WebRtcOptions
 
         if (SynchronizationContext is not null && Scheduler is not null)
             throw new ArgumentException("Give SynchronizationContext or Scheduler, not both.");
+    }
+}
+
+/// <summary>Bounds of the estimated bandwidth, all media of a connection together, bits a second.</summary>
+public sealed record WebRtcBitrate
+{
+    /// <summary>What the network is taken for before anything is known of it. Default 300,000.</summary>
+    public int Start { get; init; } = 300_000;
+
+    /// <summary>Never below this, at least 1,000. Default 10,000.</summary>
+    public int Min { get; init; } = 10_000;
+
+    /// <summary>Never above this. Default 2,000,000,000.</summary>
+    public int Max { get; init; } = 2_000_000_000;
+
+    internal void Check()
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(Min, 1_000, nameof(Min));
+        ArgumentOutOfRangeException.ThrowIfLessThan(Start, Min, nameof(Start));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(Start, Max, nameof(Start));
     }
 }
 

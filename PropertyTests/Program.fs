@@ -11,6 +11,7 @@ let main args =
       House.Hygiene.docs
       House.Package.tests
       RealPeers.PeersTests.tests
+      RealPeers.MediaPeersTests.tests
       RealPeers.ChromiumTests.tests
       RealPeers.AiortcTests.tests
       House.Examples.tests
@@ -32,6 +33,10 @@ let main args =
       JsepSectionTests.tests
       JsepFixtureTests.tests
       JsepLaws.tests
+      JsepMediaTests.tests
+      JsepTransceiverTests.tests
+      JsepMediaFixtureTests.tests
+      JsepMediaLaws.tests
       FmtpTests.tests
       CodecsTests.tests
       ExtmapTests.tests
@@ -52,12 +57,19 @@ let main args =
       Sctp.CostTests.tests
       Sctp.SctpLawsTests.tests
       Sctp.SctpLawsTests.attackTests
+      Interceptors.CongestionTests.tests
+      Interceptors.MediaPacerTests.tests
+      Interceptors.BottleneckTests.tests
       CiphersTests.tests
       IntrinsicTests.tests
       Crc32cTests.tests
       DtlsTests.tests
       DtlsMessagesTests.tests
       OpenSslTests.tests
+      Rtp.PacketTests.tests
+      Rtp.ExtensionTests.tests
+      Rtp.RtcpTests.tests
+      Rtp.RtcpVectorTests.tests
       Rtp.SrtpVectorTests.tests
       Rtp.SrtpTests.tests
       Stack.LoopTests.tests
@@ -70,6 +82,10 @@ let main args =
       Interop.ContextTests.tests
       Interop.ScriptTests.tests
       Interop.ScriptDataTests.tests
+      Interop.ScriptMediaTests.tests
+      Interop.TrackTests.tests
+      Interop.ForwardTests.tests
+      Interop.MediaStatsTests.tests
       Interop.LoopbackTests.tests
       DcepTests.tests
       ChannelsTests.tests
@@ -77,7 +93,6 @@ let main args =
       PeerTests.tests
       Interceptors.ReceptionTests.tests
       Interceptors.NackTests.tests
-      Interceptors.ReportsTests.tests
       Interceptors.RtxTests.tests
       Interceptors.JitterBufferTests.tests
       Interceptors.FlexFecTests.tests

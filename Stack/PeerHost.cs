@@ -67,6 +67,8 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
         _logger = options.LoggerFactory.CreateLogger<PeerHost>();
 
         Rehearsal.Begin(config);
+        var loop = options.SharedPort?.Loop ?? options.Loops.Emptiest();
+        config = config.At(loop.Epoch);
         var seed = RandomNumberGenerator.GetBytes(EntropyModule.SeedSize);
 
         if (options.Journal is not null)
@@ -91,7 +93,6 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
         }
 
         _state = created.ResultValue;
-        var loop = options.SharedPort?.Loop ?? options.Loops.Emptiest();
         _seat = loop.Join(this);
         Telemetry.PeersChanged(+1);
     }
@@ -297,6 +298,22 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
         {
             // The port may be others' too, who go on when this peer has failed.
             port.AllowFragments(false);
+        }
+    }
+
+    /// <inheritdoc/>
+    void IShell.TransmitRun(Path path, RtpRun run)
+    {
+        for (var i = 0; i < run.Count; i++)
+        {
+            var size = run.Size(i);
+
+            if (Outlet(path, size) is not { } port)
+                continue;
+
+            // Nothing written: the keys are spent.
+            if (run.Write(i, port.Reserve(path.Remote, size)) is > 0 and var written)
+                port.Commit(written);
         }
     }
 

@@ -22,6 +22,7 @@ internal static class StepCommand
             .. SctpSteps.Measure(),
             .. SackSteps.Measure(),
             .. DtlsSteps.Measure(setting),
+            .. SrtpSteps.Measure(setting),
             .. IceSteps.Measure(setting),
             .. ChannelSteps.Measure(),
             .. JsepSteps.Measure(),

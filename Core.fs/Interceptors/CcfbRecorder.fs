@@ -135,6 +135,7 @@ module internal CcfbRecorder =
     /// In 1,024ths of a second before the report, RFC 8888 §3.1.
     let private offset (now: Instant) (at: Instant) =
         let ato = (now - at) * 1_024L / 1_000_000L<us>
+
         if ato < 0L then 0x1FFFus
         elif ato > 8_189L then 0x1FFEus
         else uint16 ato
@@ -235,7 +236,13 @@ module internal CcfbRecorder =
                 isLate <- isLate || isBehind
 
                 let first = if isBehind || told.IsNew then told.Lowest else told.Next
-                let top = if isBehind then max told.Highest (told.Next - 1L) else told.Highest
+
+                let top =
+                    if isBehind then
+                        max told.Highest (told.Next - 1L)
+                    else
+                        told.Highest
+
                 told.First <- max first (top - int64 Window + 1L)
                 told.Packets <- Array.zeroCreate (int (top - told.First) + 1)
                 told.Last <- told.Next

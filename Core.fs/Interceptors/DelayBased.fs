@@ -75,10 +75,13 @@ type internal StandingQueue =
 [<RequireQualifiedAccess>]
 module internal StandingQueue =
     /// Long enough for two frames of video, whose own packets queue behind each other.
-    let private bucket: Duration = Duration.milliseconds 75L
+    let private bucket: Duration = Duration.milliseconds 150L
 
-    /// What is a queue. Less is jitter.
-    let private least: Duration = Duration.milliseconds 25L
+    /// What is a queue to be drained.
+    let private least: Duration = Duration.milliseconds 20L
+
+    /// What is none.
+    let private jitter: Duration = Duration.milliseconds 8L
 
     /// For that long a queue of our own would not stand.
     let private stubborn: Duration = Duration.seconds 4L
@@ -97,7 +100,14 @@ module internal StandingQueue =
     /// How long it is.
     let length (q: StandingQueue) : Duration =
         let shortest = Instant.min q.Present q.Before
-        if shortest = Instant.never then 0L<us> else shortest - q.Base
+
+        if shortest = Instant.never then
+            0L<us>
+        else
+            shortest - q.Base
+
+    /// Whether there is one at all.
+    let stands (q: StandingQueue) : bool = length q > jitter
 
     /// Whether it is one that we should drain, and it does not drain already.
     let isToDrain (q: StandingQueue) : bool =
@@ -151,12 +161,14 @@ module internal StandingQueue =
 module internal DelayBased =
     [<NoComparison; NoEquality>]
     type State =
-        { Current: PacketGroup
-          Previous: PacketGroup
-          Trend: Trendline
-          Queue: StandingQueue
-          /// When the last feedback came.
-          LastAt: Instant }
+        {
+            Current: PacketGroup
+            Previous: PacketGroup
+            Trend: Trendline
+            Queue: StandingQueue
+            /// When the last feedback came.
+            LastAt: Instant
+        }
 
     /// burst_time, draft-ietf-rmcat-gcc-02 §5.2.
     let private burst: Duration = Duration.milliseconds 5L
@@ -222,10 +234,11 @@ module internal DelayBased =
 
     /// What the delay says of the path.
     let usage (state: State) : Usage =
-        if StandingQueue.isToDrain state.Queue then
-            Usage.Over
-        else
-            state.Trend.Detector.Usage
+        match state.Trend.Detector.Usage with
+        | _ when StandingQueue.isToDrain state.Queue -> Usage.Over
+        // A slope without a queue that stands is that of a frame, whose packets come at 2.5 times the rate.
+        | Usage.Over when not (StandingQueue.stands state.Queue) -> Usage.Normal
+        | usage -> usage
 
     let inline private ms (d: Duration) = float d / 1000.0
 
@@ -274,7 +287,12 @@ module internal DelayBased =
 
             let detected =
                 if weighed > d.Threshold then
-                    let over = if d.OverFor < 0.0 then sendDelta / 2.0 else d.OverFor + sendDelta
+                    let over =
+                        if d.OverFor < 0.0 then
+                            sendDelta / 2.0
+                        else
+                            d.OverFor + sendDelta
+
                     let count = d.OverCount + 1
 
                     if over > OveruseTime && count > 1 && slope >= before then
@@ -295,7 +313,12 @@ module internal DelayBased =
             adapt now weighed detected
 
     let private follow (received: Instant) (receiveDelta: float) (sendDelta: float) (t: Trendline) : Trendline =
-        let first = if t.FirstReceived = Instant.never then received else t.FirstReceived
+        let first =
+            if t.FirstReceived = Instant.never then
+                received
+            else
+                t.FirstReceived
+
         let deltas = min 1_000 (t.Deltas + 1)
         let accumulated = t.Accumulated + receiveDelta - sendDelta
         let smoothed = Smoothing * t.Smoothed + (1.0 - Smoothing) * accumulated
@@ -303,7 +326,12 @@ module internal DelayBased =
         let history = Array.zeroCreate (t.History.Length - skip + 1)
         Array.Copy(t.History, skip, history, 0, history.Length - 1)
         history[history.Length - 1] <- struct (ms (received - first), smoothed)
-        let slope = if history.Length = Window then fit history t.Slope else t.Slope
+
+        let slope =
+            if history.Length = Window then
+                fit history t.Slope
+            else
+                t.Slope
 
         { Deltas = deltas
           FirstReceived = first

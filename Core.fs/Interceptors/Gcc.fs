@@ -112,7 +112,13 @@ module internal Gcc =
     /// And again after that time.
     let private blindAgain: Duration = Duration.seconds 1L
 
-    let private bandwidth (target: float) (roundTrip: Duration) (loss: float) (throughput: float) (overused: bool) : Bandwidth =
+    let private bandwidth
+        (target: float)
+        (roundTrip: Duration)
+        (loss: float)
+        (throughput: float)
+        (overused: bool)
+        : Bandwidth =
         { Target = int target
           Pacing = int (min 2e9 (PacingFactor * target))
           RoundTrip = roundTrip
@@ -164,8 +170,13 @@ module internal Gcc =
 
         let change = abs (said.Target - link.Said.Target)
 
-        if change > 0 && int64 change * 100L >= int64 link.Said.Target || isOver <> link.Said.Overused then
-            struct ({ state with Link = { link with Said = said } }, [ Rate said ])
+        if
+            change > 0 && int64 change * 100L >= int64 link.Said.Target
+            || isOver <> link.Said.Overused
+        then
+            struct ({ state with
+                        Link = { link with Said = said } },
+                    [ Rate said ])
         else
             struct ({ state with
                         Link =
@@ -186,7 +197,11 @@ module internal Gcc =
             let spare = alr.Spare + rate * seconds - 8.0 * float (sent - alr.Sent)
             let spare = max -most (min most spare)
 
-            { InAlr = (if alr.InAlr then spare >= AlrStop * most else spare > AlrStart * most)
+            { InAlr =
+                (if alr.InAlr then
+                     spare >= AlrStop * most
+                 else
+                     spare > AlrStart * most)
               Spare = spare
               At = now
               Sent = sent }
@@ -272,18 +287,22 @@ module internal Gcc =
             found
             |> ValueOption.map (fun rate -> max rate (min state.Control.Rate (0.85 * throughput.Estimate)))
 
+        let input =
+            { Usage = usage
+              Throughput = throughput.Estimate
+              SlowThroughput = throughput.Slow
+              RoundTrip =
+                (if roundTrip = 0L<us> then
+                     Duration.milliseconds 200L
+                 else
+                     roundTrip)
+              Queue = StandingQueue.length delay.Queue
+              Competing = delay.Queue.Competing }
+
         let control =
             match found with
             | ValueSome rate when usage <> Usage.Over -> RateControl.probed now rate state.Control
-            | _ ->
-                RateControl.feedback
-                    now
-                    { Usage = usage
-                      Throughput = throughput.Estimate
-                      RoundTrip = (if roundTrip = 0L<us> then Duration.milliseconds 200L else roundTrip)
-                      Queue = StandingQueue.length delay.Queue
-                      Competing = delay.Queue.Competing }
-                    state.Control
+            | _ -> RateControl.feedback now input state.Control
 
         let control =
             { control with
@@ -292,7 +311,8 @@ module internal Gcc =
         let before = state.Control.Rate
 
         let probing =
-            if control.Rate < before then
+            // What others take bit by bit is theirs; what is gone at once may come back.
+            if control.Rate < before && RateControl.isSevere now input state.Control then
                 Probing.decreased now before probing
             else
                 probing
@@ -327,7 +347,10 @@ module internal Gcc =
                     Rate state.Link.Said :: List.map Probe clusters)
         | Feedback(report, sent) ->
             // A report of nothing that is remembered is no sign of life.
-            if report.Results.Length = 0 then Step.only state else heard now report sent state
+            if report.Results.Length = 0 then
+                Step.only state
+            else
+                heard now report sent state
         | ReceiverLimit rate ->
             say
                 { state with

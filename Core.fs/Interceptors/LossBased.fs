@@ -128,14 +128,24 @@ module internal LossBased =
     /// How well a bandwidth explains the observations; among equals the higher is preferred, unless much is lost.
     let private objective (observations: LossObservation[]) (loss: float) (bandwidth: float) (inherent: float) =
         let kbps = bandwidth / 1000.0
-        let bias = if loss < 0.2 then 0.0002 * kbps + 0.02 * log (1.0 + kbps) else 0.0
+
+        let bias =
+            if loss < 0.2 then
+                0.0002 * kbps + 0.02 * log (1.0 + kbps)
+            else
+                0.0
+
         let mutable sum = 0.0
 
         for i in 0 .. observations.Length - 1 do
             let o = observations[i]
             let p = probability inherent bandwidth o.Rate
             let kept = o.Packets - o.Lost
-            sum <- sum + weight observations i * (o.Lost * log p + kept * log (1.0 - p) + bias * o.Packets)
+
+            sum <-
+                sum
+                + weight observations i
+                  * (o.Lost * log p + kept * log (1.0 - p) + bias * o.Packets)
 
         sum
 
@@ -190,7 +200,11 @@ module internal LossBased =
                 else
                     best
 
-            best <- if now < state.WindowAt then max present (min bound state.WindowLimit) else bound
+            best <-
+                if now < state.WindowAt then
+                    max present (min bound state.WindowLimit)
+                else
+                    bound
 
         let limits = best < delayBased * 0.999
         let isOver = limits && (state.WindowAt = Instant.never || now >= state.WindowAt)
@@ -205,7 +219,13 @@ module internal LossBased =
                 else Instant.never }
 
     /// With the packets of a feedback packet. `delayBased`: what the delay allows; `throughput`: what arrives, or 0.
-    let feedback (now: Instant) (delayBased: float) (throughput: float) (report: FeedbackReport) (state: State) : State =
+    let feedback
+        (now: Instant)
+        (delayBased: float)
+        (throughput: float)
+        (report: FeedbackReport)
+        (state: State)
+        : State =
         let results = report.Results
 
         if results.Length = 0 then
@@ -218,9 +238,19 @@ module internal LossBased =
                 octets <- octets + int64 results[i].Size
 
             // In order of sending, of one stream at least: it need not be exact.
-            let first = if p.FirstSent = Instant.never then results[0].SentAt else p.FirstSent
+            let first =
+                if p.FirstSent = Instant.never then
+                    results[0].SentAt
+                else
+                    p.FirstSent
+
             let last = results[results.Length - 1].SentAt
-            let last = if p.LastSent = Instant.never then last else max p.LastSent last
+
+            let last =
+                if p.LastSent = Instant.never then
+                    last
+                else
+                    max p.LastSent last
 
             let p =
                 { Packets = p.Packets + results.Length

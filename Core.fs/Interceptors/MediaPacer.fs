@@ -210,7 +210,12 @@ module internal MediaPacer =
             elif bandwidth.Overused && now - data.CutAt >= cutInterval then
                 // It was not used up: what was used is what was too much.
                 let used = float data.Used / float (max 1_000L<us> (now - data.WindowAt))
-                let used = if now - data.WindowAt < dataWindow / 2L then data.Rate else min data.Rate (2.0 * used)
+
+                let used =
+                    if now - data.WindowAt < dataWindow / 2L then
+                        data.Rate
+                    else
+                        min data.Rate (2.0 * used)
 
                 { data with
                     Rate = max least (0.5 * used)
@@ -302,7 +307,10 @@ module internal MediaPacer =
                              RetryAt = 0L<us> } |] }
 
     let private since (lane: Log<Waiting<'item>>) : Instant =
-        if lane.IsEmpty then Instant.never else lane[lane.First].Since
+        if lane.IsEmpty then
+            Instant.never
+        else
+            lane[lane.First].Since
 
     /// Since when the oldest packet waits, sound apart; `Instant.never`: none does.
     let private oldest (state: State<'item>) : Instant =
@@ -330,7 +338,7 @@ module internal MediaPacer =
                     // With the first packet of media.
                     oldest
                 elif isWaiting then
-                    max oldest (p.DueAt - probeBurst)
+                    Instant.min (oldest + longest) (max oldest (p.DueAt - probeBurst))
                 else
                     max p.RetryAt (p.DueAt - probeBurst)
 
@@ -360,7 +368,9 @@ module internal MediaPacer =
             RetryAt = now + probeBurst }
 
     let private missing (p: ProbeSending) : int =
-        let octets = max (p.Cluster.Octets - p.Octets) (200 * (p.Cluster.Packets - p.Packets))
+        let octets =
+            max (p.Cluster.Octets - p.Octets) (200 * (p.Cluster.Packets - p.Packets))
+
         max 1 (min PaddingPacket octets)
 
     let private withFirst (p: ProbeSending) (probes: ProbeSending[]) : ProbeSending[] =
@@ -382,7 +392,12 @@ module internal MediaPacer =
         let leaving = ResizeArray<Leaving<'item>>()
         let rate = effective state.Bucket
         // Once it is empty the bucket is filled by a burst.
-        let limit = if readyAt <= now then now + burst else Int64.MinValue * 1L<us>
+        let limit =
+            if readyAt <= now then
+                now + burst
+            else
+                Int64.MinValue * 1L<us>
+
         let mutable isGoing = true
 
         while isGoing do
@@ -451,7 +466,10 @@ module internal MediaPacer =
                         probes <- withFirst (withAsked now probes[0]) probes
 
         let lane (before: Lane<'item>) (after: Log<Waiting<'item>>) : Lane<'item> =
-            if before.Waiting.First = after.First then before else { Waiting = after }
+            if before.Waiting.First = after.First then
+                before
+            else
+                { Waiting = after }
 
         struct ({ Audio = lane state.Audio audio
                   Retransmission = lane state.Retransmission retransmission
@@ -486,7 +504,10 @@ module internal MediaPacer =
 
     /// When SCTP may send again.
     let dataReadyAt (now: Instant) (state: State<'item>) : Instant =
-        if isFree now state.Data then now else max now state.Data.ReadyAt
+        if isFree now state.Data then
+            now
+        else
+            max now state.Data.ReadyAt
 
     /// SCTP has sent so many octets.
     let dataSent (now: Instant) (octets: int) (state: State<'item>) : State<'item> =
@@ -501,7 +522,10 @@ module internal MediaPacer =
             let isUsed = float data.Used >= 0.5 * data.Rate * float elapsed
 
             let rate =
-                if isOver && isUsed && not data.Overused then Growth * data.Rate else data.Rate
+                if isOver && isUsed && not data.Overused then
+                    Growth * data.Rate
+                else
+                    data.Rate
 
             { state with
                 Data =

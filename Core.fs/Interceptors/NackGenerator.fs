@@ -48,7 +48,7 @@ module internal NackGenerator =
         /// To be sent as `Nack`: 250 pairs at most, 1,000 octets.
         | Request of NackPair[]
         /// More was lost than is worth asking for, or it did not come in time: only a picture that needs none of it helps.
-        | KeyFrameNeeded
+        | GaveUp
 
     /// Packets asked for at a time; of more, all are given up.
     [<Literal>]
@@ -125,6 +125,9 @@ module internal NackGenerator =
 
         found
 
+    /// Whether a packet is waited for: one that comes again is a duplicate otherwise.
+    let isMissing (number: int64) (state: State) : bool = place number state.Missing >= 0
+
     let private without (number: int64) (at: int) (runs: LostRun[]) : LostRun[] =
         let run = runs[at]
         let before = Array.sub runs 0 at
@@ -170,7 +173,7 @@ module internal NackGenerator =
                 let missing = without number at state.Missing
 
                 if missing.Length > MaxRuns then
-                    Step.one KeyFrameNeeded (forgotten state)
+                    Step.one GaveUp (forgotten state)
                 else
                     Step.only
                         { withMissing missing state with
@@ -182,7 +185,7 @@ module internal NackGenerator =
                 let state = forgotten state
 
                 Step.one
-                    KeyFrameNeeded
+                    GaveUp
                     { state with
                         Next = number + 1L
                         GivenUp = state.GivenUp + gap }
@@ -233,7 +236,7 @@ module internal NackGenerator =
                 i <- i + 1
 
             found.Add
-                { PacketId = Sequence.wrap first
+                { PacketId = uint16 first
                   Bitmask = mask }
 
         [ for some in Array.chunkBySize MaxPairs (found.ToArray()) -> Request some ]
@@ -276,56 +279,4 @@ module internal NackGenerator =
                     GivenUp = state.GivenUp + givenUp }
 
             let asked = pairs numbers
-            struct (state, (if givenUp > 0L then asked @ [ KeyFrameNeeded ] else asked))
-
-/// How often a key frame may be asked for. What is asked in between goes out, once, when it may.
-[<RequireQualifiedAccess>]
-module internal KeyFrameRequests =
-    [<Struct; NoComparison>]
-    type State =
-        {
-            /// When the last request went out; `Int64.MinValue` before the first.
-            LastAt: Instant
-            /// When the one that had to wait goes out; `Instant.never`: none waits.
-            DueAt: Instant
-            /// Of the last FIR, RFC 5104 §4.3.1.1.
-            FirSequence: byte
-        }
-
-    /// An encoder that has just made one needs time for the next.
-    let shortest: Duration = Duration.milliseconds 200L
-
-    let create () : State =
-        { LastAt = Int64.MinValue * 1L<us>
-          DueAt = Instant.never
-          FirSequence = 255uy }
-
-    /// When a request that had to wait goes out.
-    let deadline (state: State) : Instant = state.DueAt
-
-    let private sent (now: Instant) (state: State) : struct (State * bool) =
-        struct ({ LastAt = now
-                  DueAt = Instant.never
-                  FirSequence = state.FirSequence + 1uy },
-                true)
-
-    /// A key frame is wanted. True: to be asked for now, a FIR by `FirSequence`; false: it will be, or has just been.
-    let ask (now: Instant) (roundTrip: Duration) (state: State) : struct (State * bool) =
-        let apart = max shortest roundTrip
-
-        if state.LastAt = Int64.MinValue * 1L<us> || now - state.LastAt >= apart then
-            sent now state
-        else
-            struct ({ state with
-                        DueAt = Instant.min state.DueAt (state.LastAt + apart) },
-                    false)
-
-    /// One came: nothing is to be asked for.
-    let arrived (state: State) : State = { state with DueAt = Instant.never }
-
-    /// True: to be asked for now.
-    let tick (now: Instant) (state: State) : struct (State * bool) =
-        if now < state.DueAt then
-            struct (state, false)
-        else
-            sent now state
+            struct (state, (if givenUp > 0L then asked @ [ GaveUp ] else asked))

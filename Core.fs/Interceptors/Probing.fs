@@ -54,12 +54,14 @@ type internal Setback =
 module internal Probing =
     [<NoComparison; NoEquality>]
     type State =
-        { Purpose: ProbePurpose
-          NextId: int
-          Underway: ProbeProgress[]
-          Setback: Setback voption
-          /// When the last probe was asked for.
-          ProbedAt: Instant }
+        {
+            Purpose: ProbePurpose
+            NextId: int
+            Underway: ProbeProgress[]
+            Setback: Setback voption
+            /// When the last probe was asked for.
+            ProbedAt: Instant
+        }
 
     /// Packets that a probe has at least.
     [<Literal>]
@@ -130,7 +132,11 @@ module internal Probing =
         let last = rates[rates.Length - 1]
 
         struct ({ state with
-                    Purpose = if last < limit then Exponential(Further * last, now + patience) else Resting
+                    Purpose =
+                        if last < limit then
+                            Exponential(Further * last, now + patience)
+                        else
+                            Resting
                     NextId = state.NextId + clusters.Length
                     Underway = underway[max 0 (underway.Length - MaxUnderway) ..]
                     ProbedAt = now },
@@ -148,13 +154,18 @@ module internal Probing =
             LastSent = max p.LastSent r.SentAt
             LastSentSize = if r.SentAt >= p.LastSent then r.Size else p.LastSentSize
             FirstReceived = min p.FirstReceived r.ReceivedAt
-            FirstReceivedSize = if r.ReceivedAt < p.FirstReceived then r.Size else p.FirstReceivedSize
+            FirstReceivedSize =
+                if r.ReceivedAt < p.FirstReceived then
+                    r.Size
+                else
+                    p.FirstReceivedSize
             LastReceived = max p.LastReceived r.ReceivedAt }
 
     /// The rate that the path took, bits a second; ValueNone while too little has come, or it makes no sense.
     let private found (p: ProbeProgress) : float voption =
         let enough =
-            5 * p.Packets >= 4 * p.Cluster.Packets && 5L * int64 p.Octets >= 4L * int64 p.Cluster.Octets
+            5 * p.Packets >= 4 * p.Cluster.Packets
+            && 5L * int64 p.Octets >= 4L * int64 p.Cluster.Octets
 
         let sendTime = p.LastSent - p.FirstSent
         let receiveTime = p.LastReceived - p.FirstReceived
@@ -222,13 +233,16 @@ module internal Probing =
         | _ ->
             let lost =
                 match state.Setback with
-                | ValueSome setback when rate < LargeDrop * setback.Before && now - setback.At < memory ->
-                    setback.At
+                | ValueSome setback when rate < LargeDrop * setback.Before && now - setback.At < memory -> setback.At
                 | _ -> Instant.never
 
             let isAsked = inAlr || lost <> Instant.never
             // Nothing was lost, or long ago: seldom.
-            let since = if lost = Instant.never then state.ProbedAt else max lost state.ProbedAt
+            let since =
+                if lost = Instant.never then
+                    state.ProbedAt
+                else
+                    max lost state.ProbedAt
 
             let interval =
                 if lost <> Instant.never && now - lost > patient then

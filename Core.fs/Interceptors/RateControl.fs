@@ -1,5 +1,7 @@
 namespace Hybrid.WebRtc.Core
 
+open System
+
 /// The rate at which packets arrive, in bits a second, from windows of 150 ms weighed by how far each strays: libwebrtc's
 /// estimator of the acknowledged bitrate.
 [<NoComparison; NoEquality>]
@@ -7,6 +9,8 @@ type internal Throughput =
     {
         /// Bits a second; 0: not known yet.
         Estimate: float
+        /// The same over a second or so, so that frames of different sizes do not show.
+        Slow: float
         Variance: float
         /// Arrival of the last packet, by the receiver's clock; `Instant.never` before the first.
         LastReceived: Instant
@@ -23,6 +27,7 @@ module internal Throughput =
 
     let create () : Throughput =
         { Estimate = 0.0
+          Slow = 0.0
           Variance = 50.0
           LastReceived = Instant.never
           Elapsed = 0L<us>
@@ -33,15 +38,20 @@ module internal Throughput =
         let estimate = t.Estimate / 1000.0
 
         if estimate <= 0.0 then
-            { t with Estimate = sample * 1000.0 }
+            { t with
+                Estimate = sample * 1000.0
+                Slow = sample * 1000.0 }
         else
             let strays = 10.0 * abs (estimate - sample) / estimate
             let uncertainty = strays * strays
             let predicted = t.Variance + 5.0
-            let joined = (uncertainty * estimate + predicted * sample) / (uncertainty + predicted)
+
+            let joined =
+                (uncertainty * estimate + predicted * sample) / (uncertainty + predicted)
 
             { t with
                 Estimate = max 1.0 joined * 1000.0
+                Slow = 0.85 * t.Slow + 0.15 * 1000.0 * sample
                 Variance = uncertainty * predicted / (uncertainty + predicted) }
 
     /// After the application began to send more: what comes next may be far from what was.
@@ -101,7 +111,10 @@ module internal LinkCapacity =
 
     /// Bits a second that a throughput near the capacity is not above; infinite where it is not known.
     let upper (c: LinkCapacity) : float =
-        if c.Mean = 0.0 then infinity else (c.Mean + spread c) * 1000.0
+        if c.Mean = 0.0 then
+            infinity
+        else
+            (c.Mean + spread c) * 1000.0
 
     let lower (c: LinkCapacity) : float = max 0.0 (c.Mean - spread c) * 1000.0
 
@@ -135,6 +148,10 @@ type internal RateControl =
         IsIncreasing: bool
         /// When the rate last changed; `Instant.never`: not yet.
         ChangedAt: Instant
+        /// When a probe last raised it; long ago where none did.
+        ProbedAt: Instant
+        /// When it last decreased; long ago where it never did.
+        DecreasedAt: Instant
         Capacity: LinkCapacity
         /// The last throughput that was known; 0: none.
         Throughput: float
@@ -147,6 +164,8 @@ type internal RateInput =
         Usage: Usage
         /// Bits a second; 0: not known.
         Throughput: float
+        /// The same over a second or so.
+        SlowThroughput: float
         RoundTrip: Duration
         /// How long the queue is that does not empty.
         Queue: Duration
@@ -160,14 +179,28 @@ module internal RateControl =
     [<Literal>]
     let private Beta = 0.85
 
+    /// Of what is sent.
+    [<Literal>]
+    let private Severe = 0.8
+
+    /// For that long after a decrease the rate is near the capacity, whatever is known of that.
+    let private near: Duration = Duration.seconds 5L
+
+    /// The queue that stands is seen after that time.
+    let private settling: Duration = Duration.milliseconds 300L
+
     /// eta: 8 % a second, draft-ietf-rmcat-gcc-02 §5.5.
     [<Literal>]
     let private Eta = 1.08
+
+    let private longAgo: Instant = Int64.MinValue / 2L * 1L<us>
 
     let create (start: float) : RateControl =
         { Rate = start
           IsIncreasing = false
           ChangedAt = Instant.never
+          ProbedAt = longAgo
+          DecreasedAt = longAgo
           Capacity = LinkCapacity.unknown
           Throughput = 0.0 }
 
@@ -176,32 +209,37 @@ module internal RateControl =
         { c with
             Rate = rate
             ChangedAt = now
+            ProbedAt = (if rate > c.Rate then now else c.ProbedAt)
             Capacity = LinkCapacity.probed rate c.Capacity }
 
-    /// Half a packet a response time, draft-ietf-rmcat-gcc-02 §5.5: the increase a second near the capacity.
+    /// A packet a response time, draft-ietf-rmcat-gcc-02 §5.5: the increase a second near the capacity. Of 1,200 octets for
+    /// all, so that flows that share a queue come to have equal shares; but no leap for those that send little.
     let private additive (roundTrip: Duration) (rate: float) =
-        let frame = rate / 30.0
-        let packets = ceil (frame / 9_600.0)
         let response = float (roundTrip + Duration.milliseconds 100L) / 1e6
-        max 4_000.0 (frame / packets / response)
+        max 4_000.0 (min (9_600.0 / response) (0.16 * rate))
 
     let private increased (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
         let capacity =
-            if input.Throughput > LinkCapacity.upper c.Capacity then
+            if input.Competing || input.SlowThroughput > LinkCapacity.upper c.Capacity then
                 LinkCapacity.unknown
             else
                 c.Capacity
 
         let seconds =
-            if c.ChangedAt = Instant.never then 0.0
-            else float (min (Duration.seconds 1L) (now - c.ChangedAt)) / 1e6
+            if c.ChangedAt = Instant.never then
+                0.0
+            else
+                float (min (Duration.seconds 1L) (now - c.ChangedAt)) / 1e6
 
         // No further than what arrives vouches for.
         let limit =
-            if input.Throughput > 0.0 then 1.5 * input.Throughput + 10_000.0 else infinity
+            if input.Throughput > 0.0 then
+                1.5 * input.Throughput + 10_000.0
+            else
+                infinity
 
         let wanted =
-            if capacity.Mean > 0.0 then
+            if capacity.Mean > 0.0 || now - c.DecreasedAt < near then
                 c.Rate + seconds * additive input.RoundTrip c.Rate
             else
                 c.Rate + max 1_000.0 (c.Rate * (Eta ** seconds - 1.0))
@@ -211,26 +249,41 @@ module internal RateControl =
             Capacity = capacity
             ChangedAt = now }
 
+    /// Far less arrives than is sent: the path has changed. What a probe allowed is not sent at once.
+    let isSevere (now: Instant) (input: RateInput) (c: RateControl) =
+        not input.Competing
+        && input.Throughput > 0.0
+        && max input.Throughput input.SlowThroughput < Severe * c.Rate
+        && now - c.ProbedAt > Duration.seconds 1L
+
     let private decreased (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
-        let measured = if input.Throughput > 0.0 then input.Throughput else c.Throughput
+        let queue = float input.Queue / 1e6
 
-        // A long queue is to be gone within a second.
-        let beta =
-            if input.Competing then
-                Beta
+        let measured =
+            if input.Throughput > 0.0 then
+                input.Throughput
             else
-                max 0.5 (Beta - float (max 0L<us> (input.Queue - Duration.milliseconds 50L)) / 1e6)
-
-        let direct = if measured > 0.0 then beta * measured else c.Rate / 2.0
+                c.Throughput
 
         let wanted =
-            if direct > c.Rate && c.Capacity.Mean > 0.0 then
-                beta * c.Capacity.Mean * 1000.0
+            if isSevere now input c then
+                // What arrives is what the path has; less than that, so that the queue is gone within a second or so.
+                (max 0.5 (Beta - queue)) * measured
+            elif input.Competing then
+                0.95 * c.Rate
             else
-                direct
+                // All who share the queue see the same of it and give up the same share, so that they come to have equal
+                // shares. Where more arrives than is sent the queue drains already.
+                (max 0.6 (0.94 - 0.8 * queue)) * max c.Rate input.Throughput
+
+        let slow =
+            if input.SlowThroughput > 0.0 then
+                input.SlowThroughput
+            else
+                measured
 
         let capacity =
-            if measured < LinkCapacity.lower c.Capacity then
+            if slow < LinkCapacity.lower c.Capacity then
                 LinkCapacity.unknown
             else
                 c.Capacity
@@ -239,21 +292,28 @@ module internal RateControl =
             Rate = min c.Rate wanted
             IsIncreasing = false
             ChangedAt = now
-            Capacity = if measured > 0.0 then LinkCapacity.overused measured capacity else capacity }
+            DecreasedAt = now
+            Capacity =
+                if slow > 0.0 then
+                    LinkCapacity.overused slow capacity
+                else
+                    capacity }
 
-    /// Whether what was taken back has had time to show, or is by far too little.
+    /// Whether the last decrease has had time to show, or was by far too little.
     let private mayDecrease (now: Instant) (input: RateInput) (c: RateControl) =
-        let interval = max 10_000L<us> (min 200_000L<us> input.RoundTrip)
+        let interval =
+            if isSevere now input c then
+                max 10_000L<us> (min 200_000L<us> input.RoundTrip)
+            else
+                settling + input.RoundTrip
 
-        c.ChangedAt = Instant.never
-        || now - c.ChangedAt >= interval
-        || (input.Throughput > 0.0 && input.Throughput < 0.5 * c.Rate)
+        now - c.DecreasedAt >= interval
 
     /// With what a feedback packet says.
     let feedback (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
         let next =
             match input.Usage with
-            | Usage.Over when not c.IsIncreasing && not (mayDecrease now input c) -> c
+            | Usage.Over when not (mayDecrease now input c) -> { c with IsIncreasing = false }
             | Usage.Over -> decreased now input c
             // The queue drains: what is in it would only be taken for room.
             | Usage.Under -> { c with IsIncreasing = false }

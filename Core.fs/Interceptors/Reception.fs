@@ -1,354 +1,135 @@
 namespace Hybrid.WebRtc.Core
 
+open System
 open Hybrid.WebRtc.Rtp
 
-/// What a packet is to its source.
-type internal Arrival =
-    /// Not yet, or no longer, of a valid source: not to be delivered, RFC 3550 §A.1.
-    | Invalid = 0
-    /// Not seen before.
-    | New = 1
-    /// Seen before.
-    | Duplicate = 2
-    /// The first of a source that has begun anew: what is held of it, and counted, is over. Its number lies ahead of all before.
-    | Restarted = 3
+/// Sequence numbers of RTP inside a machine: an `int64` that never wraps, whose low 16 bits are the wire's.
+[<RequireQualifiedAccess>]
+module internal Sequence =
+    /// The number of a first packet: a turn above zero, so that what came before it is still positive.
+    let first (sequence: uint16) : int64 = 65_536L + int64 sequence
 
-/// What changes with a report, a duplicate or a restart: rarely.
+    /// The number that lies within 2¹⁵ of `near`.
+    let unwrap (near: int64) (sequence: uint16) : int64 =
+        near + int64 (int16 (sequence - uint16 near))
+
+/// The NTP format of RFC 3550 §4: seconds since 1900 in the upper 32 bits.
+[<RequireQualifiedAccess>]
+module internal Ntp =
+    /// `offset`: the NTP time of instant zero.
+    let ofInstant (offset: uint64) (now: Instant) : uint64 =
+        let micros = uint64 now
+
+        offset
+        + ((micros / 1_000_000UL) <<< 32)
+        + ((micros % 1_000_000UL) <<< 32) / 1_000_000UL
+
+    /// The middle 32 bits: 65,536ths of a second.
+    let middle (ntp: uint64) : uint32 = uint32 (ntp >>> 16)
+
+    /// A difference of two middles.
+    let duration (units: uint32) : Duration =
+        int64 units * 1_000_000L / 65_536L * 1L<us>
+
+    /// In the units of a middle.
+    let units (d: Duration) : uint32 = uint32 (int64 d * 65_536L / 1_000_000L)
+
+/// What changes once a report, or seldom.
 [<NoComparison; NoEquality>]
-type internal ReceptionHistory =
+type internal ReceptionReported =
     {
-        /// Packets that are still to come in sequence before the source is valid.
-        Probation: int
-        /// The sequence number that would confirm a jump; -1: none.
-        Bad: int
-        Duplicates: int64
-        Restarts: int64
+        /// The number of the first packet.
+        First: int64
         ExpectedPrior: int64
         ReceivedPrior: int64
-        /// The middle 32 bits of the NTP time of the last sender report; 0: none came.
-        LastSenderReport: uint32
-        LastSenderReportAt: Instant
+        /// The middle of the last sender report's NTP time, and when it came; 0: none.
+        SenderReport: uint32
+        SenderReportAt: Instant
     }
 
-/// Which of the last 256 numbers were seen; bit 0 of `A` is the highest.
-[<Struct; NoComparison>]
-type internal Seen =
-    { A: uint64
-      B: uint64
-      C: uint64
-      D: uint64 }
-
-/// What is known of one received source, RFC 3550 §6.4.1, §A.1, §A.3, §A.8. A value that a packet changes in O(1) and without an
-/// allocation.
+/// What came from one source, RFC 3550 §6.4.1, §A.3 and §A.8.
 [<Struct; NoComparison; NoEquality>]
 type internal Reception =
     {
-        /// The unwrapped sequence number that counting began with; 0: no packet yet.
-        Base: int64
-        /// The highest, unwrapped.
+        /// 0 before the first packet.
         Highest: int64
-        /// Packets that came, duplicates and late ones included, RFC 3550 §A.3.
         Received: int64
-        Seen: Seen
-        /// When the first packet of the last timestamp came.
-        TransitAt: Instant
-        TransitTimestamp: uint32
-        /// In 16ths of a unit of the clock, RFC 3550 §A.8.
-        Jitter: int64
-        History: ReceptionHistory
+        /// In the units of the clock.
+        Jitter: float
+        /// When the first packet of the last timestamp came, in the units of the clock.
+        Transit: float
+        /// The last RTP timestamp: the packets of a frame leave one after the other, so that only the first tells of jitter.
+        Timestamp: uint32
+        Reported: ReceptionReported
     }
 
-/// Received sources.
 [<RequireQualifiedAccess>]
 module internal Reception =
-    /// RFC 3550 §A.1.
-    [<Literal>]
-    let MaxDropout = 3000L
-
-    /// 100 in RFC 3550 §A.1; more here, because a retransmission on the stream's own SSRC comes a round trip late, and two of
-    /// them in a row must not pass for a new beginning.
-    [<Literal>]
-    let MaxMisorder = 1000L
-
-    /// RFC 3550 §A.1, for sources that nothing authenticates.
-    [<Literal>]
-    let MinSequential = 2
-
-    /// Longer pauses say nothing about jitter, and must not overflow.
-    let private longestTransit: Duration = Duration.seconds 60L
-
-    /// Nothing received yet. `probation`: packets in sequence that make the source valid: 1 where SRTP vouches for it, else
-    /// `MinSequential`.
-    let create (probation: int) : Reception =
-        { Base = 0L
-          Highest = 0L
+    let create () : Reception =
+        { Highest = 0L
           Received = 0L
-          Seen = { A = 0UL; B = 0UL; C = 0UL; D = 0UL }
-          TransitAt = Instant.never
-          TransitTimestamp = 0u
-          Jitter = 0L
-          History =
-            { Probation = max 1 probation
-              Bad = -1
-              Duplicates = 0L
-              Restarts = 0L
+          Jitter = 0.0
+          Transit = 0.0
+          Timestamp = 0u
+          Reported =
+            { First = 0L
               ExpectedPrior = 0L
               ReceivedPrior = 0L
-              LastSenderReport = 0u
-              LastSenderReportAt = Instant.never } }
+              SenderReport = 0u
+              SenderReportAt = 0L<us> } }
 
-    /// Whether enough packets came in sequence.
-    let isValid (reception: Reception) : bool =
-        reception.History.Probation = 0 && reception.Base > 0L
+    /// Notes a packet. `clockRate` in Hz.
+    let received (now: Instant) (sequence: int64) (timestamp: uint32) (clockRate: int) (r: Reception) : Reception =
+        let arrival = float now * float clockRate / 1e6
 
-    /// The numbers moved up by `count`, and the highest seen.
-    let private shifted (count: int64) (seen: Seen) : Seen =
-        if count = 1L then
-            { A = (seen.A <<< 1) ||| 1UL
-              B = (seen.B <<< 1) ||| (seen.A >>> 63)
-              C = (seen.C <<< 1) ||| (seen.B >>> 63)
-              D = (seen.D <<< 1) ||| (seen.C >>> 63) }
-        elif count >= 256L then
-            { A = 1UL; B = 0UL; C = 0UL; D = 0UL }
+        if r.Received = 0L then
+            { r with
+                Highest = sequence
+                Received = 1L
+                Transit = arrival
+                Timestamp = timestamp
+                Reported = { r.Reported with First = sequence } }
         else
-            let mutable s = seen
-            let mutable left = int count
+            let isFirst = timestamp <> r.Timestamp
+            // Unwrapped by way of the difference from the last, so that neither clock's wrap shows.
+            let elapsed = float (int32 (timestamp - r.Timestamp))
+            let difference = abs (arrival - r.Transit - elapsed)
 
-            while left >= 64 do
-                s <- { A = 0UL; B = s.A; C = s.B; D = s.C }
+            { r with
+                Highest = max r.Highest sequence
+                Received = r.Received + 1L
+                // RFC 3550 §A.8. A leap of more than a minute is another clock, not jitter.
+                Jitter =
+                    (if not isFirst || difference > 60.0 * float clockRate then
+                         r.Jitter
+                     else
+                         r.Jitter + (difference - r.Jitter) / 16.0)
+                Transit = (if isFirst then arrival else r.Transit)
+                Timestamp = timestamp }
 
-                left <- left - 64
+    /// Notes a sender report.
+    let senderReport (now: Instant) (ntp: uint64) (r: Reception) : Reception =
+        { r with
+            Reported =
+                { r.Reported with
+                    SenderReport = Ntp.middle ntp
+                    SenderReportAt = now } }
 
-            if left > 0 then
-                s <-
-                    { A = s.A <<< left
-                      B = (s.B <<< left) ||| (s.A >>> (64 - left))
-                      C = (s.C <<< left) ||| (s.B >>> (64 - left))
-                      D = (s.D <<< left) ||| (s.C >>> (64 - left)) }
-
-            { s with A = s.A ||| 1UL }
-
-    let private word (back: int) (seen: Seen) =
-        match back >>> 6 with
-        | 0 -> seen.A
-        | 1 -> seen.B
-        | 2 -> seen.C
-        | _ -> seen.D
-
-    let private marked (back: int) (seen: Seen) : Seen =
-        let bit = 1UL <<< (back &&& 63)
-
-        match back >>> 6 with
-        | 0 -> { seen with A = seen.A ||| bit }
-        | 1 -> { seen with B = seen.B ||| bit }
-        | 2 -> { seen with C = seen.C ||| bit }
-        | _ -> { seen with D = seen.D ||| bit }
-
-    /// Whether a number was seen; false, too, of what is more than 255 below the highest.
-    let private wasSeen (number: int64) (reception: Reception) =
-        let back = reception.Highest - number
-
-        back < 256L
-        && (word (int back) reception.Seen >>> (int back &&& 63)) &&& 1UL = 1UL
-
-    /// The interarrival jitter with one packet more, RFC 3550 §A.8. The packets of a frame share a timestamp and leave one after
-    /// the other, which is no jitter: only the first of each timestamp counts.
-    let private jittered (now: Instant) (timestamp: uint32) (clockRate: int) (reception: Reception) : Reception =
-        if reception.TransitAt = Instant.never then
-            { reception with
-                TransitAt = now
-                TransitTimestamp = timestamp }
-        elif timestamp = reception.TransitTimestamp then
-            reception
-        else
-            let elapsed = now - reception.TransitAt
-            let stamped = int64 (int32 (timestamp - reception.TransitTimestamp))
-
-            let jitter =
-                if elapsed > longestTransit || abs stamped > 60L * int64 clockRate then
-                    reception.Jitter
-                else
-                    let d = abs (elapsed * int64 clockRate / 1_000_000L<us> - stamped)
-                    reception.Jitter + d - ((reception.Jitter + 8L) >>> 4)
-
-            { reception with
-                Jitter = jitter
-                TransitAt = now
-                TransitTimestamp = timestamp }
-
-    /// Counting begins with this number, RFC 3550 §A.1 `init_seq`.
-    let private begun (number: int64) (history: ReceptionHistory) (reception: Reception) : Reception =
-        { reception with
-            Base = number
-            Highest = number
-            Received = 0L
-            Seen = { A = 1UL; B = 0UL; C = 0UL; D = 0UL }
-            TransitAt = Instant.never
-            History =
-                { history with
-                    Bad = -1
-                    ExpectedPrior = 0L
-                    ReceivedPrior = 0L } }
-
-    /// A packet of a valid source.
-    let private taken now (number: int64) timestamp clockRate (reception: Reception) =
-        if number > reception.Highest then
-            let reception =
-                { reception with
-                    Highest = number
-                    Seen = shifted (number - reception.Highest) reception.Seen
-                    Received = reception.Received + 1L }
-
-            struct (jittered now timestamp clockRate reception, Arrival.New, number)
-        elif wasSeen number reception then
-            struct ({ reception with
-                        Received = reception.Received + 1L
-                        History =
-                            { reception.History with
-                                Duplicates = reception.History.Duplicates + 1L } },
-                    Arrival.Duplicate,
-                    number)
-        else
-            let back = reception.Highest - number
-
-            struct ({ reception with
-                        Received = reception.Received + 1L
-                        Seen =
-                            (if back < 256L then
-                                 marked (int back) reception.Seen
-                             else
-                                 reception.Seen) },
-                    Arrival.New,
-                    number)
-
-    /// Takes a packet. Answers what it is, and its unwrapped sequence number, which means nothing for `Invalid`. `clockRate` is
-    /// of its payload type, Hz.
-    let received
-        (now: Instant)
-        (sequence: uint16)
-        (timestamp: uint32)
-        (clockRate: int)
-        (reception: Reception)
-        : struct (Reception * Arrival * int64) =
-        let history = reception.History
-
-        if reception.Base = 0L then
-            let number = Sequence.first sequence
-
-            let history =
-                { history with
-                    Probation = history.Probation - 1 }
-
-            if history.Probation = 0 then
-                let begun = begun number history reception |> jittered now timestamp clockRate
-
-                struct ({ begun with Received = 1L }, Arrival.New, number)
-            else
-                struct (begun number history reception, Arrival.Invalid, number)
-        else
-            let number = Sequence.unwrap reception.Highest sequence
-            let ahead = number - reception.Highest
-
-            if history.Probation > 0 then
-                if ahead = 1L && history.Probation = 1 then
-                    let valid =
-                        begun number { history with Probation = 0 } reception
-                        |> jittered now timestamp clockRate
-
-                    struct ({ valid with Received = 1L }, Arrival.New, number)
-                elif ahead = 1L then
-                    struct ({ reception with
-                                Highest = number
-                                History =
-                                    { history with
-                                        Probation = history.Probation - 1 } },
-                            Arrival.Invalid,
-                            number)
-                else
-                    struct (begun
-                                number
-                                { history with
-                                    Probation = MinSequential - 1 }
-                                reception,
-                            Arrival.Invalid,
-                            number)
-            elif ahead < MaxDropout && ahead > -MaxMisorder then
-                taken now number timestamp clockRate reception
-            elif history.Bad = int sequence then
-                // Two in sequence: the other side has begun anew without telling. Ahead of all before, so that nothing goes back.
-                let number = if ahead > 0L then number else number + 0x1_0000L
-
-                let anew =
-                    begun
-                        number
-                        { history with
-                            Restarts = history.Restarts + 1L }
-                        reception
-                    |> jittered now timestamp clockRate
-
-                struct ({ anew with Received = 1L }, Arrival.Restarted, number)
-            else
-                struct ({ reception with
-                            History =
-                                { history with
-                                    Bad = int (sequence + 1us) } },
-                        Arrival.Invalid,
-                        number)
-
-    /// Takes a packet that came another way, by RTX or FEC, and is not counted: answers whether it is new, and its number.
-    let repaired (sequence: uint16) (reception: Reception) : struct (Reception * Arrival * int64) =
-        let number = Sequence.unwrap reception.Highest sequence
-        let back = reception.Highest - number
-
-        if not (isValid reception) || back <= -MaxDropout || back >= MaxDropout then
-            struct (reception, Arrival.Invalid, number)
-        elif back < 0L then
-            struct ({ reception with
-                        Highest = number
-                        Seen = shifted -back reception.Seen },
-                    Arrival.New,
-                    number)
-        elif wasSeen number reception then
-            struct (reception, Arrival.Duplicate, number)
-        elif back < 256L then
-            struct ({ reception with
-                        Seen = marked (int back) reception.Seen },
-                    Arrival.New,
-                    number)
-        else
-            struct (reception, Arrival.New, number)
-
-    /// Notes a sender report of the source: its NTP time.
-    let heard (now: Instant) (ntpTime: uint64) (reception: Reception) : Reception =
-        { reception with
-            History =
-                { reception.History with
-                    LastSenderReport = uint32 (ntpTime >>> 16)
-                    LastSenderReportAt = now } }
-
-    /// Packets expected so far, RFC 3550 §A.3.
-    let expected (reception: Reception) : int64 =
-        if isValid reception then
-            reception.Highest - reception.Base + 1L
-        else
+    let private expected (r: Reception) =
+        if r.Received = 0L then
             0L
+        else
+            r.Highest - r.Reported.First + 1L
 
-    /// Packets lost so far; negative where duplicates outweigh losses.
-    let lost (reception: Reception) : int64 = expected reception - reception.Received
+    /// Negative where duplicates outweigh losses, RFC 3550 §A.3.
+    let lost (r: Reception) : int64 = expected r - r.Received
 
-    /// In units of the clock rate.
-    let jitter (reception: Reception) : float = float reception.Jitter / 16.0
-
-    /// The highest sequence number with its cycles, RFC 3550 §6.4.1.
-    let extendedHighest (reception: Reception) : uint32 = uint32 (reception.Highest - 0x1_0000L)
-
-    /// The block of a report, and the reception that the next block counts from.
-    let report (now: Instant) (ssrc: uint32) (reception: Reception) : struct (ReceptionReport * Reception) =
-        let history = reception.History
-        let expected = expected reception
-        let expectedInterval = expected - history.ExpectedPrior
-
-        let lostInterval = expectedInterval - (reception.Received - history.ReceivedPrior)
+    /// The report block of a source, and what the next one is measured against.
+    let report (now: Instant) (ssrc: uint32) (r: Reception) : struct (ReceptionReport * Reception) =
+        let reported = r.Reported
+        let expected = expected r
+        let expectedInterval = expected - reported.ExpectedPrior
+        let lostInterval = expectedInterval - (r.Received - reported.ReceivedPrior)
 
         let block: ReceptionReport =
             { Ssrc = ssrc
@@ -356,20 +137,126 @@ module internal Reception =
                 (if expectedInterval <= 0L || lostInterval <= 0L then
                      0uy
                  else
-                     byte (min 255L ((lostInterval <<< 8) / expectedInterval)))
-              CumulativeLost = int (max -0x80_0000L (min 0x7F_FFFFL (lost reception)))
-              HighestSequence = extendedHighest reception
-              Jitter = uint32 (min (int64 System.UInt32.MaxValue) (reception.Jitter >>> 4))
-              LastSenderReport = history.LastSenderReport
+                     byte (min 255L (lostInterval * 256L / expectedInterval)))
+              CumulativeLost = int (max -0x80_0000L (min 0x7F_FFFFL (lost r)))
+              // A turn is what keeps numbers positive.
+              HighestSequence = uint32 (max 0L (r.Highest - 65_536L))
+              Jitter = uint32 r.Jitter
+              LastSenderReport = reported.SenderReport
               DelaySinceLastSenderReport =
-                if history.LastSenderReport = 0u then
-                    0u
-                else
-                    Ntp.units (now - history.LastSenderReportAt) }
+                (if reported.SenderReport = 0u then
+                     0u
+                 else
+                     Ntp.units (now - reported.SenderReportAt)) }
 
         struct (block,
-                { reception with
-                    History =
-                        { history with
+                { r with
+                    Reported =
+                        { reported with
                             ExpectedPrior = expected
-                            ReceivedPrior = reception.Received } })
+                            ReceivedPrior = r.Received } })
+
+/// Reports as they go out, RFC 3550 §6.
+[<RequireQualifiedAccess>]
+module internal RtcpReports =
+    /// A packet has room for so many blocks.
+    [<Literal>]
+    let private MaxBlocks = 31
+
+    /// The round trip that a block about us shows, RFC 3550 §6.4.1; ValueNone where it names no report of ours.
+    let roundTrip (ntp: uint64) (block: ReceptionReport) : Duration voption =
+        if block.LastSenderReport = 0u then
+            ValueNone
+        else
+            let units =
+                Ntp.middle ntp - block.LastSenderReport - block.DelaySinceLastSenderReport
+            // A peer whose clock runs fast makes it negative.
+            if int32 units < 0 then
+                ValueSome 0L<us>
+            else
+                ValueSome(Ntp.duration units)
+
+    /// The round trip that DLRR shows, RFC 3611 §4.5.
+    let dlrrRoundTrip (ntp: uint64) (entry: DlrrEntry) : Duration voption =
+        if entry.LastReceiverReport = 0u then
+            ValueNone
+        else
+            let units =
+                Ntp.middle ntp - entry.LastReceiverReport - entry.DelaySinceLastReceiverReport
+
+            if int32 units < 0 then
+                ValueSome 0L<us>
+            else
+                ValueSome(Ntp.duration units)
+
+    /// Octets of a compound packet: what fits any path, with a short extended report and SRTCP's trailer behind it.
+    [<Literal>]
+    let MaxCompound = 1_100
+
+    /// Compound packets: a sender report for each source that sent, the blocks in the first of them, or in receiver reports where
+    /// they have no room, and in each the CNAME of those who speak in it, RFC 3550 §6.1. `local`: whose receiver reports they are
+    /// where nobody sent. One at least.
+    let compounds
+        (local: uint32)
+        (senders: struct (uint32 * SenderInfo)[])
+        (blocks: ReceptionReport[])
+        (cname: string)
+        : Rtcp[][] =
+        // A chunk with a CNAME, RFC 3550 §6.5.
+        let chunk = (4 + 2 + Text.Encoding.UTF8.GetByteCount cname + 1 + 3) &&& ~~~3
+        let made = ResizeArray<Rtcp[]>()
+        let packets = ResizeArray<Rtcp>()
+        let named = ResizeArray<uint32>()
+        // The head of the source description.
+        let mutable octets = 4
+
+        let close () =
+            packets.Add(
+                SourceDescription(
+                    [| for ssrc in named ->
+                           { Source = ssrc
+                             Items = [| { Type = 1uy; Text = cname } |] } |]
+                )
+            )
+
+            made.Add(packets.ToArray())
+            packets.Clear()
+            named.Clear()
+            octets <- 4
+
+        let put (ssrc: uint32) (size: int) (packet: Rtcp) =
+            let whole = size + (if named.Contains ssrc then 0 else chunk)
+
+            if packets.Count > 0 && (octets + whole > MaxCompound || named.Count = MaxBlocks) then
+                close ()
+
+            if not (named.Contains ssrc) then
+                named.Add ssrc
+                octets <- octets + chunk
+
+            packets.Add packet
+            octets <- octets + size
+
+        let first = min MaxBlocks blocks.Length
+
+        for i in 0 .. senders.Length - 1 do
+            let struct (ssrc, info) = senders[i]
+            let part = if i = 0 then Array.sub blocks 0 first else [||]
+            put ssrc (28 + 24 * part.Length) (SenderReport(ssrc, info, part))
+
+        let speaker, rest =
+            if senders.Length = 0 then
+                local, blocks
+            else
+                let struct (ssrc, _) = senders[0]
+                ssrc, Array.sub blocks first (blocks.Length - first)
+
+        for part in
+            (if rest.Length = 0 && senders.Length = 0 then
+                 [| [||] |]
+             else
+                 Array.chunkBySize MaxBlocks rest) do
+            put speaker (8 + 24 * part.Length) (ReceiverReport(speaker, part))
+
+        close ()
+        made.ToArray()

@@ -284,7 +284,7 @@ module internal RedReceiver =
                         found.Add
                             { packet with
                                 PayloadType = block.PayloadType
-                                SequenceNumber = Sequence.wrap numbered
+                                SequenceNumber = uint16 numbered
                                 Timestamp = packet.Timestamp - uint32 block.TimestampOffset
                                 Payload = block.Payload
                                 Marker = (i = last && packet.Marker)

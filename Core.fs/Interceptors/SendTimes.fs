@@ -91,7 +91,11 @@ type internal Tally(now: Instant, capacity: int) =
     member _.Mark() = marked <- marked + 1
 
     member _.Report() : FeedbackReport =
-        { Results = (if count = results.Length then results else results[.. count - 1])
+        { Results =
+            (if count = results.Length then
+                 results
+             else
+                 results[.. count - 1])
           Acknowledged = acknowledged
           AcknowledgedOctets = octets
           Lost = count - acknowledged
@@ -110,6 +114,10 @@ module internal SentRun =
     [<Literal>]
     let private MaxMissing = 1_024
 
+    /// Nor do those that so many packets after them were told of.
+    [<Literal>]
+    let private MaxLate = 4_096L
+
     /// A packet that feedback has not told of by then is forgotten.
     let horizon: Duration = Duration.seconds 10L
 
@@ -121,18 +129,24 @@ module internal SentRun =
     let append (sent: SentPacket) (run: Log<SentPacket>) : Log<SentPacket> =
         let run = Log.append sent run
 
-        // A segment's worth at a time.
-        if run.Next &&& 63L <> 0L then
+        // Many at a time: each drop copies what is left of the log's directory.
+        if run.Next &&& 1_023L <> 0L then
             run
         else
             let mutable first = max run.First (run.Next - int64 Bound)
             // Twice as many as came: what is too old is gone soon, and no append pays for all of it.
-            let limit = min (run.Next - 1L) (first + 128L)
+            let limit = min (run.Next - 1L) (first + 2_048L)
 
             while first < limit && run[first].At < sent.At - horizon do
                 first <- first + 1L
 
             Log.dropTo first run
+
+    /// Without the packets that nothing more can be told of. The last one stays, for what was sent in all is read from it.
+    let settled (told: Told) (run: Log<SentPacket>) : Log<SentPacket> =
+        let missing = told.Missing
+        let keep = if missing.Length = 0 then told.Below else missing[0]
+        Log.dropTo (min (run.Next - 1L) (max keep (told.Below - MaxLate))) run
 
     /// The number near `near` whose last 16 bits are `sequence`.
     let unwrap (sequence: uint16) (near: int64) : int64 =
@@ -282,7 +296,7 @@ module internal TransportSendTimes =
 
         let told = SentRun.tell first arrivals tally run heard.Told
 
-        struct ({ Sent = run
+        struct ({ Sent = SentRun.settled told run
                   Heard = { Told = told; Reference = reference } },
                 tally.Report())
 
@@ -325,11 +339,20 @@ module internal StreamSendTimes =
     /// Octets of all packets that were sent.
     let total (state: State) : int64 = state.Total
 
-    let private append (now: Instant) (sequence: uint16) (octets: int) (probe: int) (total: int64) (s: Stream) : Stream =
+    let private append
+        (now: Instant)
+        (sequence: uint16)
+        (octets: int)
+        (probe: int)
+        (total: int64)
+        (s: Stream)
+        : Stream =
         let number =
             // Room for packets from before the first.
-            if s.Sent.IsEmpty && s.Sent.Next = 0L then 65_536L + int64 sequence
-            else SentRun.unwrap sequence s.Sent.Next
+            if s.Sent.IsEmpty && s.Sent.Next = 0L then
+                65_536L + int64 sequence
+            else
+                SentRun.unwrap sequence s.Sent.Next
 
         let gap = number - s.Sent.Next
 
@@ -340,7 +363,13 @@ module internal StreamSendTimes =
                 let mutable run = s.Sent
 
                 for _ in 1L .. gap do
-                    run <- Log.append { At = now; Total = total; Size = -1; Probe = 0 } run
+                    run <-
+                        Log.append
+                            { At = now
+                              Total = total
+                              Size = -1
+                              Probe = 0 }
+                            run
 
                 { s with Sent = run }
 
@@ -396,7 +425,10 @@ module internal StreamSendTimes =
 
     /// 0x1FFE: longer ago than can be said. 0x1FFF, not known or after the timestamp, is taken as the timestamp.
     let private offset (ato: uint16) : Duration =
-        if ato = 0x1FFFus then 0L<us> else int64 ato * 1_000_000L / 1_024L * 1L<us>
+        if ato = 0x1FFFus then
+            0L<us>
+        else
+            int64 ato * 1_000_000L / 1_024L * 1L<us>
 
     let private tell (at: Instant) (tally: Tally) (report: CcfbStream) (s: Stream) : Stream =
         let packets = report.Packets
@@ -406,13 +438,21 @@ module internal StreamSendTimes =
 
         for i in 0 .. packets.Length - 1 do
             let packet = packets[i]
-            arrivals[i] <- if packet.Received then at - offset packet.ArrivalOffset else Instant.never
+
+            arrivals[i] <-
+                if packet.Received then
+                    at - offset packet.ArrivalOffset
+                else
+                    Instant.never
 
             if packet.Received && packet.Ecn = 3uy then
                 tally.Mark()
 
+        let told = SentRun.tell first arrivals tally s.Sent s.Told
+
         { s with
-            Told = SentRun.tell first arrivals tally s.Sent s.Told }
+            Sent = SentRun.settled told s.Sent
+            Told = told }
 
     /// What a report says of packets that were sent. Of others it says nothing. `timestamp`: the middle 32 bits of NTP.
     let feedback (now: Instant) (reports: CcfbStream[]) (timestamp: uint32) (state: State) =

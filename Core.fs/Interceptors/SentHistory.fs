@@ -3,209 +3,199 @@ namespace Hybrid.WebRtc.Core
 open System
 open Hybrid.WebRtc.Rtp
 
-/// A packet as it was sent: `Item` is whatever its sender needs to describe it again.
+/// Packets that left together, as they were described: to be described again when they are asked for.
 [<NoComparison; NoEquality>]
-type internal SentItem<'T> =
-    { SentAt: Instant
-      Octets: int
-      Item: 'T }
-
-/// A packet that was sent again, not long ago.
-[<Struct; NoComparison>]
-type internal Resent = { Number: int64; At: Instant }
-
-/// What a NACK led to.
-[<Struct; NoComparison>]
-type internal ResendCounters =
+type internal SentBurst =
     {
-        Packets: int64
-        Octets: int64
-        /// Asked for again within a round trip, or beyond the budget, or no longer held.
-        Refused: int64
+        Packets: ReadOnlyMemory<RtpPacket>
+        Mapping: RtpMapping
+        /// The number of the first packet, as it was sent; the others lie near it.
+        First: int64
+        /// The first packet's transport-wide sequence number; the others' follow it.
+        TransportSequence: uint16
+        Translation: ExtensionTranslation
+        At: Instant
+        /// Of all, as they were sent.
+        Octets: int
     }
 
-/// What one send stream has sent, so that it can be sent again, RFC 4585 §6.2.1, RFC 4588. Adding is O(1); an answer to a NACK
-/// costs a bounded number of look-ups, and what it sends is paid for by what was sent before.
+    /// The number of a packet.
+    member burst.Sequence(i: int) : int64 =
+        Sequence.unwrap burst.First (burst.Packets.Span[i].SequenceNumber + burst.Mapping.SequenceOffset)
+
+/// A packet that was sent again.
+[<Struct; NoComparison; NoEquality>]
+type internal Resent = { Sequence: int64; At: Instant }
+
+/// What one source has sent of late, for those who ask for it again, RFC 4585 §6.2.1. A burst is one entry, however many packets
+/// it has.
 [<RequireQualifiedAccess>]
 module internal SentHistory =
-    [<Struct; NoComparison; NoEquality>]
-    type State<'T> =
+    [<NoComparison; NoEquality>]
+    type Asked =
         {
-            /// By unwrapped sequence number; gaps and disorder are a forwarder's.
-            Sent: Window<SentItem<'T>>
-            /// Octets of all that is held.
-            Octets: int64
-            /// Octets that may be sent again. Each octet sent earns half of one.
-            Credit: int64
-            /// In order of time: of the last round trip.
+            /// Of the last round trips.
             Resent: Resent[]
-            RoundTrip: Duration
-            Counters: ResendCounters
+            /// Octets that may be sent again: a bucket, so that who asks for everything does not get everything.
+            Budget: float
+            BudgetAt: Instant
         }
 
-    /// How long packets are held at least: a second, or three round trips.
-    let private shortest: Duration = Duration.seconds 1L
+    [<NoComparison; NoEquality>]
+    type State =
+        { Bursts: Log<SentBurst>
+          Octets: int64
+          Asked: Asked }
 
-    /// Octets held.
+    /// How long a packet may be asked for.
+    let private age: Duration = Duration.milliseconds 1_500L
+
     [<Literal>]
-    let MaxOctets = 4_194_304L
+    let private MaxOctets = 8_388_608L
 
-    /// Credit at the beginning and at most: 100 packets.
+    /// Packets that one NACK may ask for.
     [<Literal>]
-    let MaxCredit = 120_000L
+    let private MaxFound = 256
 
-    /// Numbers looked up for one NACK.
+    /// Numbers that one NACK may ask for: what is beyond is not looked up.
     [<Literal>]
-    let MaxLookups = 1000
+    let private MaxLookups = 1_000
 
-    /// Packets sent again within one round trip.
+    /// Bursts that are looked at for one packet.
     [<Literal>]
-    let MaxResent = 256
+    let private MaxLooked = 64
 
-    let create () : State<'T> =
-        { Sent = Window.startingAt 0L
+    [<Literal>]
+    let private MaxResent = 512
+
+    /// Octets that may be sent again at once.
+    [<Literal>]
+    let private BudgetDepth = 262_144.0
+
+    let create () : State =
+        { Bursts = Log.startingAt 0L
           Octets = 0L
-          Credit = MaxCredit
-          Resent = Array.Empty()
-          RoundTrip = Duration.milliseconds 100L
-          Counters =
-            { Packets = 0L
-              Octets = 0L
-              Refused = 0L } }
+          Asked =
+            { Resent = Array.Empty()
+              Budget = BudgetDepth
+              BudgetAt = 0L<us> } }
 
-    /// The round trip as it is now known.
-    let roundTrip (time: Duration) (state: State<'T>) : State<'T> =
+    /// With one burst more, and without what is too old or too much. O(1) amortised.
+    let append (burst: SentBurst) (state: State) : State =
+        let bursts = Log.append burst state.Bursts
+        let mutable octets = state.Octets + int64 burst.Octets
+        let mutable first = bursts.First
+
+        while first < bursts.Next - 1L
+              && (octets > MaxOctets || burst.At - bursts[first].At > age) do
+            octets <- octets - int64 bursts[first].Octets
+            first <- first + 1L
+
         { state with
-            RoundTrip = max (Duration.milliseconds 5L) (min (Duration.seconds 2L) time) }
+            Bursts = Log.dropTo first bursts
+            Octets = octets }
 
-    /// Drops the packets at the front that are too old or too many. Each is dropped once, so the work is that of adding.
-    let private trimmed (now: Instant) (state: State<'T>) : State<'T> =
-        let sent = state.Sent
-        let oldest = now - max shortest (3L * state.RoundTrip)
-        let mutable first = sent.First
-        let mutable octets = state.Octets
-        let mutable going = true
+    /// The burst and the place of a number, or -1. Bursts are in order of sending, which is that of numbers but for what was late.
+    let private find (sequence: int64) (bursts: Log<SentBurst>) : struct (int64 * int) =
+        let mutable low = bursts.First
+        let mutable high = bursts.Next
 
-        while going && first < sent.Next do
-            match Window.tryFind first sent with
-            | ValueSome item when item.SentAt >= oldest && octets <= MaxOctets -> going <- false
-            | ValueSome item ->
-                octets <- octets - int64 item.Octets
-                first <- first + 1L
-            | ValueNone -> first <- first + 1L
+        while low < high do
+            let middle = (low + high) / 2L
 
-        if first = sent.First then
-            state
-        else
-            { state with
-                Sent = Window.dropTo first sent
-                Octets = octets }
-
-    /// Notes a packet that is sent for the first time: its sequence number, and its octets on the wire.
-    let sent (now: Instant) (sequence: uint16) (octets: int) (item: 'T) (state: State<'T>) : State<'T> =
-        let held = state.Sent
-
-        let number =
-            if held.Next = 0L then
-                Sequence.first sequence
+            if bursts[middle].First <= sequence then
+                low <- middle + 1L
             else
-                Sequence.unwrap (held.Next - 1L) sequence
+                high <- middle
 
-        let entry =
-            { SentAt = now
-              Octets = octets
-              Item = item }
+        let mutable at = min (bursts.Next - 1L) low
+        let last = max bursts.First (at - int64 MaxLooked)
+        let mutable place = -1
 
-        // What lies far off begins anew, and so does a sender that goes back further than anything held.
-        let anew = held.Next = 0L || abs (number - held.Next) >= int64 Window.Span
+        while place < 0 && at >= last do
+            let burst = bursts[at]
+            let count = burst.Packets.Length
+            // The place that it has where none is missing.
+            let likely = sequence - burst.First
 
-        let state =
-            if anew then
-                { state with
-                    Sent = Window.startingAt (Sequence.first sequence)
-                    Octets = 0L }
+            if likely >= 0L && likely < int64 count && burst.Sequence(int likely) = sequence then
+                place <- int likely
             else
-                state
+                let mutable i = 0
 
-        let number = if anew then Sequence.first sequence else number
+                while place < 0 && i < count && count <= 4_096 do
+                    if burst.Sequence i = sequence then
+                        place <- i
 
-        // The window may forget from its front to make room; what it forgets is dropped here first, to be counted.
-        let state =
-            let front = number - int64 Window.Span + 1L
+                    i <- i + 1
 
-            if front > state.Sent.First then
-                let mutable octets = state.Octets
+            if place < 0 then
+                at <- at - 1L
 
-                for passed in state.Sent.First .. min front state.Sent.Next - 1L do
-                    match Window.tryFind passed state.Sent with
-                    | ValueSome item -> octets <- octets - int64 item.Octets
-                    | ValueNone -> ()
+        struct (at, place)
 
-                { state with
-                    Sent = Window.dropTo front state.Sent
-                    Octets = octets }
-            else
-                state
+    /// The packets that may be sent again now, with their bursts. Each not more often than a round trip, and all together not more than
+    /// 256 KiB at once and as much a second, or twice what was sent of late.
+    let asked (now: Instant) (roundTrip: Duration) (asked: NackPair[]) (state: State) =
+        let bursts = state.Bursts
+        let found = ResizeArray<struct (SentBurst * int)>()
 
-        let struct (window, added) = Window.add number entry state.Sent
-
-        if added then
-            trimmed
-                now
-                { state with
-                    Sent = window
-                    Octets = state.Octets + int64 octets
-                    Credit = min MaxCredit (state.Credit + int64 (octets / 2)) }
+        if bursts.IsEmpty then
+            struct (found.ToArray(), state)
         else
-            state
+            let rate = max BudgetDepth (float state.Octets) / 1e6
 
-    /// The packets of a NACK that are to be sent again now, in its order; and as often as that they are noted. Not those that
-    /// were sent again within a round trip: the answer is on its way.
-    let find (now: Instant) (lost: NackPair[]) (state: State<'T>) : struct (SentItem<'T>[] * State<'T>) =
-        if state.Sent.Next = 0L then
-            struct (Array.Empty(), state)
-        else
-            let near = state.Sent.Next - 1L
-            let recent = state.Resent |> Array.filter (fun r -> now - r.At < state.RoundTrip)
+            let mutable budget =
+                min
+                    (max BudgetDepth (float state.Octets / 4.0))
+                    (state.Asked.Budget + rate * float (now - state.Asked.BudgetAt))
+
+            let near = bursts[bursts.Next - 1L].First
+
+            let resent =
+                ResizeArray(
+                    state.Asked.Resent
+                    |> Array.filter (fun r -> now - r.At < max roundTrip (Duration.milliseconds 10L))
+                )
+
             let known = Collections.Generic.HashSet<int64>()
 
-            for r in recent do
-                known.Add r.Number |> ignore
+            for r in resent do
+                known.Add r.Sequence |> ignore
 
-            let found = Collections.Generic.List<SentItem<'T>>()
-            let resent = Collections.Generic.List<Resent>(recent)
-            let mutable credit = state.Credit
-            let mutable octets = 0L
             let mutable lookups = 0
-            let mutable refused = 0L
-            let mutable pair = 0
 
-            while pair < lost.Length && lookups < MaxLookups do
-                let first = Sequence.unwrap near lost[pair].PacketId
-                let bits = (uint32 lost[pair].Bitmask <<< 1) ||| 1u
+            let ask (sequence: int64) =
+                lookups <- lookups + 1
 
-                for bit in 0..16 do
-                    if (bits >>> bit) &&& 1u = 1u then
-                        lookups <- lookups + 1
-                        let number = first + int64 bit
+                if
+                    lookups <= MaxLookups
+                    && found.Count < MaxFound
+                    && resent.Count < MaxResent
+                    && budget > 0.0
+                    && not (known.Contains sequence)
+                then
+                    match find sequence bursts with
+                    | struct (_, -1) -> ()
+                    | struct (at, place) ->
+                        let burst = bursts[at]
+                        budget <- budget - float (burst.Packets.Span[place].Payload.Length + 40)
+                        found.Add(struct (burst, place))
+                        known.Add sequence |> ignore
+                        resent.Add { Sequence = sequence; At = now }
 
-                        match Window.tryFind number state.Sent with
-                        | ValueSome item when
-                            int64 item.Octets <= credit && resent.Count < MaxResent && known.Add number
-                            ->
-                            credit <- credit - int64 item.Octets
-                            octets <- octets + int64 item.Octets
-                            resent.Add { Number = number; At = now }
-                            found.Add item
-                        | _ -> refused <- refused + 1L
+            for pair in asked do
+                let first = Sequence.unwrap near pair.PacketId
+                ask first
 
-                pair <- pair + 1
+                if pair.Bitmask <> 0us then
+                    for bit in 0..15 do
+                        if (pair.Bitmask >>> bit) &&& 1us = 1us then
+                            ask (first + 1L + int64 bit)
 
             struct (found.ToArray(),
                     { state with
-                        Credit = credit
-                        Resent = resent.ToArray()
-                        Counters =
-                            { Packets = state.Counters.Packets + int64 found.Count
-                              Octets = state.Counters.Octets + octets
-                              Refused = state.Counters.Refused + refused } })
+                        Asked =
+                            { Resent = resent.ToArray()
+                              Budget = budget
+                              BudgetAt = now } })

@@ -73,7 +73,12 @@ module internal TransportCcRecorder =
     /// any report goes is taken as one ahead: the sender has begun anew.
     let private unwrap (sequence: uint16) (last: int64) =
         let distance = int64 (int16 (sequence - uint16 last))
-        last + (if distance <= int64 -Window then distance + 65_536L else distance)
+
+        last
+        + (if distance <= int64 -Window then
+               distance + 65_536L
+           else
+               distance)
 
     /// Notes a packet with a transport-wide sequence number. O(1).
     let received (now: Instant) (sequence: uint16) (state: State) : State =
@@ -92,13 +97,19 @@ module internal TransportCcRecorder =
         if pending = 1L then
             let dueAt = max now (Instant.add reported.Interval reported.At)
             // Nobody has waited yet: the first report tells of a little more than one packet.
-            let dueAt = if reported.Next = Int64.MinValue then now + reported.Interval else dueAt
+            let dueAt =
+                if reported.Next = Int64.MinValue then
+                    now + reported.Interval
+                else
+                    dueAt
 
             { Arrivals = arrivals
               Reported = { reported with DueAt = dueAt } }
         elif pending = int64 Plenty then
             { Arrivals = arrivals
-              Reported = { reported with DueAt = Instant.min now reported.DueAt } }
+              Reported =
+                { reported with
+                    DueAt = Instant.min now reported.DueAt } }
         elif arrivals.Count > 2 * Window then
             { Arrivals = Log.dropTo (arrivals.Next - int64 Window) arrivals
               Reported = reported }
@@ -129,8 +140,8 @@ module internal TransportCcRecorder =
                 at <- at + 1
 
             let start = times[at] / 64_000L<us>
-            // In units of 250 µs since the reference time; rounding does not add up.
-            let origin = start * 64_000L<us>
+            // In units of 250 µs; an arrival is rounded to the same one in every report, and rounding does not add up.
+            let origin = start * 256L
             let mutable told = 0L
             let mutable i = from
             let mutable lost = 0
@@ -149,7 +160,7 @@ module internal TransportCcRecorder =
 
                     i <- i + 1
                 else
-                    let units = (times[i] - origin + 125L<us>) / 250L<us>
+                    let units = (times[i] + 125L<us>) / 250L<us> - origin
                     let delta = units - told
 
                     let cost = if delta >= 0L && delta <= 255L then 1 else 2
@@ -160,9 +171,7 @@ module internal TransportCcRecorder =
                     then
                         isFull <- true
                     else
-                        packets[i - from] <-
-                            { Received = true
-                              Delta = int16 delta }
+                        packets[i - from] <- { Received = true; Delta = int16 delta }
 
                         told <- units
                         octets <- octets + cost
@@ -177,7 +186,11 @@ module internal TransportCcRecorder =
                   BaseSequence = uint16 (first + int64 from)
                   ReferenceTime = reference times[at]
                   FeedbackCount = count
-                  Packets = (if filled = packets.Length then packets else packets[.. filled - 1]) }
+                  Packets =
+                    (if filled = packets.Length then
+                         packets
+                     else
+                         packets[.. filled - 1]) }
                 :: made
 
             count <- count + 1uy

@@ -82,13 +82,13 @@ module internal Candidates =
             CurrentRemote = into held.CurrentRemote
             PendingRemote = into held.PendingRemote }
 
-    /// Whether ICE is to hear of a candidate in one of these sections: it is of the generation that ICE has, and over the
-    /// data section's transport.
+    /// Whether ICE is to hear of a candidate in one of these sections: it is of the generation that ICE has, and over our
+    /// transport.
     let private concernsIce (at: int[]) (fragment: string) (session: JsepSession) : bool =
         let within (applied: Applied voption) =
-            match applied, sdpOf applied |> ValueOption.bind Section.tryData with
-            | ValueSome applied, ValueSome data when has fragment (Section.fragments applied.Sdp) data ->
-                let sharing = Section.sharing data applied.Sdp
+            match applied, session.Ordered.Owner with
+            | ValueSome applied, ValueSome owner when has fragment (Section.fragments applied.Sdp) owner ->
+                let sharing = Section.sharing owner applied.Sdp
                 at |> Array.exists (fun i -> i < sharing.Length && sharing[i])
             | _ -> false
 
@@ -115,9 +115,13 @@ module internal Candidates =
             let known fragment i =
                 has fragment latest i || has fragment settled i
 
+            // A section that was turned down meanwhile has no fragment to go by; its candidates are late, and no mistake.
+            let isOver (at: int[]) =
+                Array.forall (fun i -> Section.isRejected described.Sdp.Media[i]) at
+
             let checkFragment at =
                 match init.UsernameFragment with
-                | ValueSome fragment when not (Array.exists (known fragment) at) ->
+                | ValueSome fragment when not (isOver at) && not (Array.exists (known fragment) at) ->
                     refuse
                         ErrorName.OperationError
                         ("no remote description has the usernameFragment "
@@ -146,7 +150,7 @@ module internal Candidates =
                     (SdpAttributes.candidates described.Sdp.Media[i].Level.Attributes).Length
                     >= maxCandidates
 
-                if Array.forall (fun i -> Section.isRejected described.Sdp.Media[i]) at then
+                if isOver at then
                     // The section's transport is gone, or never was.
                     struct (session, Ok [])
                 elif not (Array.exists (known fragment) at) then

@@ -76,11 +76,24 @@ module internal Checks =
     let private each (count: int) (check: int -> Result<unit, Mistake>) =
         every (Seq.init count (fun i () -> check i))
 
+    /// The payload types of sections of media that are not turned down.
+    let private formats (sdp: Sdp) : Result<unit, Mistake> =
+        each sdp.Media.Length (fun at ->
+            let m = sdp.Media[at]
+
+            if Section.isRejected m || (Section.mediaKind m).IsNone then
+                Ok()
+            else
+                match Codecs.mistake m with
+                | ValueSome mistake -> refused (name at m + ": " + mistake)
+                | ValueNone -> Ok())
+
     /// Any description of the peer's.
     let description (sdp: Sdp) : Result<unit, Mistake> =
         every
             [ fun () -> names sdp
-              fun () -> transports sdp ]
+              fun () -> transports sdp
+              fun () -> formats sdp ]
 
     /// An offer of the peer's against the sections negotiated so far: each keeps its place, a live one its kind and mid,
     /// RFC 3264 §8 and RFC 8829 §5.2.2.
@@ -123,7 +136,10 @@ module internal Checks =
             every
                 [ fun () ->
                       need
-                          (m.Kind = ours.Kind && m.Protocol = ours.Protocol)
+                          (m.Kind = ours.Kind
+                           && (m.Protocol = ours.Protocol
+                               // Old peers write one profile of RTP for another, RFC 8829 §5.1.2.
+                               || (Section.mediaKind ours).IsSome && (Section.mediaKind m).IsSome))
                           (name at m
                            + " answers one of "
                            + ours.Kind

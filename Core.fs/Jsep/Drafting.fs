@@ -27,7 +27,11 @@ module internal Drafting =
                         Proposed = ValueSome side })
 
     /// Numbers a description, RFC 8829 §5.2.2: with the former number if it says the same, else with the next.
-    let private number (sdp: Sdp) (session: JsepSession) : struct (Draft * JsepSession) =
+    let private number
+        (sdp: Sdp)
+        (transceivers: TransceiverId[])
+        (session: JsepSession)
+        : struct (Draft * JsepSession) =
         let content = SdpPrinter.print sdp
         let drafted = session.Drafted
 
@@ -45,12 +49,114 @@ module internal Drafting =
 
         struct ({ Text = SdpPrinter.print sdp
                   Sdp = sdp
+                  Transceivers = transceivers
                   Stamp = session.Stamp },
                 { session with
                     Drafted =
                         { drafted with
                             Version = version
                             Content = content } })
+
+    /// The payload types and the ids of extensions that are in use: those that we gave, then those of the peer.
+    let private inUse (held: Held) : struct (PayloadTypes * ExtensionIds) =
+        let mutable types = PayloadTypes.None
+        let mutable ids = ExtensionIds.None
+
+        for applied in [| held.CurrentLocal; held.PendingLocal; held.CurrentRemote |] do
+            match applied with
+            | ValueSome { Sdp = sdp } ->
+                for i in 0 .. sdp.Media.Length - 1 do
+                    if (Section.mediaKind sdp.Media[i]).IsSome && not (Section.isRejected sdp.Media[i]) then
+                        types <- Codecs.remember (Codecs.ofMedia sdp.Media[i]) types
+                        ids <- Extmaps.remember (Extmaps.ofMedia sdp.Media[i] sdp.Level) ids
+            | ValueNone -> ()
+
+        struct (types, ids)
+
+    /// The sections of an offer, and whose each is.
+    let private offerLines (session: JsepSession) : struct (Line[] * TransceiverId[]) =
+        let held = session.Held
+        let media = session.Media
+
+        let laid =
+            Seats.offer session.Wishes.Data (slots held) (isDead held) (takenMids held) media.Set
+
+        let answer = lastAnswer held
+
+        /// The section as the last exchange left it, where that was about the present one.
+        let former (at: int) (slot: Slot) : MediaSections.Former voption =
+            match answer, held.CurrentLocal with
+            | ValueSome answer, ValueSome { Sdp = ours } when at < answer.Media.Length && not (isDead held at) ->
+                let m = answer.Media[at]
+
+                if m.Kind = slot.Kind && (Section.mid m = slot.Mid || (Section.mid m).IsNone) then
+                    ValueSome
+                        { Answer = m
+                          AnswerLevel = answer.Level
+                          Ours = ours.Media[at] }
+                else
+                    ValueNone
+            | _ -> ValueNone
+
+        let isNew at =
+            let struct (slot, _) = laid[at]
+            (former at slot).IsNone
+
+        let bundleOnly = Seats.bundleOnly session.Configuration.BundlePolicy isNew laid
+
+        let struct (types, ids) = inUse held
+        let mutable types = types
+        let mutable ids = ids
+
+        let line at (struct (slot: Slot, seat)) =
+            match seat with
+            | Vacant -> DeadLine slot
+            | ForData -> DataLine(slot, bundleOnly[at])
+            | ForMedia t ->
+                let former = former at slot
+
+                let struct (content, nextTypes, nextIds) =
+                    MediaSections.offer media.Capabilities session.Configuration.HeaderEncryption former types ids t
+
+                types <- nextTypes
+                ids <- nextIds
+
+                let slot =
+                    { slot with
+                        Formats = MediaSections.formats content }
+
+                MediaLine(slot, bundleOnly[at], former.IsNone, MediaSections.attributes media.Set.Cname t content)
+
+        struct (Array.mapi line laid,
+                laid
+                |> Array.map (fun (struct (_, seat)) ->
+                    match seat with
+                    | ForMedia t -> t.Id
+                    | ForData
+                    | Vacant -> -1))
+
+    /// The sections of an answer.
+    let private answerLines (offer: Sdp) (accepted: bool[]) (session: JsepSession) : Line[] =
+        let media = session.Media
+        let places = Transceivers.places offer.Media.Length media.Set
+
+        Drafts.slots offer ValueNone
+        |> Array.mapi (fun i slot ->
+            if not accepted[i] then
+                DeadLine slot
+            elif slot.Kind = "application" then
+                DataLine(slot, false)
+            else
+                let t = media.Set.Items[places[i]]
+
+                let content =
+                    MediaSections.answer media.Capabilities session.Configuration.HeaderEncryption i offer t
+
+                let slot =
+                    { slot with
+                        Formats = MediaSections.formats content }
+
+                MediaLine(slot, false, false, MediaSections.attributes media.Set.Cname t content))
 
     let createOffer (restart: bool) (session: JsepSession) : Result<struct (Draft * JsepSession), Mistake> =
         match session.Signaling with
@@ -77,19 +183,13 @@ module internal Drafting =
                 | ValueSome present -> present
                 | ValueNone -> fresh
 
-            let taken = takenMids held
-
-            let slots =
-                if session.Wishes.Data then
-                    Drafts.withData taken (slots held)
-                else
-                    slots held
+            let struct (lines, transceivers) = offerLines session
 
             let sdp =
-                Drafts.offer session.Facts side taken slots
+                Drafts.offer session.Facts side lines
                 |> Drafts.withGathered (sdpOf (local held))
 
-            let struct (draft, session) = number sdp session
+            let struct (draft, session) = number sdp transceivers session
 
             Ok(
                 struct (draft,
@@ -105,6 +205,8 @@ module internal Drafting =
         | (SignalingState.HaveRemoteOffer | SignalingState.HaveLocalPranswer), ValueSome { Sdp = offer } ->
             let struct (fresh, session) = proposed session
 
+            let struct (accepted, owner) = accepted offer session
+
             let goesOn (at: int) =
                 match session.Settled.Dtls with
                 | ValueSome dtls ->
@@ -115,34 +217,32 @@ module internal Drafting =
                 match
                     sdpOf session.Held.PendingLocal |> ValueOption.bind JsepTransport.localSide,
                     session.Settled.Local,
-                    JsepTransport.remoteSide offer
+                    owner,
+                    owner |> ValueOption.bind (fun at -> JsepTransport.remoteSide at offer)
                 with
-                | ValueSome provisional, _, _ -> provisional
-                | ValueNone, ValueSome settled, ValueSome remote when
+                | ValueSome provisional, _, _, _ -> provisional
+                | ValueNone, ValueSome settled, _, ValueSome remote when
                     not (JsepTransport.isRestart session.Settled remote)
                     ->
                     settled
-                | ValueNone, ValueSome settled, ValueSome _ when
-                    (match Section.tryData offer with
-                     | ValueSome at -> goesOn at
-                     | ValueNone -> false)
-                    ->
+                | ValueNone, ValueSome settled, ValueSome at, ValueSome _ when goesOn at ->
                     { settled with
                         Credentials = fresh.Credentials }
                 | _ -> fresh
 
             let setup =
-                match Section.tryData offer with
+                match owner with
                 | ValueSome at -> JsepTransport.answerSetup session.Ordered at offer
                 | ValueNone -> Ok SdpSetup.Active
 
             setup
             |> Result.map (fun setup ->
                 let sdp =
-                    Drafts.answer session.Facts side setup offer
+                    answerLines offer accepted session
+                    |> Drafts.answer session.Facts side setup offer
                     |> Drafts.withGathered (sdpOf (local session.Held))
 
-                let struct (draft, session) = number sdp session
+                let struct (draft, session) = number sdp [||] session
 
                 struct (draft,
                         { session with

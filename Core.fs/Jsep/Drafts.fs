@@ -15,6 +15,15 @@ type internal Slot =
         Live: bool
     }
 
+/// A section of a description of ours, about to be written.
+[<NoComparison>]
+type internal Line =
+    | DataLine of Slot * BundleOnly: bool
+    /// With what follows the transport's attributes and the mid; `IsNew`: no answer has spoken of it.
+    | MediaLine of Slot * BundleOnly: bool * IsNew: bool * SdpAttribute[]
+    /// Port zero, RFC 3264 §6.
+    | DeadLine of Slot
+
 /// What our descriptions say of us, whatever is negotiated.
 [<NoComparison; NoEquality>]
 type internal LocalFacts =
@@ -28,8 +37,8 @@ type internal LocalFacts =
 
 /// Writes offers and answers, RFC 8829 §5.2 and §5.3, RFC 8841, RFC 9143.
 ///
-/// Only a data section is accepted so far; sections of media keep their places, rejected. So there is one transport, and
-/// the BUNDLE policy, which rules over the sections behind the first accepted one, has nothing to decide.
+/// There is one transport. Its attributes stand in every section that lives, bundle-only ones too, as both browsers have it
+/// and older peers look for it; RFC 8829 would have them in the tagged section alone. Candidates stand in that one only.
 module internal Drafts =
     /// Characters of a username fragment: 48 bits, so that one port can serve many peers by it. RFC 8839 §5.4 asks for 4.
     [<Literal>]
@@ -74,32 +83,6 @@ module internal Drafts =
               Live = not (Section.isRejected m) && not turnedDown })
 
     let isLiveData (slot: Slot) = slot.Live && slot.Kind = "application"
-
-    /// The least number that no description in use has for a mid, RFC 8829 §5.2.1.
-    let private freshMid (taken: string[]) : string =
-        let rec from (n: int) =
-            if Array.contains (string n) taken then
-                from (n + 1)
-            else
-                string n
-
-        from 0
-
-    /// With a live section for data: in the place of a dead one for data, else behind all others.
-    let withData (taken: string[]) (slots: Slot[]) : Slot[] =
-        let fresh =
-            { Kind = "application"
-              Protocol = "UDP/DTLS/SCTP"
-              Formats = [| "webrtc-datachannel" |]
-              Mid = ValueSome(freshMid taken)
-              Live = true }
-
-        if Array.exists isLiveData slots then
-            slots
-        else
-            match Array.FindIndex(slots, (fun s -> s.Kind = "application")) with
-            | -1 -> Array.append slots [| fresh |]
-            | dead -> Array.updateAt dead fresh slots
 
     let private session (facts: LocalFacts) (options: string[]) (groups: string[][]) (media: SdpMedia[]) : Sdp =
         let group (mids: string[]) =
@@ -161,66 +144,87 @@ module internal Drafts =
 
         section slot 0us (Array.append direction (midLine slot))
 
+    let private transport (facts: LocalFacts) (side: LocalSide) (setup: string) =
+        [| SdpAttribute.create "ice-ufrag" side.Credentials.UsernameFragment
+           SdpAttribute.create "ice-pwd" side.Credentials.Password
+           for fingerprint in facts.Fingerprints do
+               SdpAttribute.create "fingerprint" (SdpFingerprint.toText fingerprint)
+           SdpAttribute.create "tls-id" side.TlsId
+           SdpAttribute.create "setup" setup |]
+
+    /// Discard, until a default candidate is known, RFC 8840 §4.1.1; zero where the section is of use within its BUNDLE group
+    /// only, RFC 9143 §6.
+    let private port (bundleOnly: bool) = if bundleOnly then 0us else 9us
+
+    let private bundleOnlyLine (bundleOnly: bool) =
+        if bundleOnly then
+            [| SdpAttribute.flag "bundle-only" |]
+        else
+            [||]
+
     /// The section that carries data channels.
-    let private data (facts: LocalFacts) (side: LocalSide) (setup: string) (slot: Slot) : SdpMedia =
-        let port = string facts.SctpPort
+    let private data (facts: LocalFacts) (side: LocalSide) (setup: string) (bundleOnly: bool) (slot: Slot) : SdpMedia =
+        let sctpPort = string facts.SctpPort
 
         let struct (slot, sctp) =
             if slot.Protocol = "DTLS/SCTP" then
-                struct ({ slot with Formats = [| port |] },
-                        SdpAttribute.create "sctpmap" (port + " webrtc-datachannel 65535"))
+                struct ({ slot with Formats = [| sctpPort |] },
+                        SdpAttribute.create "sctpmap" (sctpPort + " webrtc-datachannel 65535"))
             else
-                struct (slot, SdpAttribute.create "sctp-port" port)
+                struct (slot, SdpAttribute.create "sctp-port" sctpPort)
 
         section
             slot
-            // Discard, until a default candidate is known, RFC 8840 §4.1.1.
-            9us
-            [| SdpAttribute.create "ice-ufrag" side.Credentials.UsernameFragment
-               SdpAttribute.create "ice-pwd" side.Credentials.Password
-               for fingerprint in facts.Fingerprints do
-                   SdpAttribute.create "fingerprint" (SdpFingerprint.toText fingerprint)
-               SdpAttribute.create "tls-id" side.TlsId
-               SdpAttribute.create "setup" setup
+            (port bundleOnly)
+            [| yield! transport facts side setup
                yield! midLine slot
+               yield! bundleOnlyLine bundleOnly
                sctp
                SdpAttribute.create "max-message-size" (string facts.MaxMessageSize) |]
 
-    /// An offer of these sections, its version 0. A live section without a mid is given one.
-    let offer (facts: LocalFacts) (side: LocalSide) (taken: string[]) (slots: Slot[]) : Sdp =
-        let named (slot: Slot) =
-            if slot.Live && slot.Mid.IsNone then
-                { slot with
-                    Mid = ValueSome(freshMid taken) }
-            else
-                slot
+    /// A section of media.
+    let private media facts side setup bundleOnly (isNew: bool) (content: SdpAttribute[]) (slot: Slot) : SdpMedia =
+        section
+            slot
+            (port bundleOnly)
+            [| if isNew then
+                   SdpAttribute.create "rtcp" "9 IN IP4 0.0.0.0"
+               yield! transport facts side setup
+               yield! midLine slot
+               yield! bundleOnlyLine bundleOnly
+               yield! content |]
 
-        let slots = Array.map named slots
+    let private write facts side setup (line: Line) : SdpMedia =
+        match line with
+        | DataLine(slot, bundleOnly) -> data facts side setup bundleOnly slot
+        | MediaLine(slot, bundleOnly, isNew, content) -> media facts side setup bundleOnly isNew content slot
+        | DeadLine slot -> rejected slot
 
-        let live =
-            slots
-            |> Array.filter (fun s -> isLiveData s && s.Mid.IsSome)
-            |> Array.map _.Mid.Value
+    /// The mid of a line that lives.
+    let private liveMid (line: Line) : string voption =
+        match line with
+        | DataLine(slot, _)
+        | MediaLine(slot, _, _, _) -> slot.Mid
+        | DeadLine _ -> ValueNone
 
-        slots
-        |> Array.map (fun slot ->
-            if isLiveData slot then
-                data facts side "actpass" slot
-            else
-                rejected slot)
+    /// An offer of these lines, its version 0.
+    let offer (facts: LocalFacts) (side: LocalSide) (lines: Line[]) : Sdp =
+        let live = lines |> Array.map liveMid |> Array.filter _.IsSome |> Array.map _.Value
+
+        lines
+        |> Array.map (write facts side "actpass")
         |> session facts iceOptions [| live |]
 
-    /// The answer to an offer, its version 0: its data section accepted, all others turned down. Its BUNDLE groups are
-    /// the offer's without what is turned down, RFC 9143 §7.3.
-    let answer (facts: LocalFacts) (side: LocalSide) (setup: SdpSetup) (offer: Sdp) : Sdp =
-        let accepted = Section.tryData offer
+    /// The answer to an offer, its version 0. Its BUNDLE groups are the offer's without what is turned down, RFC 9143 §7.3.
+    let answer (facts: LocalFacts) (side: LocalSide) (setup: SdpSetup) (offer: Sdp) (lines: Line[]) : Sdp =
+        let live =
+            lines
+            |> Array.map liveMid
+            |> Array.filter _.IsSome
+            |> Array.map _.Value
+            |> System.Collections.Generic.HashSet
 
-        let isAccepted mid =
-            match accepted with
-            | ValueSome at -> Section.mid offer.Media[at] = ValueSome mid
-            | ValueNone -> false
-
-        let groups = Section.bundles offer |> Array.map (Array.filter isAccepted)
+        let groups = Section.bundles offer |> Array.map (Array.filter live.Contains)
         let offered = Section.iceOptions offer
         let options = iceOptions |> Array.filter (fun o -> Array.contains o offered)
 
@@ -229,13 +233,7 @@ module internal Drafts =
             | SdpSetup.Passive -> "passive"
             | _ -> "active"
 
-        slots offer ValueNone
-        |> Array.mapi (fun i slot ->
-            if accepted = ValueSome i then
-                data facts side word slot
-            else
-                rejected slot)
-        |> session facts options groups
+        lines |> Array.map (write facts side word) |> session facts options groups
 
     /// The address that `m=` and `c=` show: relayed before reflexive before host, IPv4 before IPv6, RFC 8445 §5.1.4.
     /// ValueNone without a UDP candidate for RTP's component; names are not shown, RFC 8829 §5.1.2.
@@ -287,17 +285,11 @@ module internal Drafts =
                                     Connections = [| connection |] } }
                         sdp.Media }
 
-    /// The section of `sdp` that has this username fragment and is not turned down.
+    /// The section of a description of ours that has candidates of this username fragment.
     let ofFragment (fragment: string) (sdp: Sdp) : int voption =
-        let at =
-            Array.FindIndex(
-                sdp.Media,
-                fun m ->
-                    not (Section.isRejected m)
-                    && SdpAttributes.iceUfrag m.Level.Attributes = ValueSome fragment
-            )
-
-        if at < 0 then ValueNone else ValueSome at
+        match Section.tryOwner sdp with
+        | ValueSome at when SdpAttributes.iceUfrag sdp.Media[at].Level.Attributes = ValueSome fragment -> ValueSome at
+        | _ -> ValueNone
 
     /// With an attribute of ICE more in the section of this generation, unless it is there; ValueNone: no such section.
     let withIce (fragment: string) (attribute: SdpAttribute) (sdp: Sdp) : Sdp voption =
@@ -313,7 +305,7 @@ module internal Drafts =
         let isGathered (a: SdpAttribute) =
             a.Name = "candidate" || a.Name = "end-of-candidates"
 
-        match former, Section.tryData sdp with
+        match former, Section.tryOwner sdp with
         | ValueSome former, ValueSome at ->
             match
                 Section.credentials at sdp

@@ -296,3 +296,15 @@ module internal Fmtp =
             types |> Array.map (fun t -> int t.Value)
         else
             [||]
+
+/// Codecs compared, for who has them from elsewhere than a description.
+[<RequireQualifiedAccess>]
+module RtpCodecs =
+    /// Whether both can be the same codec of an offer and its answer: type, clock, channels, and what must be the same of
+    /// their parameters.
+    [<CompiledName "Matches">]
+    let matches (a: RtpCodec) (b: RtpCodec) : bool = Fmtp.matches a b
+
+    /// W3C's codec match, WebRTC 1.0 §5.2.10: with all parameters equal, in any order.
+    [<CompiledName "AreSame">]
+    let areSame (a: RtpCodec) (b: RtpCodec) : bool = Fmtp.same a b

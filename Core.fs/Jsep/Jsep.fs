@@ -34,10 +34,7 @@ module Jsep =
         | SetCodecPreferences of Command: int64 * Transceiver: TransceiverId * Codecs: RtpCodec[]
         | SetStreams of Command: int64 * Transceiver: TransceiverId * Streams: string[]
         | SetParameters of Command: int64 * Transceiver: TransceiverId * Encodings: EncodingParameters[]
-        | SetHeaderExtensions of
-            Command: int64 *
-            Transceiver: TransceiverId *
-            Extensions: ExtensionCapability[]
+        | SetHeaderExtensions of Command: int64 * Transceiver: TransceiverId * Extensions: ExtensionCapability[]
         | LocalCandidate of Candidate: string * UsernameFragment: string
         | GatheringComplete of UsernameFragment: string
         | Close
@@ -61,7 +58,13 @@ module Jsep =
 
     [<CompiledName "Create">]
     let create (config: Config) (entropy: Entropy) : State =
-        JsepSession.create config.Configuration config.Fingerprints config.MaxMessageSize config.SctpPort entropy
+        JsepSession.create
+            config.Configuration
+            config.Fingerprints
+            config.MaxMessageSize
+            config.SctpPort
+            config.Capabilities
+            entropy
         |> Session
 
     [<CompiledName "SignalingState">]
@@ -90,18 +93,13 @@ module Jsep =
 
     // ---- what an operation tells ----
 
-    /// W3C §4.7.3, step "check if negotiation is needed": a channel without a section, or a restart not yet made.
-    let private isNegotiationNeeded (session: JsepSession) : bool =
-        session.Wishes.Replace <> [||]
-        || (session.Wishes.Data && not (Array.exists Drafts.isLiveData (slots session.Held)))
-
     /// Updates the negotiation-needed flag, W3C §4.7.3. Raised when the flag rises, and again when a return to stable
     /// leaves it up.
     let private refresh (returned: bool) (session: JsepSession) : Step<JsepSession, Output> =
         if session.Signaling <> SignalingState.Stable then
             Step.only session
         else
-            let needed = isNegotiationNeeded session
+            let needed = Needs.isNegotiationNeeded session
 
             let next =
                 { session with
@@ -112,15 +110,53 @@ module Jsep =
             else
                 Step.only next
 
+    let private infos (session: JsepSession) : TransceiverInfo[] =
+        session.Media.Set.Items |> Array.map (Transceivers.info session.Media.Set.Cname)
+
     /// The events of a change from `before` to `after`.
     let private events (before: JsepSession) (after: JsepSession) : Output list =
+        let former, present = before.Media.Set.Items, after.Media.Set.Items
+
+        let isSameSet =
+            former.Length = present.Length
+            && Array.forall2 (fun a b -> obj.ReferenceEquals(a, b)) former present
+
         [ if not (obj.ReferenceEquals(before.Held, after.Held)) then
               DescriptionsChanged(JsepSession.descriptions after)
+          if not isSameSet then
+              TransceiversChanged(infos after)
           if before.Signaling <> after.Signaling then
-              SignalingStateChanged after.Signaling ]
+              SignalingStateChanged after.Signaling
+          if not isSameSet then
+              match Agreements.changes before.Media.Set after.Media.Set with
+              | [||] -> ()
+              | changes -> TracksChanged changes ]
+
+    /// The orders of a change, with what media flow from now on: behind those of the transport that carries them, or before its
+    /// end.
+    let private ordered (before: JsepSession) (after: JsepSession) (orders: JsepOrder list) : Output list =
+        let media =
+            if Plans.differ before.Media.Set after.Media.Set then
+                [ JsepOrder.SetMedia(Plans.ofSet after.Media.Set) ]
+            else
+                []
+
+        let isEnd =
+            orders
+            |> List.exists (fun order ->
+                match order with
+                | JsepOrder.Close -> true
+                | _ -> false)
+
+        List.map Order (if isEnd then media @ orders else orders @ media)
 
     /// Ends an operation: its events, its reply, its orders, and what negotiation is needed now.
-    let private finish (command: int64) (before: JsepSession) (outcome: Setting.Outcome) : Step<JsepSession, Output> =
+    let private finishWith
+        (answer: JsepSession -> Answer)
+        (command: int64)
+        (before: JsepSession)
+        (outcome: Setting.Outcome)
+        : Step<JsepSession, Output> =
         match outcome with
         | Error mistake -> struct (before, [ Reply(command, Error mistake) ])
         | Ok(struct (after, orders)) ->
@@ -129,7 +165,39 @@ module Jsep =
                 && after.Signaling = SignalingState.Stable
 
             let struct (after, needed) = refresh returned after
-            struct (after, events before after @ Reply(command, Ok Done) :: List.map Order orders @ needed)
+
+            struct (after,
+                    events before after
+                    @ Reply(command, Ok(answer after)) :: ordered before after orders
+                    @ needed)
+
+    let private finish command before outcome =
+        finishWith (fun _ -> Done) command before outcome
+
+    // ---- transceivers ----
+
+    /// A request of the application's, which touches transceivers alone.
+    let private request
+        (command: int64)
+        (answersInfo: bool)
+        (operation: TransceiverSet -> Requests.Outcome)
+        (session: JsepSession)
+        : Step<JsepSession, Output> =
+        match operation session.Media.Set with
+        | Error mistake -> finish command session (Error mistake)
+        | Ok(struct (id, set)) ->
+            let next =
+                if obj.ReferenceEquals(set, session.Media.Set) then
+                    session
+                else
+                    changed (withSet set session)
+
+            let answer (after: JsepSession) =
+                match Transceivers.tryFind id after.Media.Set with
+                | ValueSome t when answersInfo -> Transceiver(Transceivers.info after.Media.Set.Cname t)
+                | _ -> Done
+
+            finishWith answer command session (Ok(struct (next, [])))
 
     let private replyDraft
         (command: int64)
@@ -187,7 +255,7 @@ module Jsep =
         | SdpType.Rollback -> Setting.rollback session
         | SdpType.Offer ->
             meant kind text session
-            |> Result.bind (fun (struct (draft, session)) -> Setting.setLocalOffer draft.Sdp session)
+            |> Result.bind (fun (struct (draft, session)) -> Setting.setLocalOffer draft session)
         | _ ->
             meant kind text session
             |> Result.bind (fun (struct (draft, session)) -> Setting.setLocalAnswer kind draft.Sdp session)
@@ -229,7 +297,7 @@ module Jsep =
             | Error mistake -> finish command session (Error mistake)
             | Ok(struct (rolled, undone, next, orders)) ->
                 let struct (next, told) = finish command rolled (Ok(struct (next, orders)))
-                struct (next, events session rolled @ List.map Order undone @ told)
+                struct (next, events session rolled @ ordered session rolled undone @ told)
         | SdpType.Offer, _ ->
             finish command session (Result.bind (fun sdp -> Setting.setRemoteOffer sdp session) prepared)
         | kind, _ -> finish command session (Result.bind (fun sdp -> Setting.setRemoteAnswer kind sdp session) prepared)
@@ -356,19 +424,20 @@ module Jsep =
                 (changed
                     { session with
                         Wishes = { session.Wishes with Data = true } })
-        | AddTransceiver(command, _)
-        | AddTrack(command, _, _, _)
-        | RemoveTrack(command, _)
-        | ReplaceTrack(command, _, _)
-        | SetDirection(command, _, _)
-        | StopTransceiver(command, _)
-        | SetCodecPreferences(command, _, _)
-        | SetStreams(command, _, _)
-        | SetParameters(command, _, _)
-        | SetHeaderExtensions(command, _, _) ->
-            Step.one
-                (Reply(command, Error(Mistake.create ErrorName.NotSupportedError "Media are not negotiated yet.")))
-                session
+        | AddTransceiver(command, init) ->
+            request command true (Requests.addTransceiver session.Media.Capabilities init) session
+        | AddTrack(command, kind, track, streams) -> request command true (Requests.addTrack kind track streams) session
+        | RemoveTrack(command, id) -> request command false (Requests.removeTrack id) session
+        | ReplaceTrack(command, id, track) -> request command false (Requests.replaceTrack id track) session
+        | SetDirection(command, id, direction) -> request command false (Requests.setDirection id direction) session
+        | StopTransceiver(command, id) -> request command false (Requests.stop id) session
+        | SetCodecPreferences(command, id, codecs) ->
+            request command false (Requests.setCodecPreferences session.Media.Capabilities id codecs) session
+        | SetStreams(command, id, streams) -> request command false (Requests.setStreams id streams) session
+        | SetParameters(command, id, encodings) ->
+            request command false (Requests.setParameters session.Media.Capabilities id encodings) session
+        | SetHeaderExtensions(command, id, extensions) ->
+            request command false (Requests.setHeaderExtensions session.Media.Capabilities id extensions) session
         | LocalCandidate(line, fragment) ->
             match Candidates.value line with
             | Ok value -> note fragment (SdpAttribute.create "candidate" value) session

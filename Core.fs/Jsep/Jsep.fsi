@@ -69,10 +69,7 @@ module Jsep =
         /// setParameters(): number, order and rids of the encodings are as they were, W3C §5.2.
         | SetParameters of Command: int64 * Transceiver: TransceiverId * Encodings: EncodingParameters[]
         /// setHeaderExtensionsToNegotiate(), webrtc-extensions §5.
-        | SetHeaderExtensions of
-            Command: int64 *
-            Transceiver: TransceiverId *
-            Extensions: ExtensionCapability[]
+        | SetHeaderExtensions of Command: int64 * Transceiver: TransceiverId * Extensions: ExtensionCapability[]
         /// ICE gathered: the line behind `a=`, `candidate:…`, and the generation that it belongs to.
         | LocalCandidate of Candidate: string * UsernameFragment: string
         /// A generation has all its candidates.
@@ -92,9 +89,12 @@ module Jsep =
     type Output =
         | Reply of Command: int64 * Result: Result<Answer, Mistake>
         | DescriptionsChanged of Descriptions
-        /// All transceivers, in order, because one of them changed or is new; before `SignalingStateChanged`.
+        /// All transceivers, in order, because one of them changed, is new, or is gone; before `SignalingStateChanged`. One
+        /// that is gone is stopped and has no mid any more.
         | TransceiversChanged of TransceiverInfo[]
-        /// What the remote description that was set did to receivers' tracks; behind `SignalingStateChanged`, before the reply.
+        /// What the operation did to receivers' tracks, a remote description above all, but a rollback, an answer of ours and
+        /// `StopTransceiver` too; behind `SignalingStateChanged`, before the reply. Streams that a track has only left are
+        /// told by `TransceiversChanged` alone.
         | TracksChanged of TrackChange[]
         | SignalingStateChanged of SignalingState
         | NegotiationNeeded

@@ -57,7 +57,7 @@ module internal Orders =
                   if remoteChanged then
                       JsepOrder.SetIceRemote(peer.Credentials, peer.Lite)
 
-                  match Section.tryData description with
+                  match now.Owner with
                   | ValueSome at ->
                       let former = if remoteChanged then ValueNone else former
                       yield! candidateOrders former description at peer.Credentials.UsernameFragment
@@ -71,4 +71,5 @@ module internal Orders =
               match now.Sctp with
               | ValueSome sctp when dtlsChanged || sctpChanged ->
                   JsepOrder.StartSctp(sctp.RemotePort, sctp.MaxMessageSize)
+              | ValueNone when was.Sctp.IsSome -> JsepOrder.CloseSctp
               | _ -> () ]

@@ -57,11 +57,41 @@ module internal Section =
         | ValueSome 0L -> Int64.MaxValue
         | ValueSome octets -> octets
 
+    /// Whether it carries data channels.
+    let isData (m: SdpMedia) =
+        not (isRejected m) && (dataForm m).IsSome && sctpPort m <> 0us
+
+    /// Whether it carries anything: a section of an application other than data channels does not, to us.
+    let isLive (m: SdpMedia) =
+        if m.Kind = "application" then
+            isData m
+        else
+            not (isRejected m)
+
+    /// The kind of a section over RTP; ValueNone: neither audio nor video, or not over RTP. The profiles of RFC 8829 §5.1.2.
+    let mediaKind (m: SdpMedia) : MediaKind voption =
+        let isRtp =
+            match m.Protocol with
+            | "UDP/TLS/RTP/SAVPF"
+            | "UDP/TLS/RTP/SAVP"
+            | "TCP/DTLS/RTP/SAVPF"
+            | "TCP/DTLS/RTP/SAVP"
+            | "TCP/TLS/RTP/SAVPF"
+            | "TCP/TLS/RTP/SAVP"
+            | "RTP/SAVPF"
+            | "RTP/SAVP"
+            | "RTP/AVPF"
+            | "RTP/AVP" -> true
+            | _ -> false
+
+        match m.Kind with
+        | "audio" when isRtp -> ValueSome MediaKind.Audio
+        | "video" when isRtp -> ValueSome MediaKind.Video
+        | _ -> ValueNone
+
     /// Where the data channels' section is among those that are not rejected; only the first one counts.
     let tryData (sdp: Sdp) : int voption =
-        let at =
-            Array.FindIndex(sdp.Media, (fun m -> not (isRejected m) && (dataForm m).IsSome && sctpPort m <> 0us))
-
+        let at = Array.FindIndex(sdp.Media, isData)
         if at < 0 then ValueNone else ValueSome at
 
     /// The index of the section of this mid.
@@ -91,6 +121,41 @@ module internal Section =
         SdpAttributes.groups sdp.Level.Attributes
         |> Array.filter (fun g -> g.Semantics = bundle)
         |> Array.map _.Mids
+
+    /// The section that an answer's transport belongs to, or that of an offer of ours: the tagged one of the first BUNDLE
+    /// group that lives, RFC 9143 §7; without such a group the first section that lives. ValueNone: none does.
+    let tryOwner (sdp: Sdp) : int voption =
+        let owns (i: int) =
+            sdp.Media[i].Port <> 0us && isLive sdp.Media[i]
+
+        let first (found: int seq) =
+            match Seq.tryFind owns found with
+            | Some i -> ValueSome i
+            | None -> ValueNone
+
+        let named = indices sdp
+
+        bundles sdp
+        |> Seq.concat
+        |> Seq.filter named.ContainsKey
+        |> Seq.map (fun mid -> named[mid])
+        |> first
+        |> ValueOption.orElseWith (fun () -> first (seq { 0 .. sdp.Media.Length - 1 }))
+
+    /// For each section, whether it goes over the transport of the section at `owner`: it, and those of its BUNDLE group.
+    let bundledWith (owner: int) (sdp: Sdp) : bool[] =
+        let group =
+            match mid sdp.Media[owner] with
+            | ValueSome mid -> bundles sdp |> Array.tryFind (Array.contains mid) |> Option.defaultValue [||]
+            | ValueNone -> [||]
+            |> HashSet
+
+        sdp.Media
+        |> Array.mapi (fun i m ->
+            i = owner
+            || (match mid m with
+                | ValueSome mid -> group.Contains mid
+                | ValueNone -> false))
 
     /// The value of a section's attribute, else of the session's.
     let private inherited (name: string) (at: int) (sdp: Sdp) : string voption =

@@ -18,6 +18,8 @@ type internal Draft =
     {
         Text: string
         Sdp: Sdp
+        /// Of an offer: whose section is at each index; -1: no transceiver's.
+        Transceivers: TransceiverId[]
         /// `State.Stamp` when it was made: another one now means that it may be out of date.
         Stamp: int
     }
@@ -50,6 +52,16 @@ type internal Wishes =
         Told: bool
     }
 
+/// What negotiation knows of media.
+[<NoComparison; NoEquality>]
+type internal JsepMedia =
+    {
+        Capabilities: MediaCapabilities
+        Set: TransceiverSet
+        /// As they were when an offer was set in `stable`: what a rollback returns to.
+        Stable: Transceiver[]
+    }
+
 /// A session between two steps.
 [<NoComparison; NoEquality>]
 type internal JsepSession =
@@ -61,6 +73,7 @@ type internal JsepSession =
         Held: Held
         Drafted: Drafted
         Wishes: Wishes
+        Media: JsepMedia
         /// What has been ordered of the transport, and what of it a rollback returns to.
         Ordered: JsepTransport
         Settled: JsepTransport
@@ -78,6 +91,7 @@ module internal JsepSession =
         (fingerprints: Fingerprint[])
         (maxMessageSize: int64)
         (sctpPort: uint16)
+        (capabilities: MediaCapabilities)
         (entropy: Entropy)
         : JsepSession =
         let struct (id, entropy) = Entropy.uint64 entropy
@@ -106,6 +120,10 @@ module internal JsepSession =
               Replace = [||]
               Outdated = [||]
               Told = false }
+          Media =
+            { Capabilities = capabilities
+              Set = Transceivers.create (Entropy.split "transceivers" entropy)
+              Stable = [||] }
           Ordered = JsepTransport.none
           Settled = JsepTransport.none
           Proposed = ValueNone
@@ -136,6 +154,35 @@ module internal JsepSession =
     let changed (session: JsepSession) =
         { session with
             Stamp = session.Stamp + 1 }
+
+    let withSet (set: TransceiverSet) (session: JsepSession) =
+        { session with
+            Media = { session.Media with Set = set } }
+
+    /// Which sections of an offer of the peer's we can take, and which of them owns the transport.
+    let accepted (offer: Sdp) (session: JsepSession) : struct (bool[] * int voption) =
+        Acceptance.ofOffer
+            session.Media.Capabilities
+            session.Configuration.HeaderEncryption
+            session.Settled.Owner
+            session.Media.Set
+            offer
+
+    /// The answer of the last finished exchange; ValueNone before one.
+    let lastAnswer (held: Held) : Sdp voption =
+        match held.CurrentLocal, held.CurrentRemote with
+        | ValueSome { Type = SdpType.Answer; Sdp = sdp }, _
+        | _, ValueSome { Type = SdpType.Answer; Sdp = sdp } -> ValueSome sdp
+        | _ -> ValueNone
+
+    /// Whether the section at `at` has port zero in a current description: it may be recycled, RFC 8829 §5.2.2.
+    let isDead (held: Held) (at: int) : bool =
+        let dead (applied: Applied voption) =
+            match applied with
+            | ValueSome a -> at < a.Sdp.Media.Length && Section.isRejected a.Sdp.Media[at]
+            | ValueNone -> false
+
+        dead held.CurrentLocal || dead held.CurrentRemote
 
     /// The descriptions as texts.
     let descriptions (session: JsepSession) : Descriptions =

@@ -21,15 +21,21 @@ module internal Setting =
             | ValueSome side when Array.contains side.Credentials credentials -> credentials
             | _ -> [||]
 
-        let turnedDown = (Section.tryData offer).IsSome && session.Ordered.Local.IsNone
+        let turnedDown = (Section.tryData offer).IsSome && session.Ordered.Sctp.IsNone
+
+        let held =
+            { CurrentLocal = ValueSome local
+              PendingLocal = ValueNone
+              CurrentRemote = ValueSome remote
+              PendingRemote = ValueNone }
 
         { session with
             Signaling = SignalingState.Stable
-            Held =
-                { CurrentLocal = ValueSome local
-                  PendingLocal = ValueNone
-                  CurrentRemote = ValueSome remote
-                  PendingRemote = ValueNone }
+            Held = held
+            Media =
+                { session.Media with
+                    Set = Ties.settled (isDead held) session.Media.Set
+                    Stable = [||] }
             Drafted =
                 { session.Drafted with
                     Offer = ValueNone
@@ -41,11 +47,48 @@ module internal Setting =
                     Outdated = inUse session.Wishes.Outdated }
             Settled = session.Ordered }
 
-    let setLocalOffer (sdp: Sdp) (session: JsepSession) : Outcome =
+    /// The transceivers that a rollback will return to: those of `stable`.
+    let private remembered (session: JsepSession) : JsepSession =
+        if session.Signaling = SignalingState.Stable then
+            { session with
+                Media =
+                    { session.Media with
+                        Stable = session.Media.Set.Items } }
+        else
+            session
+
+    /// The transceivers after an answer of either side.
+    let private exchanged (weOffered: bool) (kind: SdpType) (local: Sdp) (remote: Sdp) (session: JsepSession) =
+        let set =
+            session.Media.Set
+            |> Agreements.ofExchange
+                { WeOffered = weOffered
+                  Final = (kind = SdpType.Answer)
+                  Owner = session.Ordered.Owner
+                  Encryption = session.Configuration.HeaderEncryption
+                  Local = local
+                  Remote = remote }
+
+        let set =
+            if weOffered then
+                Agreements.ofRemoteTracks remote set
+            else
+                Agreements.ofLocalAnswer local set
+
+        withSet set session
+
+    let setLocalOffer (draft: Draft) (session: JsepSession) : Outcome =
         match session.Signaling with
         | SignalingState.Stable
         | SignalingState.HaveLocalOffer ->
+            let sdp = draft.Sdp
             let ordered = JsepTransport.withOffer session.Ordered sdp
+            let session = remembered session
+
+            let set =
+                session.Media.Set
+                |> Ties.ofLocalOffer draft.Transceivers sdp
+                |> Agreements.ofLocalOffer sdp
 
             Ok(
                 struct ({ session with
@@ -54,6 +97,7 @@ module internal Setting =
                                 { session.Held with
                                     PendingLocal = ValueSome { Type = SdpType.Offer; Sdp = sdp } }
                             Ordered = ordered }
+                        |> withSet set
                         |> used sdp
                         |> changed,
                         Orders.between ValueNone ValueNone session.Ordered ordered)
@@ -67,7 +111,11 @@ module internal Setting =
             |> Result.map (fun ordered ->
                 let applied = { Type = kind; Sdp = sdp }
 
-                let next = { session with Ordered = ordered } |> used sdp |> changed
+                let next =
+                    { session with Ordered = ordered }
+                    |> used sdp
+                    |> exchanged false kind sdp offer.Sdp
+                    |> changed
 
                 let next =
                     if kind = SdpType.Answer then
@@ -95,13 +143,25 @@ module internal Setting =
         | SignalingState.HaveRemoteOffer ->
             Checks.description sdp
             |> Result.bind (fun () -> Checks.offer (slots session.Held) sdp)
-            |> Result.bind (fun () -> JsepTransport.checkOffer session.Settled sdp)
-            |> Result.map (fun () ->
+            |> Result.bind (fun () ->
+                let session = remembered session
+
+                let next =
+                    session
+                    |> withSet (Ties.ofRemoteOffer session.Media.Stable sdp session.Media.Set)
+
+                match accepted sdp next with
+                | struct (_, ValueSome owner) ->
+                    JsepTransport.checkOffer session.Settled owner sdp
+                    |> Result.map (fun () -> next)
+                | struct (_, ValueNone) -> Ok next)
+            |> Result.map (fun session ->
                 struct ({ session with
                             Signaling = SignalingState.HaveRemoteOffer
                             Held =
                                 { session.Held with
                                     PendingRemote = ValueSome { Type = SdpType.Offer; Sdp = sdp } } }
+                        |> withSet (Agreements.ofRemoteTracks sdp session.Media.Set)
                         |> changed,
                         []))
         | _ -> wrongState "setRemoteDescription(offer)" session
@@ -114,7 +174,11 @@ module internal Setting =
             |> Result.bind (fun () -> JsepTransport.ofExchange true session.Settled session.Ordered offer.Sdp sdp)
             |> Result.map (fun ordered ->
                 let applied = { Type = kind; Sdp = sdp }
-                let next = { session with Ordered = ordered } |> changed
+
+                let next =
+                    { session with Ordered = ordered }
+                    |> exchanged true kind offer.Sdp sdp
+                    |> changed
 
                 let next =
                     if kind = SdpType.Answer then
@@ -145,6 +209,7 @@ module internal Setting =
                                     PendingLocal = ValueNone
                                     PendingRemote = ValueNone }
                             Ordered = session.Settled }
+                        |> withSet (Ties.rolledBack session.Media.Stable session.Media.Set)
                         |> changed,
                         (if present <> former then
                              [ JsepOrder.RollbackIceLocal former ]

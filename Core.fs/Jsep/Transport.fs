@@ -28,7 +28,7 @@ type JsepOrder =
     /// An SCTP association over the DTLS one; `MaxMessageSize` in octets is the peer's, `Int64.MaxValue` without limit.
     /// Comes again when only that size changed.
     | StartSctp of RemotePort: uint16 * MaxMessageSize: int64
-    /// What media flow, all of it: in place of the plan before.
+    /// What media flow, all of it: in place of the plan before. Behind the other orders of a description, and before `Close`.
     | SetMedia of MediaPlan
     /// The data section was turned down: the association and its channels are over.
     | CloseSctp
@@ -67,16 +67,21 @@ type internal SctpSide =
 /// change is the difference between two of these.
 [<NoComparison; NoEquality>]
 type internal JsepTransport =
-    { Controlling: bool voption
-      Local: LocalSide voption
-      Remote: RemoteSide voption
-      Dtls: DtlsSide voption
-      Sctp: SctpSide voption }
+    {
+        /// The index of the section that it belongs to; ValueNone before an answer.
+        Owner: int voption
+        Controlling: bool voption
+        Local: LocalSide voption
+        Remote: RemoteSide voption
+        Dtls: DtlsSide voption
+        Sctp: SctpSide voption
+    }
 
 module internal JsepTransport =
     /// Nothing ordered.
     let none: JsepTransport =
-        { Controlling = ValueNone
+        { Owner = ValueNone
+          Controlling = ValueNone
           Local = ValueNone
           Remote = ValueNone
           Dtls = ValueNone
@@ -85,27 +90,25 @@ module internal JsepTransport =
     let private refused message =
         Error(Mistake.create ErrorName.InvalidAccessError message)
 
-    /// Our side as a local description of ours has it; ValueNone when it has no data section.
-    let localSide (local: Sdp) : LocalSide voption =
-        match Section.tryData local with
-        | ValueNone -> ValueNone
-        | ValueSome at ->
-            match Section.credentials at local, Section.tlsId at local with
-            | ValueSome credentials, ValueSome tlsId ->
-                ValueSome
-                    { Credentials = credentials
-                      TlsId = tlsId }
-            | _ -> ValueNone
-
-    /// The peer's ICE credentials in a description of its; ValueNone when it has no data section.
-    let remoteSide (remote: Sdp) : RemoteSide voption =
-        match Section.tryData remote with
-        | ValueNone -> ValueNone
-        | ValueSome at ->
-            Section.credentials at remote
-            |> ValueOption.map (fun credentials ->
+    /// Our side as the section at `at` of a local description has it.
+    let private localSideAt (at: int) (local: Sdp) : LocalSide voption =
+        match Section.credentials at local, Section.tlsId at local with
+        | ValueSome credentials, ValueSome tlsId ->
+            ValueSome
                 { Credentials = credentials
-                  Lite = SdpAttributes.iceLite remote.Level.Attributes })
+                  TlsId = tlsId }
+        | _ -> ValueNone
+
+    /// Our side as a local description of ours has it; ValueNone when nothing in it needs a transport.
+    let localSide (local: Sdp) : LocalSide voption =
+        Section.tryOwner local |> ValueOption.bind (fun at -> localSideAt at local)
+
+    /// The peer's ICE credentials for the section at `at` of a description of its.
+    let remoteSide (at: int) (remote: Sdp) : RemoteSide voption =
+        Section.credentials at remote
+        |> ValueOption.map (fun credentials ->
+            { Credentials = credentials
+              Lite = SdpAttributes.iceLite remote.Level.Attributes })
 
     let private sameFingerprints (a: Fingerprint[]) (b: Fingerprint[]) =
         let within (xs: Fingerprint[]) x = Array.exists (SdpFingerprint.same x) xs
@@ -143,10 +146,10 @@ module internal JsepTransport =
             refused "a=setup turns the role of the present DTLS association round; offer actpass, RFC 8842 §5.2"
         | _ -> refused "a=setup:holdconn opens no DTLS association; offer actpass, RFC 8842 §5.2"
 
-    /// What an offer of the peer's may not do to the present transport.
-    let checkOffer (present: JsepTransport) (offer: Sdp) : Result<unit, Mistake> =
-        match Section.tryData offer, remoteSide offer with
-        | ValueSome at, ValueSome remote ->
+    /// What an offer of the peer's may not do to the present transport; `at` is the section that owns what it offers.
+    let checkOffer (present: JsepTransport) (at: int) (offer: Sdp) : Result<unit, Mistake> =
+        match remoteSide at offer with
+        | ValueSome remote ->
             let goesOn =
                 match present.Dtls with
                 | ValueSome dtls -> continues (Section.fingerprints at offer) (Section.tlsId at offer) dtls
@@ -156,7 +159,7 @@ module internal JsepTransport =
                 refused "a new DTLS association (fingerprint or tls-id changed) needs an ICE restart, RFC 8829 §5.8.3"
             else
                 answerSetup present at offer |> Result.map ignore
-        | _ -> Ok()
+        | ValueNone -> Ok()
 
     let private roleOf (weOffered: bool) (at: int) (local: Sdp) (remote: Sdp) : Result<JsepDtlsRole, Mistake> =
         if weOffered then
@@ -181,6 +184,17 @@ module internal JsepTransport =
             | _ -> Ok()
         | ValueNone -> Ok()
 
+    /// SCTP as an answer and its offer have it: ValueNone without a data section that goes over the transport of `owner`.
+    let private sctpSide (weOffered: bool) (owner: int) (local: Sdp) (remote: Sdp) : SctpSide voption =
+        let answer, offer = if weOffered then remote, local else local, remote
+
+        match Section.tryData answer with
+        | ValueSome at when (Section.bundledWith owner answer)[at] && Section.isData offer.Media[at] ->
+            ValueSome
+                { RemotePort = Section.sctpPort remote.Media[at]
+                  MaxMessageSize = Section.maxMessageSize remote.Media[at] }
+        | _ -> ValueNone
+
     /// The transport of an offer and its answer. `settled` is that of the last finished exchange, `present` what has been
     /// ordered since, by a provisional answer say.
     let ofExchange
@@ -190,8 +204,16 @@ module internal JsepTransport =
         (local: Sdp)
         (remote: Sdp)
         : Result<JsepTransport, Mistake> =
-        match Section.tryData local, Section.tryData remote, localSide local, remoteSide remote with
-        | ValueSome at, ValueSome there, ValueSome localSide, ValueSome remoteSide when at = there ->
+        let sides =
+            Section.tryOwner (if weOffered then remote else local)
+            |> ValueOption.bind (fun at ->
+                match localSideAt at local, remoteSide at remote with
+                | ValueSome localSide, ValueSome remoteSide -> ValueSome(struct (at, localSide, remoteSide))
+                | _ -> ValueNone)
+
+        match sides with
+        | ValueNone -> Ok none
+        | ValueSome(struct (at, localSide, remoteSide)) ->
             let fingerprints = Section.fingerprints at remote
             let tlsId = Section.tlsId at remote
 
@@ -211,7 +233,8 @@ module internal JsepTransport =
             |> Result.bind (fun () -> roleOf weOffered at local remote)
             |> Result.bind (fun role -> roleKept role |> Result.map (fun () -> role))
             |> Result.map (fun role ->
-                { // The first offerer controls, and whoever faces a lite peer, RFC 8445 §6.1.1.
+                { Owner = ValueSome at
+                  // The first offerer controls, and whoever faces a lite peer, RFC 8445 §6.1.1.
                   Controlling =
                     if remoteSide.Lite then
                         ValueSome true
@@ -224,11 +247,7 @@ module internal JsepTransport =
                         { Role = role
                           Fingerprints = fingerprints
                           RemoteTlsId = tlsId }
-                  Sctp =
-                    ValueSome
-                        { RemotePort = Section.sctpPort remote.Media[at]
-                          MaxMessageSize = Section.maxMessageSize remote.Media[at] } })
-        | _ -> Ok none
+                  Sctp = sctpSide weOffered at local remote })
 
     /// The transport once an offer of ours is set: new credentials gather, all else stays as it is.
     let withOffer (present: JsepTransport) (offer: Sdp) : JsepTransport =

@@ -135,6 +135,8 @@ type TransceiverInfo =
         HeaderEncryption: bool
         /// Neither a description of theirs nor `addTransceiver` made it: `addTrack` did.
         CreatedByAddTrack: bool
+        /// Of the sender's encodings, in their order: what RTCP about them names.
+        Ssrcs: uint32[]
     }
 
 /// One encoding that a sender sends.

@@ -26,9 +26,21 @@ type PeerOptions =
         MaxMessageSize: int
         /// Octets that `send` may queue on one connection before it answers OperationError. Default 16 MiB.
         SendBuffer: int
+        /// What the bandwidth estimator takes the network for before it knows, bits a second. Default 300,000.
+        StartBitrate: int
+        /// What it never goes below, bits a second. Default 10,000.
+        MinBitrate: int
+        /// What it never goes above, bits a second. Default 2,000,000,000.
+        MaxBitrate: int
+        /// The Unix time of the shell's instant zero, microseconds: what sender reports say of the wall clock, RFC 3550 §4.
+        /// Default 0.
+        Epoch: int64
         /// Whether TLS secrets are raised for a key log file (NSS format). Default false.
         KeyLog: bool
     }
+
+    /// With the wall clock of a shell.
+    member options.At(epoch: int64) : PeerOptions = { options with Epoch = epoch }
 
 /// The certificate that a peer shows, and its key.
 [<NoComparison; NoEquality>]
@@ -47,6 +59,11 @@ type PeerConfig =
       Configuration: Configuration
       Capabilities: MediaCapabilities
       Options: PeerOptions }
+
+    /// With the wall clock of a shell.
+    member config.At(epoch: int64) : PeerConfig =
+        { config with
+            Options = config.Options.At epoch }
 
 /// A candidate that was gathered, for the `icecandidate` event.
 [<NoComparison>]

@@ -12,6 +12,8 @@ type Packet =
     | Handshake of DtlsDatagram
     /// An SCTP packet in a record of its own, RFC 8261 §3.
     | Data of DtlsSeal * SctpPacket
+    /// SRTCP, RFC 3711 §3.4.
+    | Rtcp of SealedRtcp
 
     /// Octets that `Write` fills: the UDP payload.
     member packet.Size: int =
@@ -19,6 +21,7 @@ type Packet =
         | Stun(_, message) -> Stun.Outgoing.size message
         | Handshake datagram -> datagram.Size
         | Data(seal, sctp) -> SctpPacket.size sctp + seal.Overhead
+        | Rtcp packet -> packet.Size
 
     /// Whether IP may fragment it, where the path or an interface carries less: false, and it is lost there. Path MTU
     /// discovery (RFC 8899) lives on that loss; a handshake's flights have no discovery of their own, RFC 6347 §4.1.1.1.
@@ -26,7 +29,8 @@ type Packet =
         match packet with
         | Data(_, sctp) -> sctp.MayFragment
         | Handshake _ -> true
-        | Stun _ -> false
+        | Stun _
+        | Rtcp _ -> false
 
     /// Encodes and seals into lent memory of at least `Size` octets; answers the octets written. Call it once: a record's
     /// sequence number is spent by it.
@@ -34,12 +38,15 @@ type Packet =
         match packet with
         | Stun(ciphers, message) -> Stun.Outgoing.write ciphers into message
         | Handshake datagram -> datagram.Write into
+        | Rtcp packet -> packet.Write into
         | Data(seal, sctp) -> seal.Write(into, SctpPacket.write (into.Slice seal.PlaintextOffset) sctp)
 
 /// What a peer asks of the outside, in order.
 [<NoComparison; NoEquality>]
 type Output =
     | Transmit of Path: Path * Packet: Packet
+    /// Packets of SRTP, one behind the other.
+    | TransmitRun of Path: Path * Run: RtpRun
     /// Bind one socket per usable interface address; answered by `PortOpened`…, `PortsComplete`.
     | OpenPorts
     | ClosePort of Port: PortId
@@ -63,6 +70,8 @@ type Output =
 type IShell =
     /// <summary>See <c>Output.Transmit</c>.</summary>
     abstract Transmit: path: Path * packet: Packet -> unit
+    /// <summary>See <c>Output.TransmitRun</c>.</summary>
+    abstract TransmitRun: path: Path * run: RtpRun -> unit
     /// <summary>See <c>Output.OpenPorts</c>.</summary>
     abstract OpenPorts: unit -> unit
     /// <summary>See <c>Output.ClosePort</c>.</summary>

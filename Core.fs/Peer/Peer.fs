@@ -26,6 +26,10 @@ module Peer =
           CongestionControl = CongestionControl.Cubic
           MaxMessageSize = 262_144
           SendBuffer = 16 * 1024 * 1024
+          StartBitrate = 300_000
+          MinBitrate = 10_000
+          MaxBitrate = 2_000_000_000
+          Epoch = 0L
           KeyLog = false }
 
     /// W3C WebRTC 1.0 §4.4.1.6 setConfiguration: descriptions' part in JSEP, the servers for the next gathering in ICE.
@@ -47,6 +51,7 @@ module Peer =
         match Demultiplexing.kindOf (Span.op_Implicit bytes.Span) with
         | Demux.Stun -> ice now (Ice.Received(path, Memory.op_Implicit bytes)) s
         | Demux.Dtls when Ice.isValid path s.Ice -> dtls now (Dtls.Received bytes) s
+        | Demux.Rtp when Ice.isValid path s.Ice -> media now (MediaInput.Received bytes) s
         | Demux.Dtls
         | Demux.Rtp when not (Ice.isValid path s.Ice) -> ignored Layer.Demux Drop.Unvalidated s
         | _ -> ignored Layer.Demux Drop.Unsupported s
@@ -63,6 +68,7 @@ module Peer =
             match s.Sctp with
             | ValueSome state -> whenDue (Sctp.deadline state) (sctp now SctpInput.Tick) s
             | ValueNone -> Step.only s)
+        |> Step.bind (fun s -> whenDue (MediaSession.deadline s.Media) (media now MediaInput.Tick) s)
 
     /// W3C WebRTC 1.0 §4.4.2 close(): channels end first, so that the association's end is not told as their failure;
     /// then each transport says its goodbye, the innermost first.
@@ -77,6 +83,7 @@ module Peer =
 
         let struct (_, outputs) =
             channels now (Channels.AssociationLost ValueNone) s
+            |> Step.bind (media now MediaInput.Close)
             |> Step.bind goodbye
             |> Step.bind (dtls now Dtls.Close)
             |> Step.bind (ice now Ice.Close)
@@ -122,9 +129,10 @@ module Peer =
         | SetStreams(command, id, streams) -> jsep now (Jsep.SetStreams(command, id, streams)) s
         | SetParameters(command, id, encodings) -> jsep now (Jsep.SetParameters(command, id, encodings)) s
         | SetHeaderExtensions(command, id, extensions) -> jsep now (Jsep.SetHeaderExtensions(command, id, extensions)) s
-        | SendRtp _
-        | SendRtcp _
-        | RequestKeyFrame _
+        | SendRtp(transceiver, encoding, mapping, packets) ->
+            media now (MediaInput.Send(transceiver, encoding, mapping, packets)) s
+        | SendRtcp packets -> media now (MediaInput.SendRtcp packets) s
+        | RequestKeyFrame(transceiver, ssrc) -> media now (MediaInput.RequestKeyFrame(transceiver, ssrc)) s
         | SetJitterBuffer _
         | InsertDtmf _ -> ignored Layer.Rtp Drop.Unsupported s
         | GetStats command -> Step.one (Reply(command, Stats(statistics now heard.Packets heard.Bytes s))) s
@@ -188,7 +196,9 @@ module Peer =
                 | ValueSome state -> Sctp.deadline state
                 | ValueNone -> Instant.never
 
-            Instant.min (Ice.deadline s.Ice) (Instant.min (Dtls.deadline s.Dtls) sctp)
+            Instant.min
+                (Instant.min (Ice.deadline s.Ice) (MediaSession.deadline s.Media))
+                (Instant.min (Dtls.deadline s.Dtls) sctp)
 
     [<CompiledName "Step">]
     let step (now: Instant) (input: Input) (state: State) : Step<State, Output> =
@@ -211,6 +221,7 @@ module Peer =
         for output in outputs do
             match output with
             | Transmit(path, packet) -> shell.Transmit(path, packet)
+            | TransmitRun(path, run) -> shell.TransmitRun(path, run)
             | OpenPorts -> shell.OpenPorts()
             | ClosePort port -> shell.ClosePort port
             | ResolveServer url -> shell.ResolveServer url

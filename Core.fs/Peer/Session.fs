@@ -49,6 +49,7 @@ module internal Session =
             Dtls: Dtls.State
             Sctp: Sctp.State voption
             Channels: Channels.State
+            Media: MediaState
             Route: Route
             Shown: Shown
             Traffic: Traffic
@@ -185,6 +186,16 @@ module internal Session =
           Dtls = newDtls config (Entropy.split "dtls" seed)
           Sctp = ValueNone
           Channels = Channels.create config.Options.MaxMessageSize
+          Media =
+            MediaSession.create
+                { Ciphers = config.Ciphers
+                  Estimate =
+                    { Start = config.Options.StartBitrate
+                      Min = config.Options.MinBitrate
+                      Max = config.Options.MaxBitrate }
+                  // Seconds from 1900 to 1970, RFC 868.
+                  NtpOffset = Ntp.ofInstant (2_208_988_800UL <<< 32) (config.Options.Epoch * 1L<us>) }
+                (Entropy.split "media" seed)
           Route =
             { Path = ValueNone
               IsSelected = false
@@ -223,7 +234,7 @@ module internal Session =
           Association = ValueOption.bind Reports.association s.Sctp
           Pairs = Reports.pairs s.Ice
           Channels = Channels.stats s.Channels
-          Media = MediaStatistics.none
+          Media = MediaReports.statistics s.Media
           ChannelsOpened = s.Channels.Book.Opened
           ChannelsClosed = s.Channels.Book.Closed
           PacketsSent = s.Traffic.PacketsSent

@@ -73,7 +73,7 @@ module internal Wiring =
                 { s.Shown.Sctp with
                     MaxMessageSize = maxMessageSize }
             |> Step.bind (startSctp now)
-        | JsepOrder.SetMedia _ -> Step.only s
+        | JsepOrder.SetMedia plan -> media now (MediaInput.Plan plan) s
         | JsepOrder.CloseSctp
         | JsepOrder.Close -> loseAssociation now ValueNone s
 
@@ -235,6 +235,10 @@ module internal Wiring =
                     Version = c.Version
                     CipherSuite = c.SuiteName }
             |> Step.bind tellConnection
+            |> Step.bind (fun s ->
+                match c.SrtpProfile, c.SrtpKeys with
+                | ValueSome profile, ValueSome keys -> media now (MediaInput.Keys(profile, keys, c.Role)) s
+                | _ -> Step.only s)
             |> Step.bind (startSctp now)
         | Dtls.Failed fault ->
             s
@@ -390,6 +394,36 @@ module internal Wiring =
         | Channels.BufferedAmountFell(handle, octets) -> raising (BufferedAmountFell(handle, octets)) s
         | Channels.Deliver(handle, text, payload) -> Step.one (Deliver(handle, text, payload)) s
         | Channels.Ignored reason -> ignored Layer.Data reason s
+
+    and media now (input: MediaInput) (s: State) : Step<State, Output> =
+        let struct (part, outputs) = MediaSession.step now input s.Media
+        { s with Media = part } |> Step.route (onMedia now) outputs
+
+    and onMedia _ (output: MediaOutput) (s: State) : Step<State, Output> =
+        match output with
+        | MediaOutput.TransmitRun run ->
+            match s.Route.Path with
+            | ValueSome path ->
+                let mutable traffic = s.Traffic
+
+                for i in 0 .. run.Count - 1 do
+                    traffic <-
+                        { PacketsSent = traffic.PacketsSent + 1L
+                          BytesSent = traffic.BytesSent + int64 (run.Size i) }
+
+                Step.one (TransmitRun(path, run)) { s with Traffic = traffic }
+            // Without a path they are lost, as on any network.
+            | ValueNone -> Step.only s
+        | MediaOutput.TransmitRtcp packet -> transmitOnRoute (Packet.Rtcp packet) s
+        | MediaOutput.Deliver(transceiver, rid, packet) -> Step.one (DeliverRtp(transceiver, rid, packet)) s
+        | MediaOutput.Unmuted transceiver -> raising (ReceiverUnmuted transceiver) s
+        | MediaOutput.Found(transceiver, ssrc, rid) -> raising (SourceFound(transceiver, ssrc, rid)) s
+        | MediaOutput.Heard packets -> raising (RtcpReceived packets) s
+        | MediaOutput.KeyFrameWanted(transceiver, encoding) -> raising (KeyFrameRequested(transceiver, encoding)) s
+        // Taken by the session itself.
+        | MediaOutput.Unrepaired _ -> Step.only s
+        | MediaOutput.Estimated bits -> raising (BitrateEstimated bits) s
+        | MediaOutput.Dropped(layer, reason) -> ignored layer reason s
 
     /// The association is gone, and its channels with it.
     and loseAssociation now fault (s: State) : Step<State, Output> =

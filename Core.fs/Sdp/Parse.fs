@@ -22,6 +22,10 @@ module SdpParser =
     [<Literal>]
     let MaxLines = 4_000
 
+    /// Formats of a media section: RTP has 128 payload types.
+    [<Literal>]
+    let MaxFormats = 256
+
     let private order =
         "lines come as v o s [i] [u] *e *p [c] *b, then t with *r [z], then [k] *a, then media sections as m [i] *c *b [k] *a, RFC 8866 §5"
 
@@ -215,6 +219,8 @@ module SdpParser =
             || not (Array.forall SdpGrammar.isToken formats)
         then
             Error "expected `m=media port protocol format…`, parted by single spaces, RFC 8866 §5.14"
+        elif formats.Length > MaxFormats then
+            Error("at most " + string MaxFormats + " formats of a media section are taken")
         else
             match port words[1] with
             | ValueNone -> Error "a media section's port is a number from 0 to 65535 without leading zeros"

@@ -24,4 +24,11 @@ internal static partial class Log
 
     [LoggerMessage(104, LogLevel.Warning, "The key log cannot be written")]
     public static partial void KeyLogFailed(ILogger logger, Exception exception);
+
+    [LoggerMessage(
+        105,
+        LogLevel.Warning,
+        "Track '{Track}': its observers are slower than the network, and packets are dropped"
+    )]
+    public static partial void PacketsUnheard(ILogger logger, string track);
 }

@@ -95,6 +95,34 @@ internal sealed class Notifier<T>(
             End(subscription);
     }
 
+    /// <summary>Whether a value that is told now would be heard, or held. Any thread; may be out of date when it is read.</summary>
+    public bool IsWanted
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return !_isOver
+                    && (
+                        _subscriptions.Length > 0
+                        || _joining is not null
+                        || (_isHolding && hold(default!, _held?.Count ?? 0))
+                    );
+            }
+        }
+    }
+
+    /// <summary>Nobody will want what nobody has subscribed to.</summary>
+    public void StopHolding()
+    {
+        lock (_gate)
+        {
+            _isHolding = false;
+            if (_joining is null)
+                _held = null;
+        }
+    }
+
     /// <summary>What is held has lost its meaning.</summary>
     public void Forget()
     {

@@ -11,6 +11,10 @@ internal static class Mistakes
 
     public static RTCException InvalidAccess(string message) => new("InvalidAccessError", message);
 
+    public static RTCException InvalidModification(string message) => new("InvalidModificationError", message);
+
+    public static RTCException Range(string message) => new("RangeError", message);
+
     public static RTCException Operation(string message) => new("OperationError", message);
 
     public static RTCException Closed() => InvalidState("The connection is closed.");
@@ -80,7 +84,7 @@ internal static class Translate
             configuration.Certificates.Count == 0
                 ? [certificate.Inner.Fingerprint()]
                 : [.. configuration.Certificates.Select(each => each.Inner.Fingerprint())],
-            Core.HeaderEncryptionPolicy.Disable
+            (Core.HeaderEncryptionPolicy)configuration.RtpHeaderEncryptionPolicy
         );
 
     public static Core.PeerOptions ToCore(this WebRtcOptions options) =>
@@ -94,6 +98,11 @@ internal static class Translate
             (Core.CongestionControl)options.CongestionControl,
             options.MaxMessageSize,
             options.SendBuffer,
+            options.Bitrate.Start,
+            options.Bitrate.Min,
+            options.Bitrate.Max,
+            // The host knows the clock.
+            epoch: 0,
             options.KeyLogPath is not null
         );
 

@@ -108,7 +108,7 @@ let sealData (record: DtlsSeal) (plaintext: byte[]) : byte[] =
     buffer
 
 let private react now (plaintext: byte[]) (fin: End) output =
-    let send bytes fin =
+    let send bytes (fin: End) =
         { fin with Sent = bytes :: fin.Sent }, [ bytes ]
 
     match output with

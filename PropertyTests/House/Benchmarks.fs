@@ -73,6 +73,10 @@ let private allocations =
       "dtlsSeal", 184.0
       "dtlsWrite", 0.0
       "dtlsReceive", 192.0
+      "srtpSealGcm", 0.0
+      "srtpOpenGcm", 0.0
+      "srtpSealCm", 0.0
+      "srtpOpenCm", 0.0
       "iceConsentCheck", 2840.0
       "channelSend", 408.0
       "channelDeliver", 352.0

@@ -130,7 +130,12 @@ type Arrivals() =
 
     member _.Add(at: Instant, octets: int) =
         let bucket = int (at / 100_000L<us>)
-        let held = match buckets.TryGetValue bucket with | true, x -> x | _ -> 0.0
+
+        let held =
+            match buckets.TryGetValue bucket with
+            | true, x -> x
+            | _ -> 0.0
+
         buckets[bucket] <- held + float octets
 
     /// Bits a second between two times in seconds.
@@ -163,6 +168,8 @@ type internal MediaFlow(clock: Clock, link: Link, telling: Telling, config: GccC
     let targets = ResizeArray<struct (Instant * int)>()
     let probes = ResizeArray<struct (Instant * int)>()
     let mutable cap = Int32.MaxValue
+    // Frames' worth that the encoder has made too much.
+    let mutable ahead = 0.0
 
     let total () =
         match telling with
@@ -277,7 +284,9 @@ type internal MediaFlow(clock: Clock, link: Link, telling: Telling, config: GccC
                 wide <- next
                 report
             | Streams(CongestionFeedback(_, reports, timestamp)) ->
-                let struct (next, report) = StreamSendTimes.feedback clock.Now reports timestamp streams
+                let struct (next, report) =
+                    StreamSendTimes.feedback clock.Now reports timestamp streams
+
                 streams <- next
                 report
             | Streams other -> failwith $"the recorder made {other}"
@@ -287,8 +296,11 @@ type internal MediaFlow(clock: Clock, link: Link, telling: Telling, config: GccC
 
     let rec frame (number: int) () =
         let target = float (min cap (Gcc.current gcc).Target)
-        // An encoder hits its rate on average; now and then a frame is thrice as large.
-        let wave = if dice.Unit() < 0.02 then 3.0 else 0.65 + 0.6 * dice.Unit()
+        // Frames differ; one in a hundred is thrice as large, and those after it are smaller until the encoder's own bucket
+        // is level again.
+        let wave = if dice.Unit() < 0.01 then 3.0 else 0.7 + 0.6 * dice.Unit()
+        let wave = wave - max -0.25 (min 0.25 ahead)
+        ahead <- ahead + wave - 1.0
         let mutable left = int (target / 30.0 / 8.0 * wave)
 
         while left > 0 do
@@ -373,8 +385,7 @@ type BulkFlow(clock: Clock, link: Link, start: Instant) =
                     window + 1.0 / window
 
             // Three later ones came: it did not.
-            while sent.Count > 0
-                  && (ahead.Contains(sent.Peek()) || sent.Peek() < number - 3L) do
+            while sent.Count > 0 && (ahead.Contains(sent.Peek()) || sent.Peek() < number - 3L) do
                 let oldest = sent.Dequeue()
 
                 if not (ahead.Remove oldest) then
@@ -414,4 +425,7 @@ let delay (p: float) (from: float) (until: float) (link: Link) : float =
                    ms |]
         |> Array.sort
 
-    if chosen.Length = 0 then 0.0 else chosen[min (chosen.Length - 1) (int (p * float chosen.Length))]
+    if chosen.Length = 0 then
+        0.0
+    else
+        chosen[min (chosen.Length - 1) (int (p * float chosen.Length))]

@@ -3,24 +3,20 @@ module Hybrid.WebRtc.PropertyTests.Interceptors.ReceptionTests
 open System.Collections.Generic
 open Expecto
 open Hybrid.WebRtc.Core
+open Hybrid.WebRtc.Rtp
 open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.Interceptors.RepairWorld
+
+let private start = 0x1_0000L
 
 let private at (n: int) : Instant = 1_000_000L<us> + ms n
 
 /// Packets of 20 ms at 8,000 Hz, on time.
-let private take (sequences: int list) (reception: Reception) : Reception * Arrival list =
-    let mutable r = reception
-
-    let arrivals =
-        [ for s in sequences do
-              let struct (next, arrival, _) =
-                  Reception.received (at (20 * s)) (uint16 s) (uint32 (160 * s)) 8000 r
-
-              r <- next
-              arrival ]
-
-    r, arrivals
+let private take (sequences: int list) (reception: Reception) : Reception =
+    List.fold
+        (fun r s -> Reception.received (at (20 * s)) (start + int64 s) (uint32 (160 * s)) 8000 r)
+        reception
+        sequences
 
 let private report now r =
     let struct (block, r) = Reception.report now 7u r
@@ -100,160 +96,137 @@ let tests =
         "Reception"
         [ windowTests
 
-          testCase "a source that nothing vouches for is valid after two packets in sequence, RFC 3550 A.1" (fun () ->
-              let r, arrivals = take [ 7; 9; 10; 11 ] (Reception.create Reception.MinSequential)
-              Expect.equal arrivals [ Arrival.Invalid; Arrival.Invalid; Arrival.New; Arrival.New ] "arrivals"
-              Expect.isTrue (Reception.isValid r) "valid"
-              Expect.equal r.Received 2L "counting begins when it is valid")
-
-          testCase "one that SRTP vouches for is valid at once" (fun () ->
-              let r, arrivals = take [ 7 ] (Reception.create 1)
-              Expect.equal arrivals [ Arrival.New ] "arrivals"
-              Expect.equal (Reception.expected r) 1L "expected")
-
           testCase "losses, duplicates and disorder are counted as RFC 3550 A.3 has it" (fun () ->
-              let r, arrivals = take [ 1; 2; 4; 4; 3; 7; 8 ] (Reception.create 1)
-
-              Expect.equal
-                  arrivals
-                  [ Arrival.New
-                    Arrival.New
-                    Arrival.New
-                    Arrival.Duplicate
-                    Arrival.New
-                    Arrival.New
-                    Arrival.New ]
-                  "arrivals"
-
-              Expect.equal (Reception.expected r) 8L "1 to 8"
+              let r = take [ 1; 2; 4; 4; 3; 7; 8 ] (Reception.create ())
               Expect.equal (Reception.lost r) 1L "5 and 6 lost, 4 twice"
               let block, r = report (at 200) r
               Expect.equal block.FractionLost 32uy "one of eight, in 256ths"
               Expect.equal block.CumulativeLost 1 "cumulative"
               Expect.equal block.HighestSequence 8u "highest"
-              let r, _ = take [ 9; 10; 12; 14 ] r
+              let r = take [ 9; 10; 12; 14 ] r
               let block, _ = report (at 300) r
               Expect.equal block.FractionLost (byte (2 * 256 / 6)) "two of six since the last report"
               Expect.equal block.CumulativeLost 3 "cumulative goes on"
-              let r, _ = take [ 14; 14; 14; 14; 14 ] r
+              let r = take [ 14; 14; 14; 14; 14 ] r
               let block, _ = report (at 300) r
               Expect.equal block.CumulativeLost -2 "duplicates count against losses")
 
           testCase "the extended sequence number counts cycles" (fun () ->
-              let r, _ = take [ 65534; 65535; 65536; 65537 ] (Reception.create 1)
-              Expect.equal (Reception.extendedHighest r) 0x1_0001u "one cycle"
+              let r = take [ 65534; 65535; 65536; 65537 ] (Reception.create ())
+              let block, _ = report (at 300) r
+              Expect.equal block.HighestSequence 0x1_0001u "one cycle"
               Expect.equal (Reception.lost r) 0L "none lost")
 
-          testCase "a jump is believed when a second packet follows it, and leads ahead" (fun () ->
-              let r, _ = take [ 100; 101 ] (Reception.create 1)
-              let highest = r.Highest
-              let struct (r, first, _) = Reception.received (at 100) 40_000us 0u 8000 r
-              let struct (r, second, number) = Reception.received (at 120) 40_001us 160u 8000 r
-              Expect.equal first Arrival.Invalid "one alone is noise"
-              Expect.equal second Arrival.Restarted "two are a new beginning"
-              Expect.isGreaterThan number highest "numbers never go back"
-              Expect.equal (Reception.expected r) 1L "counting begins anew"
-              // And back, which unwraps to less: it leads ahead all the same.
-              let struct (r, _, _) = Reception.received (at 140) 20_000us 0u 8000 r
-              let struct (_, again, later) = Reception.received (at 160) 20_001us 0u 8000 r
-              Expect.equal again Arrival.Restarted "anew"
-              Expect.isGreaterThan later number "ahead")
-
           testCase "what comes on time has no jitter, and jitter follows RFC 3550 A.8" (fun () ->
-              let r, _ = take [ 1..50 ] (Reception.create 1)
-              Expect.equal (Reception.jitter r) 0.0 "on time"
-              // By hand: J += |D| - (J + 8) / 16, in 16ths. Late by 5 ms, 40 units: then 5 ms early against it.
-              let struct (r, _, _) =
-                  Reception.received (at (20 * 51 + 5)) 51us (160u * 51u) 8000 r
-
-              Expect.equal r.Jitter 40L "first"
-              let struct (r, _, _) = Reception.received (at (20 * 52)) 52us (160u * 52u) 8000 r
-              Expect.equal r.Jitter (40L + 40L - 3L) "second"
+              let r = take [ 1..50 ] (Reception.create ())
+              Expect.equal r.Jitter 0.0 "on time"
+              // By hand: J += (|D| - J) / 16. Late by 5 ms, 40 units; then 5 ms early against it.
+              let r = Reception.received (at (20 * 51 + 5)) (start + 51L) (160u * 51u) 8000 r
+              Expect.floatClose Accuracy.high r.Jitter 2.5 "first"
+              let r = Reception.received (at (20 * 52)) (start + 52L) (160u * 52u) 8000 r
+              Expect.floatClose Accuracy.high r.Jitter (2.5 + (40.0 - 2.5) / 16.0) "second"
               let block, _ = report (at 2000) r
               Expect.equal block.Jitter 4u "in units of the clock")
 
           testCase "packets of one frame share a timestamp, which is no jitter" (fun () ->
-              let mutable r = Reception.create 1
+              let mutable r = Reception.create ()
 
               for frame in 0..29 do
                   for i in 0..9 do
-                      let struct (next, _, _) =
+                      r <-
                           Reception.received
                               (at (33 * frame + 2 * i))
-                              (uint16 (10 * frame + i))
+                              (start + int64 (10 * frame + i))
                               (uint32 (2970 * frame))
                               90_000
                               r
 
-                      r <- next
-
-              Expect.equal (Reception.jitter r) 0.0 "paced, not jittered")
+              Expect.isLessThan r.Jitter 0.001 "paced, not jittered")
 
           testCase "the last sender report and its delay are told" (fun () ->
-              let r, _ = take [ 1; 2 ] (Reception.create 1)
+              let r = take [ 1; 2 ] (Reception.create ())
               let block, _ = report (at 100) r
               Expect.equal (block.LastSenderReport, block.DelaySinceLastSenderReport) (0u, 0u) "none heard"
-              let r = Reception.heard (at 100) 0x1122_3344_5566_7788UL r
+              let r = Reception.senderReport (at 100) 0x1122_3344_5566_7788UL r
               let block, _ = report (at 1600) r
               Expect.equal block.LastSenderReport 0x3344_5566u "the middle 32 bits"
               Expect.equal block.DelaySinceLastSenderReport 98_304u "1.5 s in 65,536ths")
 
-          testCase "a repaired packet is known, and counted in no report" (fun () ->
-              let r, _ = take [ 1; 2; 4 ] (Reception.create 1)
-              let struct (r, arrival, number) = Reception.repaired 3us r
-              Expect.equal arrival Arrival.New "it was missing"
-              Expect.equal (Sequence.wrap number) 3us "number"
-              let struct (_, again, _) = Reception.repaired 3us r
-              Expect.equal again Arrival.Duplicate "once"
-              Expect.equal (Reception.lost r) 1L "the network lost it all the same")
+          testCase "the round trip is A - LSR - DLSR: the example of RFC 3550 6.4.1" (fun () ->
+              let struct (block, _) = Reception.report (at 0) 1u (Reception.create ())
 
-          testPropertyWithConfig
-              Laws.config
-              "whatever the numbers: nothing is new twice in a window, and nothing throws"
-          <| fun (seed: int64) ->
-              let draws = Draws seed
-              let mutable r = Reception.create 1
-              let mutable seen = HashSet<int64>()
-              let mutable ok = true
-              let mutable s = draws.Below 65_536
+              let block =
+                  { block with
+                      LastSenderReport = 0xb705_2000u
+                      DelaySinceLastSenderReport = 0x0005_4000u }
 
-              for n in 1..500 do
-                  s <-
-                      match draws.Below 20 with
-                      | 0 -> draws.Below 65_536
-                      | 1
-                      | 2 -> s - draws.Below 200
-                      | 3 -> s + draws.Below 300
-                      | _ -> s + 1
+              Expect.equal
+                  (RtcpReports.roundTrip 0x0000_b710_8000_0000UL block)
+                  (ValueSome(Duration.microseconds 6_125_000L))
+                  "6.125 s"
 
-                  let struct (next, arrival, number) =
-                      Reception.received (at n) (uint16 s) (uint32 (draws.Below 100_000)) 90_000 r
+              let none = { block with LastSenderReport = 0u }
+              Expect.equal (RtcpReports.roundTrip 0x0000_b710_8000_0000UL none) ValueNone "no report heard")
 
-                  match arrival with
-                  | Arrival.New ->
-                      let known = seen.Add number
-                      ok <- ok && (known || next.Highest - number >= 256L)
-                  | Arrival.Restarted ->
-                      ok <- ok && number > r.Highest
-                      seen <- HashSet [ number ]
-                  | _ -> ()
+          testCase "each compound begins with a report, has the CNAME of each who speaks, and fits a path" (fun () ->
+              let struct (block, _) = Reception.report (at 0) 1u (Reception.create ())
 
-                  r <- next
-                  let struct (_, reported) = Reception.report (at n) 1u r
+              let info: SenderInfo =
+                  { NtpTime = 1UL
+                    RtpTime = 2u
+                    PacketCount = 3u
+                    OctetCount = 4u }
 
-                  if draws.Below 10 = 0 then
-                      r <- reported
+              for senders in [ 0; 1; 2; 40; 100 ] do
+                  for receptions in [ 0; 1; 31; 32; 200 ] do
+                      let compounds =
+                          RtcpReports.compounds
+                              9u
+                              (Array.init senders (fun i -> struct (uint32 (100 + i), info)))
+                              (Array.init receptions (fun i -> { block with Ssrc = uint32 (1000 + i) }))
+                              "name@host"
 
-              ok
+                      let mutable reported = []
+                      let mutable sent = []
+
+                      for compound in compounds do
+                          let mutable octets = 0
+                          let mutable speakers = Set.empty
+
+                          for packet in compound do
+                              match packet with
+                              | SenderReport(ssrc, _, blocks) ->
+                                  octets <- octets + 28 + 24 * blocks.Length
+                                  speakers <- speakers.Add ssrc
+                                  sent <- sent @ [ ssrc ]
+                                  Expect.isLessThanOrEqual blocks.Length 31 "blocks"
+                                  reported <- reported @ [ for b in blocks -> b.Ssrc ]
+                              | ReceiverReport(ssrc, blocks) ->
+                                  octets <- octets + 8 + 24 * blocks.Length
+                                  speakers <- speakers.Add ssrc
+                                  Expect.isLessThanOrEqual blocks.Length 31 "blocks"
+                                  reported <- reported @ [ for b in blocks -> b.Ssrc ]
+                              | SourceDescription chunks ->
+                                  octets <- octets + 4 + 16 * chunks.Length
+                                  Expect.isLessThanOrEqual chunks.Length 31 "chunks"
+                                  Expect.equal (Set.ofSeq [ for c in chunks -> c.Source ]) speakers "who speaks"
+                              | _ -> failtest "unexpected"
+
+                          match compound[0], compound[compound.Length - 1] with
+                          | (SenderReport _ | ReceiverReport _), SourceDescription _ -> ()
+                          | _ -> failtest "a report comes first, the description last"
+
+                          Expect.isLessThanOrEqual octets RtcpReports.MaxCompound "size"
+
+                      Expect.isGreaterThan compounds.Length 0 "one at least"
+                      Expect.equal reported [ for i in 0 .. receptions - 1 -> uint32 (1000 + i) ] "each once"
+                      Expect.equal sent [ for i in 0 .. senders - 1 -> uint32 (100 + i) ] "each sender once")
 
           testCase "a packet costs no allocation" (fun () ->
-              let mutable r = Reception.create 1
+              let mutable r = Reception.create ()
 
               let turn n =
-                  let struct (next, _, _) =
-                      Reception.received (at n) (uint16 n) (uint32 (160 * n)) 8000 r
-
-                  r <- next
+                  r <- Reception.received (at n) (start + int64 n) (uint32 (160 * n)) 8000 r
 
               for n in 0..999 do
                   turn n

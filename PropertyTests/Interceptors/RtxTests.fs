@@ -17,7 +17,7 @@ let private codec (mime: string) (fmtp: string) (payloadType: int) : RtpCodecPar
       Feedback = [||] }
 
 let private map =
-    RtxMap
+    Rtx.pairs
         [| codec "video/VP8" "" 96
            codec "video/rtx" "apt=96" 97
            codec "video/VP9" "profile-id=0" 98
@@ -29,31 +29,42 @@ let private rtxTests =
     testList
         "RTX"
         [ testCase "apt leads from one payload type to the other and back" (fun () ->
-              Expect.equal (map.RepairOf 96uy, map.RepairOf 98uy) (97uy, 99uy) "repair"
-              Expect.equal (map.OriginalOf 97uy, map.OriginalOf 99uy) (96uy, 98uy) "original"
+              Expect.equal (map.Rtx[96], map.Rtx[98]) (97uy, 99uy) "repair"
+              Expect.equal (map.Original[97], map.Original[99]) (96uy, 98uy) "original"
+              Expect.equal (map.Original[96], map.Original[100], map.Original[101]) (255uy, 255uy, 255uy) "none"
+              Expect.equal map.Rtx[97] 255uy "no repair of repairs")
 
-              Expect.equal
-                  (map.OriginalOf 96uy, map.OriginalOf 100uy, map.OriginalOf 101uy)
-                  (255uy, 255uy, 255uy)
-                  "none"
-
-              Expect.equal (map.RepairOf 97uy) 255uy "no repair of repairs")
-
-          testPropertyWithConfig Laws.config "what was wrapped is what comes back"
+          testPropertyWithConfig Laws.config "what was written as a retransmission is what comes back"
           <| fun (sequence: uint16) (timestamp: uint32) (payload: byte[]) ->
               let original = packet sequence timestamp payload
-              let wrapped = Rtx.wrap 97uy 5u 77us &original
 
-              match Rtx.unwrap map original.Ssrc &wrapped with
-              | ValueSome back ->
-                  wrapped.SequenceNumber = 77us
-                  && wrapped.Ssrc = 5u
-                  && back.SequenceNumber = sequence
-                  && back.PayloadType = 96uy
-                  && back.Ssrc = original.Ssrc
-                  && back.Timestamp = timestamp
-                  && back.Payload.Span.SequenceEqual(ReadOnlySpan payload)
+              let rewrite: RtpRewrite =
+                  { Ssrc = 5u
+                    SequenceNumber = 77us
+                    TimestampOffset = 0u
+                    PayloadType = 97uy
+                    Translation = ExtensionTranslation(ExtensionMap.Empty, ExtensionMap.Empty)
+                    Own = SenderExtensions.None
+                    AbsSendTime = 0
+                    TransportSequence = 0us
+                    OriginalSequence = ValueSome sequence }
+
+              let bytes: byte[] = Array.zeroCreate (RtpWriter.size &original &rewrite)
+              RtpWriter.write &original &rewrite (Span bytes) |> ignore
+
+              match RtpPackets.read (ReadOnlyMemory bytes) ExtensionMap.Empty with
               | ValueNone -> false
+              | ValueSome wrapped ->
+                  match Rtx.unwrap original.Ssrc 96uy &wrapped with
+                  | ValueSome back ->
+                      wrapped.SequenceNumber = 77us
+                      && wrapped.Ssrc = 5u
+                      && back.SequenceNumber = sequence
+                      && back.PayloadType = 96uy
+                      && back.Ssrc = original.Ssrc
+                      && back.Timestamp = timestamp
+                      && back.Payload.Span.SequenceEqual(ReadOnlySpan payload)
+                  | ValueNone -> false
 
           testCase "padding to probe with is no packet" (fun () ->
               let probe =
@@ -61,13 +72,13 @@ let private rtxTests =
                       PayloadType = 97uy
                       Padding = 255uy }
 
-              Expect.isTrue (Rtx.unwrap map 1u &probe).IsNone "empty"
+              Expect.isTrue (Rtx.unwrap 1u 96uy &probe).IsNone "empty"
 
               let short =
                   { packet 1us 1u [| 1uy |] with
                       PayloadType = 97uy }
 
-              Expect.isTrue (Rtx.unwrap map 1u &short).IsNone "too short") ]
+              Expect.isTrue (Rtx.unwrap 1u 96uy &short).IsNone "too short") ]
 
 let private blocks (draws: Draws) =
     let count = 1 + draws.Below 4

@@ -121,6 +121,9 @@ type Script(?replies: bool) =
 
     member _.Sink = nonNull sink
 
+    /// Answers what it knows of; true where it did.
+    member val Media: Input -> bool = (fun _ -> false) with get, set
+
     /// Tells of a message, in a turn of its own.
     member _.Message(channel: ChannelHandle, text: bool, payload: ReadOnlyMemory<byte>) =
         let sink = nonNull sink
@@ -162,7 +165,13 @@ type Script(?replies: bool) =
         | Input.SetConfiguration(id, _) -> sink.Reply(id, Answer.Done)
         | _ -> ()
 
+    /// Takes whatever is posted, and keeps nothing of it.
+    member val Quiet = false with get, set
+
     member script.Post(input: Input) : bool =
+        if script.Quiet then true else script.Take input
+
+    member private script.Take(input: Input) : bool =
         posted.Enqueue input
         let sink = nonNull sink
 
@@ -170,15 +179,18 @@ type Script(?replies: bool) =
         | Input.CreateDataChannel(id, init) ->
             handles <- handles + 1
             sink.Reply(id, Answer.Channel { Handle = handles; Init = init })
-        | Input.GetStats id -> sink.Reply(id, Answer.Stats statistics)
+        | Input.GetStats id -> sink.Reply(id, Answer.Stats script.Statistics)
         | Input.Close id ->
             sink.Reply(id, Answer.Done)
             sink.Ended null
         | other ->
-            if replies then
+            if not (script.Media other) && replies then
                 script.Answer other
 
         true
+
+    /// What `GetStats` answers.
+    member val Statistics = statistics with get, set
 
     member script.Connect(?options: WebRtcOptions) : RTCPeerConnection =
         new RTCPeerConnection(

@@ -115,7 +115,8 @@ let private readingTests =
                             "rtpmap:9 G722/8000/1"
                             "rtpmap:101 telephone-event/8000"
                             "rtpmap:111 broken"
-                            "rtpmap:112 unlisted/8000" ]
+                            "rtpmap:112 unlisted/8000"
+                            "rtcp-fb:112 nack" ]
 
                   let codecs = Codecs.ofMedia m
 
@@ -453,6 +454,22 @@ let private answerTests =
               let struct (send, receive) = Codecs.agreed ours theirs
               Expect.equal (brief send) [ "120 VP9"; "121 rtx apt=120" ] "theirs"
               Expect.equal (brief receive) [ "98 VP9 profile-id=0"; "99 rtx apt=98" ] "ours")
+
+          testCase "RED that carries what is not agreed on goes, and the RTX that repairs it" (fun () ->
+              let of' (carried: string) =
+                  section
+                      "audio"
+                      [| "111"; "63"; "64" |]
+                      [ "rtpmap:111 opus/48000/2"
+                        "rtpmap:63 red/48000/2"
+                        "fmtp:63 " + carried
+                        "rtpmap:64 rtx/48000/2"
+                        "fmtp:64 apt=63" ]
+                  |> Codecs.ofMedia
+
+              let struct (send, receive) = Codecs.agreed (of' "111/111") (of' "97/97")
+              Expect.equal (brief send) [ "111 opus" ] "theirs carries 97"
+              Expect.equal (names receive) [ "opus"; "red"; "rtx" ] "ours carries Opus")
 
           testCase "what an answer of ours says is what both sides then have, in every fixture" (fun () ->
               for path in fixtures do

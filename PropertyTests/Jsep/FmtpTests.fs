@@ -47,6 +47,8 @@ let tests =
 
               for a, b in
                   [ "42e01f", "42001f"
+                    // Reserved bits of profile-iop.
+                    "42e01f", "42e41f"
                     "42e01f", "4d001f"
                     "42e01f", "64001f"
                     "64001f", "640c1f"

@@ -131,12 +131,12 @@ let private origin (d: Description) = (parsed d.Sdp).Origin
 // ---- perfect negotiation: two ends that follow the pattern of W3C WebRTC 1.0 §10.7 ----
 
 [<NoComparison; NoEquality>]
-type private Message =
+type Message =
     | Describe of Description
     | Trickle of CandidateInit
 
 [<NoComparison; NoEquality>]
-type private Perfect =
+type Perfect =
     {
         End: End
         Polite: bool
@@ -145,7 +145,7 @@ type private Perfect =
         Sent: Message list
     }
 
-let private needs (p: Perfect) =
+let needs (p: Perfect) =
     p.End.Outputs
     |> List.exists (fun o ->
         match o with
@@ -153,7 +153,7 @@ let private needs (p: Perfect) =
         | _ -> false)
 
 /// Acts on what the last step told: `onnegotiationneeded`.
-let private react (p: Perfect) : Perfect =
+let react (p: Perfect) : Perfect =
     if needs p then
         let e = trySetLocal ValueNone p.End
 
@@ -166,7 +166,7 @@ let private react (p: Perfect) : Perfect =
     else
         p
 
-let private hear (message: Message) (p: Perfect) : Perfect =
+let hear (message: Message) (p: Perfect) : Perfect =
     match message with
     | Describe description ->
         let collision =
@@ -201,10 +201,10 @@ let private hear (message: Message) (p: Perfect) : Perfect =
         | Error mistake when not p.Ignoring -> failtest ("addIceCandidate: " + mistake.Message)
         | _ -> { p with End = e }
 
-let private does (input: Jsep.Input) (p: Perfect) = react { p with End = send input p.End }
+let does (input: Jsep.Input) (p: Perfect) = react { p with End = send input p.End }
 
 /// A candidate gathered and trickled.
-let private trickles (port: int) (p: Perfect) : Perfect =
+let trickles (port: int) (p: Perfect) : Perfect =
     match p.End.Orders.Local with
     | ValueNone -> p
     | ValueSome credentials ->
@@ -225,7 +225,7 @@ let private trickles (port: int) (p: Perfect) : Perfect =
                               UsernameFragment = ValueSome fragment } ] }
 
 /// Delivers the oldest message, if there is one.
-let private deliver (sender: Perfect) (receiver: Perfect) : struct (Perfect * Perfect) =
+let deliver (sender: Perfect) (receiver: Perfect) : struct (Perfect * Perfect) =
     match sender.Sent with
     | [] -> struct (sender, receiver)
     | oldest :: rest -> struct ({ sender with Sent = rest }, hear oldest receiver)
@@ -245,7 +245,7 @@ let private perfectMove (struct (a, b)) (move: Move) : struct (Perfect * Perfect
     | _, false -> struct (a, act b)
 
 /// Delivers all that is under way, and says how many turns it took.
-let rec private drain (turns: int) (struct (a: Perfect, b: Perfect)) : struct (Perfect * Perfect) =
+let rec drain (turns: int) (struct (a: Perfect, b: Perfect)) : struct (Perfect * Perfect) =
     if turns > 200 then
         failtest "the two do not come to rest"
     elif a.Sent.IsEmpty && b.Sent.IsEmpty then

@@ -13,7 +13,8 @@ let configuration: Configuration =
       Certificates = [||]
       HeaderEncryption = HeaderEncryptionPolicy.Disable }
 
-let private config (number: int64) : Jsep.Config =
+/// What one end of a negotiation is made with; the number tells ends apart.
+let config (number: int64) : Jsep.Config =
     { Configuration = configuration
       Fingerprints =
         [| { Algorithm = "sha-256"
@@ -73,8 +74,8 @@ let private obey (orders: Orders) (order: JsepOrder) : Orders =
     | JsepOrder.StartSctp(port, size) ->
         { orders with
             Sctp = ValueSome(struct (port, size)) }
-    | JsepOrder.SetMedia _
-    | JsepOrder.CloseSctp -> orders
+    | JsepOrder.SetMedia _ -> orders
+    | JsepOrder.CloseSctp -> { orders with Sctp = ValueNone }
     | JsepOrder.Close ->
         { noOrders with
             Closed = orders.Closed + 1 }
@@ -90,29 +91,48 @@ type End =
         /// How often negotiation was needed.
         Needed: int
         Signaling: SignalingState list
+        /// As told last.
+        Transceivers: TransceiverInfo list
+        /// Of all steps, in order.
+        Tracks: TrackChange list
+        /// What media flow, as ordered last.
+        Plan: SectionPlan list
     }
 
-let start (seed: int64) : End =
-    { Session = Jsep.create (config seed) (Entropy.ofNumber seed)
+let startWith (config: Jsep.Config) (seed: int64) : End =
+    { Session = Jsep.create config (Entropy.ofNumber seed)
       Outputs = []
       Orders = noOrders
       Needed = 0
-      Signaling = [] }
+      Signaling = []
+      Transceivers = []
+      Tracks = []
+      Plan = [] }
+
+/// One that knows of no media.
+let start (seed: int64) : End = startWith (config seed) seed
 
 let send (input: Jsep.Input) (e: End) : End =
     let struct (session, outputs) = Jsep.step input e.Session
 
     let tell (e: End) (output: Jsep.Output) =
         match output with
+        | Jsep.Order(JsepOrder.SetMedia plan) ->
+            { e with
+                Plan = List.ofArray plan.Sections }
         | Jsep.Order order -> { e with Orders = obey e.Orders order }
         | Jsep.NegotiationNeeded -> { e with Needed = e.Needed + 1 }
         | Jsep.SignalingStateChanged state ->
             { e with
                 Signaling = state :: e.Signaling }
+        | Jsep.TransceiversChanged infos ->
+            { e with
+                Transceivers = List.ofArray infos }
+        | Jsep.TracksChanged changes ->
+            { e with
+                Tracks = e.Tracks @ List.ofArray changes }
         | Jsep.Reply _
         | Jsep.DescriptionsChanged _
-        | Jsep.TransceiversChanged _
-        | Jsep.TracksChanged _
         | Jsep.Ignored _ -> e
 
     List.fold
@@ -137,7 +157,7 @@ let errorOf (e: End) : ErrorName voption =
     | Ok _ -> ValueNone
     | Error mistake -> ValueSome mistake.Name
 
-let private must (what: string) (e: End) : End =
+let must (what: string) (e: End) : End =
     match reply e with
     | Ok _ -> e
     | Error mistake -> failtest (what + ": " + mistake.Message)

@@ -1,4 +1,4 @@
-/// Real peers to test against: a Chromium with a page of ours, aiortc, and OpenSSL. `build.fsx test` installs them where it can.
+/// Real peers to test against: browsers with a page of ours, aiortc, and OpenSSL. `build.fsx test` installs them where it can.
 namespace Hybrid.WebRtc.PropertyTests.RealPeers
 
 open System
@@ -25,7 +25,12 @@ module Peers =
     let chromium () =
         find "Chromium" [ "/usr/bin/chromium"; "chromium"; "chromium-browser"; "google-chrome" ]
 
+    let firefox () =
+        find "Firefox" [ "/usr/bin/firefox-esr"; "firefox-esr"; "firefox" ]
+
     let openssl () = find "openssl" [ "openssl" ]
+
+    let ffmpeg () = find "ffmpeg" [ "ffmpeg" ]
 
     /// The Python that knows aiortc: Debian's own, whatever else PATH names first.
     let aiortc () =
@@ -37,7 +42,7 @@ module Peers =
                 find "aiortc" [])
 
 /// One page of ours, on an origin of its own, for as long as the object lives.
-type private Site(html: string) =
+type internal Site(html: string) =
     let port =
         use probe = new TcpListener(IPAddress.Loopback, 0)
         probe.Start()
@@ -69,13 +74,15 @@ type private Site(html: string) =
     interface IDisposable with
         member _.Dispose() = listener.Close()
 
-/// A page in Chromium. What its scripts say on the console or fail with is kept in `Log`.
-type Page(page: IPage) =
-    let log = Collections.Concurrent.ConcurrentQueue<string>()
-
-    do
-        page.Console.Add(fun message -> log.Enqueue $"{message.Type}: {message.Text}")
-        page.PageError.Add(fun error -> log.Enqueue $"error: {error}")
+/// A page in a browser: how to run a function of one string on it, to load it anew, and to close it. What its scripts say on
+/// the console or fail with is kept in `Log`.
+type Page
+    (
+        evaluate: string -> string -> Task<string>,
+        reload: unit -> Task,
+        close: unit -> Task,
+        log: Collections.Concurrent.ConcurrentQueue<string>
+    ) =
 
     /// What the page's scripts said so far, oldest first.
     member _.Log = List.ofSeq log
@@ -86,13 +93,12 @@ type Page(page: IPage) =
         task {
             let json = JsonSerializer.Serialize argument
 
-            // JSON in, JSON out: Playwright's own conversion knows fewer types.
+            // JSON in, JSON out: the browsers' own conversions know fewer types.
             let wrapped =
                 $"async (json) => JSON.stringify((await ({script})(JSON.parse(json))) ?? null)"
 
             try
-                let! answer =
-                    page.EvaluateAsync<string>(wrapped, json).WaitAsync(TimeSpan.FromSeconds seconds)
+                let! answer = (evaluate wrapped json).WaitAsync(TimeSpan.FromSeconds seconds)
 
                 return JsonDocument.Parse(answer).RootElement.Clone()
             with error ->
@@ -107,20 +113,19 @@ type Page(page: IPage) =
     member this.Call(script: string) : Task<JsonElement> = this.Call(30.0, script, null)
 
     /// Loads the page anew, as a user's reload does: its peer connections end without a word.
-    member _.Reload() : Task =
-        task {
-            let! _ = page.ReloadAsync()
-            return ()
-        }
+    member _.Reload() : Task = reload ()
 
-    member _.Close() : Task = page.CloseAsync()
+    member _.Close() : Task = close ()
 
-/// A headless Chromium with a user-data directory of its own, gone when disposed.
-type Chromium private (playwright: IPlaywright, browser: IBrowser, site: Site) =
-    /// Every page has these helpers: `gathered(pc)` waits for the end of gathering and answers the whole local description;
-    /// `opened(channel)` waits for an open channel; `next(channel)` waits for one message.
-    static let html =
-        """<!doctype html><meta charset="utf-8"><title>Hybrid WebRTC test page</title>
+/// What every page of ours is loaded with.
+module internal PageScript =
+    /// `gathered(pc)` waits for the end of gathering and answers the whole local description; `opened(channel)` waits for an
+    /// open channel; `next(channel)` waits for one message. For media see media.js beside this file.
+    let html =
+        let media =
+            File.ReadAllText(Path.Combine(Outside.root, "PropertyTests", "RealPeers", "media.js"))
+
+        """<!doctype html><meta charset="utf-8"><title>Hybrid WebRTC test page</title><body>
 <script>
 const gathered = async (pc) => {
   while (pc.iceGatheringState !== "complete") await new Promise((go) => pc.addEventListener("icegatheringstatechange", go, { once: true }));
@@ -131,8 +136,14 @@ const opened = async (channel) => {
   return channel;
 };
 const next = (channel) => new Promise((go) => channel.addEventListener("message", (e) => go(e.data), { once: true }));
-</script>"""
+</script>
+<script>
+"""
+        + media
+        + "</script>"
 
+/// A headless Chromium with a user-data directory of its own, gone when disposed.
+type Chromium private (playwright: IPlaywright, browser: IBrowser, site: Site) =
     /// Starts one. With `showAddresses` its host candidates carry real addresses; otherwise they are `.local` names (mDNS), as
     /// any page without camera or microphone gets them. `extra` are further switches of Chromium.
     static member Launch(path: string, showAddresses: bool, [<ParamArray>] extra: string[]) : Task<Chromium> =
@@ -144,7 +155,8 @@ const next = (channel) => new Promise((go) => channel.addEventListener("message"
                   "--no-first-run"
                   "--disable-background-networking"
                   "--disable-component-update"
-                  "--disable-sync" ]
+                  "--disable-sync"
+                  "--autoplay-policy=no-user-gesture-required" ]
 
             // Who may use a camera or microphone sees real addresses, so the media switches go with these.
             let addresses =
@@ -166,7 +178,7 @@ const next = (channel) => new Promise((go) => channel.addEventListener("message"
                 )
 
             let! browser = playwright.Chromium.LaunchAsync options
-            return new Chromium(playwright, browser, new Site(html))
+            return new Chromium(playwright, browser, new Site(PageScript.html))
         }
 
     /// A page in a context of its own: nothing is shared with other pages.
@@ -174,9 +186,18 @@ const next = (channel) => new Promise((go) => channel.addEventListener("message"
         task {
             let! context = browser.NewContextAsync()
             let! page = context.NewPageAsync()
-            let opened = Page page
+            let log = Collections.Concurrent.ConcurrentQueue<string>()
+            page.Console.Add(fun message -> log.Enqueue $"{message.Type}: {message.Text}")
+            page.PageError.Add(fun error -> log.Enqueue $"error: {error}")
             let! _ = page.GotoAsync site.Address
-            return opened
+
+            let reload () : Task =
+                task {
+                    let! _ = page.ReloadAsync()
+                    return ()
+                }
+
+            return Page((fun script json -> page.EvaluateAsync<string>(script, json)), reload, page.CloseAsync, log)
         }
 
     interface IAsyncDisposable with

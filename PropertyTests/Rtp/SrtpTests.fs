@@ -439,6 +439,11 @@ let private profiles =
       SrtpProfile.AeadAes128Gcm, 16, 12, 16, 20
       SrtpProfile.AeadAes256Gcm, 32, 12, 16, 20 ]
 
+/// The runtime itself allocates a few hundred octets now and then (seen: 480); the smallest object has 24. So this much of an
+/// average is nobody's.
+let private slack = 1.0
+
+/// Octets allocated by each of `count` calls, after as many to warm up.
 let private allocated (count: int) (act: int -> unit) : float =
     for n in 0 .. count - 1 do
         act n
@@ -500,7 +505,7 @@ let private keyTests =
                       sealing.SealRtp(Span buffer, plain.Length, 12, uint64 index, false) |> ignore
                       sealing.SealRtcp(Span buffer, plain.Length, uint32 index) |> ignore
 
-                  Expect.equal (allocated 640 seal) 0.0 "sealing"
+                  Expect.isLessThan (allocated 640 seal) slack "sealing"
                   let mutable stream = SrtpStream.fresh
                   let mutable failures = 0
                   let mutable rtcpStream = SrtpStream.fresh
@@ -521,7 +526,7 @@ let private keyTests =
 
                   let octets = allocated 6400 both
                   Expect.equal failures 0 "all were opened"
-                  Expect.isLessThanOrEqual octets (2.0 * 152.0 / 64.0) "opening, RTP and RTCP, in order"
+                  Expect.isLessThan octets (2.0 * 152.0 / 64.0 + slack) "opening, RTP and RTCP, in order"
                   // Every second packet first, then those between, from a block or more behind.
                   let far = 20000
 
@@ -529,7 +534,7 @@ let private keyTests =
                       both index
 
                   let late (n: int) = both (far + 1 + 2 * n)
-                  Expect.isLessThanOrEqual (allocated 200 late) 304.0 "opening, RTP and RTCP, late"
+                  Expect.isLessThan (allocated 200 late) (304.0 + 4.0 * slack) "opening, RTP and RTCP, late"
                   Expect.equal failures 0 "all were opened"
                   // The platform tells of a wrong tag by an exception.
                   if Object.ReferenceEquals(ciphers, best) || rtp <> 16 then
@@ -542,7 +547,7 @@ let private keyTests =
                           | Error Drop.Unauthentic -> drops <- drops + 1
                           | _ -> ()
 
-                      Expect.equal (allocated 500 refuse) 0.0 "refusing"
+                      Expect.isLessThan (allocated 500 refuse) slack "refusing"
                       Expect.equal drops 1000 "all were refused")
 
       testCase "disposed of, keys are over" (fun () ->

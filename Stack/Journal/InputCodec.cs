@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Hybrid.WebRtc.Core;
+using Hybrid.WebRtc.Rtp;
 
 namespace Hybrid.WebRtc.Stack;
 
@@ -212,6 +213,10 @@ internal static class InputCodec
                 MediaCodec.Write(to, sendRtp.Mapping);
                 MediaCodec.Write(to, sendRtp.Packets.Span);
                 break;
+            case Input.SendRtcp sendRtcp:
+                to.Byte((byte)Kind.SendRtcp);
+                to.Octets(RtcpBytes(sendRtcp.Packets));
+                break;
             case Input.RequestKeyFrame requestKeyFrame:
                 to.Byte((byte)Kind.RequestKeyFrame);
                 to.Number(requestKeyFrame.Transceiver);
@@ -296,6 +301,7 @@ internal static class InputCodec
                 MediaCodec.ReadMapping(from),
                 MediaCodec.ReadPackets(from)
             ),
+            Kind.SendRtcp => Input.NewSendRtcp(RtcpCodec.Read(from.Octets()).Item1),
             Kind.RequestKeyFrame => Input.NewRequestKeyFrame(from.Int32(), (uint)from.Number()),
             Kind.SetJitterBuffer => Input.NewSetJitterBuffer(from.Int32(), from.Option(from.Number)),
             Kind.InsertDtmf => Input.NewInsertDtmf(
@@ -309,6 +315,13 @@ internal static class InputCodec
                 $"The journal has an input of kind {(byte)unknown}, of a later release."
             ),
         };
+
+    /// <summary>Packets of RTCP as they are on the wire.</summary>
+    public static byte[] RtcpBytes(Rtcp[] packets)
+    {
+        var bytes = new byte[RtcpCodec.SizeAll(packets)];
+        return bytes[..RtcpCodec.WriteAll(packets, bytes)];
+    }
 
     /// <summary>The case's name, for a person to read.</summary>
     public static string NameOf(Input input)
@@ -360,6 +373,10 @@ internal static class InputCodec
         to.Number((int)value.CongestionControl);
         to.Number(value.MaxMessageSize);
         to.Number(value.SendBuffer);
+        to.Number(value.StartBitrate);
+        to.Number(value.MinBitrate);
+        to.Number(value.MaxBitrate);
+        to.Number(value.Epoch);
         to.Flag(value.KeyLog);
     }
 
@@ -375,6 +392,10 @@ internal static class InputCodec
             (CongestionControl)from.Int32(),
             from.Int32(),
             from.Int32(),
+            from.Int32(),
+            from.Int32(),
+            from.Int32(),
+            from.Number(),
             from.Flag()
         );
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Hybrid.WebRtc.Core;
 using Hybrid.WebRtc.Rtp;
 
@@ -146,6 +147,101 @@ internal static class MediaCodec
         );
         to.Octets(value.Payload.Span);
         to.Byte(value.Padding);
+    }
+
+    /// <summary>Writes a transceiver as its users see it.</summary>
+    public static void Write(JournalBuffer to, TransceiverInfo value)
+    {
+        to.Number(value.Id);
+        to.Number((int)value.Kind);
+        to.MaybeText(value.Mid);
+        to.Number((int)value.Direction);
+        to.Option(value.CurrentDirection, direction => to.Number((int)direction));
+        to.Flag(value.Stopping);
+        to.Array(value.Encodings, encoding => Write(to, encoding));
+        to.Array(value.SendCodecs, codec => Write(to, codec));
+        to.Array(value.ReceiveCodecs, codec => Write(to, codec));
+        to.Array(
+            value.Extensions,
+            extension =>
+            {
+                to.Text(extension.Uri);
+                to.Number(extension.Id);
+                to.Flag(extension.Encrypted);
+            }
+        );
+        to.Text(value.ReceiverTrack);
+        to.Array(value.RemoteStreams, to.Text);
+        to.Flag(value.ReducedSize);
+        to.Text(value.Cname);
+        to.Flag(value.HeaderEncryption);
+        to.Flag(value.CreatedByAddTrack);
+        to.Array(value.Ssrcs, ssrc => to.Number(ssrc));
+    }
+
+    /// <summary>Writes what happened to a receiver's track.</summary>
+    public static void Write(JournalBuffer to, TrackChange value)
+    {
+        switch (value)
+        {
+            case TrackChange.TrackAdded added:
+                to.Byte(0);
+                to.Number(added.Transceiver);
+                to.Array(added.Streams, to.Text);
+                break;
+            case TrackChange.TrackRemoved removed:
+                to.Byte(1);
+                to.Number(removed.Transceiver);
+                to.Array(removed.Streams, to.Text);
+                break;
+            case TrackChange.TrackEnded ended:
+                to.Byte(2);
+                to.Number(ended.Transceiver);
+                break;
+            default:
+                throw new UnreachableException("A change of a track that the journal does not know.");
+        }
+    }
+
+    /// <summary>Writes statistics.</summary>
+    public static void Write(JournalBuffer to, MediaStatistics value)
+    {
+        to.Array(
+            value.Inbound,
+            inbound =>
+            {
+                to.Number(inbound.Ssrc);
+                to.Number(inbound.PacketsReceived);
+                to.Number(inbound.PacketsLost);
+                to.Number(inbound.BytesReceived);
+                to.Number(inbound.RetransmittedPacketsReceived);
+                to.Number(inbound.NackCount);
+                to.Number(inbound.PliCount);
+            }
+        );
+        to.Array(
+            value.Outbound,
+            outbound =>
+            {
+                to.Number(outbound.Ssrc);
+                to.Number(outbound.PacketsSent);
+                to.Number(outbound.BytesSent);
+                to.Number(outbound.RetransmittedPacketsSent);
+                to.Number(outbound.NackCount);
+                to.Number(outbound.PliCount);
+            }
+        );
+        to.Option(value.AvailableOutgoingBitrate, to.Number);
+        to.Text(value.SrtpCipher);
+        to.Number(value.CcfbSent);
+        to.Number(value.CcfbReceived);
+    }
+
+    private static void Write(JournalBuffer to, RtpCodecParameters value)
+    {
+        Write(to, value.Codec);
+        to.Number(value.PayloadType);
+        to.Array(value.Feedback, to.Text);
     }
 
     private static RtpPacket ReadPacket(JournalCursor from) =>

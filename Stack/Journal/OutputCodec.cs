@@ -62,6 +62,10 @@ internal static class OutputCodec
                 to.Byte(2);
                 Write(to, channel.Item);
                 break;
+            case Answer.Transceiver transceiver:
+                to.Byte(4);
+                MediaCodec.Write(to, transceiver.Item);
+                break;
             case Answer.Stats stats:
                 to.Byte(3);
                 Write(to, stats.Item);
@@ -174,6 +178,43 @@ internal static class OutputCodec
                 to.Byte(17);
                 to.Text(logged.Line);
                 break;
+            case Event.TransceiversChanged changed:
+                to.Byte(18);
+                to.Array(changed.Item, info => MediaCodec.Write(to, info));
+                break;
+            case Event.TracksChanged changed:
+                to.Byte(19);
+                to.Array(changed.Item, change => MediaCodec.Write(to, change));
+                break;
+            case Event.ReceiverUnmuted unmuted:
+                to.Byte(20);
+                to.Number(unmuted.Transceiver);
+                break;
+            case Event.SourceFound found:
+                to.Byte(21);
+                to.Number(found.Transceiver);
+                to.Number(found.Ssrc);
+                to.Text(found.Rid);
+                break;
+            case Event.RtcpReceived received:
+                to.Byte(22);
+                to.Octets(InputCodec.RtcpBytes(received.Item));
+                break;
+            case Event.KeyFrameRequested requested:
+                to.Byte(23);
+                to.Number(requested.Transceiver);
+                to.Number(requested.Encoding);
+                break;
+            case Event.BitrateEstimated estimated:
+                to.Byte(24);
+                to.Number(estimated.BitsPerSecond);
+                break;
+            case Event.ToneChanged changed:
+                to.Byte(25);
+                to.Number(changed.Transceiver);
+                to.Text(changed.Tone);
+                to.Text(changed.Buffer);
+                break;
             default:
                 throw new UnreachableException("An event that the journal does not know.");
         }
@@ -246,6 +287,7 @@ internal static class OutputCodec
         to.Option(stats.Association, association => Write(to, association));
         to.Array(stats.Pairs, pair => Write(to, pair));
         to.Array(stats.Channels, channel => Write(to, channel));
+        MediaCodec.Write(to, stats.Media);
         to.Number(stats.ChannelsOpened);
         to.Number(stats.ChannelsClosed);
         to.Number(stats.PacketsSent);

@@ -36,6 +36,23 @@ internal abstract class OutputWitness(IDatagramShell? inner) : IShell
     }
 
     /// <inheritdoc/>
+    public void TransmitRun(Path path, RtpRun run)
+    {
+        for (var i = 0; i < run.Count; i++)
+        {
+            if (run.Size(i) > _packet.Length)
+                _packet = new byte[run.Size(i)];
+
+            var written = _packet.AsSpan(0, run.Write(i, _packet));
+            _seen.Clear();
+            _seen.Path(path);
+            _seen.Octets(written);
+            Saw(OutputKind.Transmit, _seen.Written);
+            inner?.Send(path, written, mayFragment: false);
+        }
+    }
+
+    /// <inheritdoc/>
     public void OpenPorts()
     {
         Saw(OutputKind.OpenPorts, []);

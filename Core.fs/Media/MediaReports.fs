@@ -1,0 +1,116 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+
+/// What getStats tells of media.
+[<RequireQualifiedAccess>]
+module internal MediaReports =
+    let private codecOf (payloadType: byte) (codecs: RtpCodecParameters[]) : RtpCodecParameters voption =
+        match
+            codecs
+            |> Array.tryFind (fun codec -> codec.PayloadType = int payloadType)
+        with
+        | Some codec -> ValueSome codec
+        | None -> ValueNone
+
+    let private repairing (kind: PayloadKind) (stream: ReceiveStream) (s: MediaState) : uint32 =
+        match
+            s.Receivers
+            |> Array.tryFind (fun other ->
+                other.Kind = kind
+                && other.Transceiver = stream.Transceiver
+                && other.Rid = stream.Rid)
+        with
+        | Some other -> other.Ssrc
+        | None -> 0u
+
+    let private inbound (s: MediaState) (stream: ReceiveStream) : InboundRtpStats =
+        let codecs =
+            match MediaState.section stream.Transceiver s with
+            | ValueSome section -> section.Plan.ReceiveCodecs
+            | ValueNone -> [||]
+
+        { Transceiver = stream.Transceiver
+          Ssrc = stream.Ssrc
+          Rid = stream.Rid
+          RtxSsrc = repairing PayloadKind.Retransmission stream s
+          FecSsrc = repairing PayloadKind.FlexFec stream s
+          Codec = codecOf stream.PayloadType codecs
+          PacketsReceived = stream.Counts.Packets
+          PacketsLost = Reception.lost stream.Reception
+          Jitter = stream.Reception.Jitter
+          BytesReceived = stream.Counts.Octets
+          HeaderBytesReceived = stream.Counts.HeaderOctets
+          LastPacketAt =
+            (if stream.Counts.Packets = 0L then
+                 ValueNone
+             else
+                 ValueSome stream.At)
+          PacketsDiscarded = stream.Counts.Discarded
+          FecPacketsReceived = stream.Asked.FecPackets
+          FecBytesReceived = stream.Asked.FecOctets
+          FecPacketsDiscarded = stream.Asked.FecDiscarded
+          RetransmittedPacketsReceived = stream.Asked.RtxPackets
+          RetransmittedBytesReceived = stream.Asked.RtxOctets
+          NackCount = stream.Asked.Nacks
+          FirCount = stream.Asked.Firs
+          PliCount = stream.Asked.Plis
+          FramesReceived = stream.Counts.Frames
+          JitterBufferDelay = 0L<us>
+          JitterBufferTargetDelay = 0L<us>
+          JitterBufferMinimumDelay = 0L<us>
+          JitterBufferEmitted = 0L
+          AudioLevel =
+            (if stream.AudioLevel = 255uy then
+                 ValueNone
+             else
+                 ValueSome(int stream.AudioLevel))
+          RemoteSender = stream.Remote }
+
+    let private outbound (s: MediaState) (stream: SendStream) : OutboundRtpStats =
+        let terms = stream.Terms
+        let counts = stream.Counts
+
+        { Transceiver = terms.Transceiver
+          Encoding = terms.Encoding
+          Rid = terms.Parameters.Rid
+          Ssrc = terms.Ssrc
+          RtxSsrc = terms.RtxSsrc
+          Active = terms.IsOpen
+          Codec = codecOf stream.PayloadType terms.Codecs
+          // Retransmissions count, too, webrtc-stats.
+          PacketsSent = counts.Packets + stream.Repairs.Packets
+          BytesSent = counts.Octets + stream.Repairs.Octets
+          HeaderBytesSent = counts.HeaderOctets
+          RetransmittedPacketsSent = stream.Repairs.Packets
+          RetransmittedBytesSent = stream.Repairs.Octets
+          TargetBitrate =
+            (if s.Path.HasBegun then
+                 ValueSome(int64 (Gcc.current s.Path.Gcc).Target)
+             else
+                 ValueNone)
+          FramesSent = counts.Frames
+          HugeFramesSent = counts.HugeFrames
+          TotalPacketSendDelay = counts.Delay
+          NackCount = stream.Repairs.Nacks
+          FirCount = stream.Repairs.Firs
+          PliCount = stream.Repairs.Plis
+          RemoteReceiver = stream.Remote }
+
+    let statistics (s: MediaState) : MediaStatistics =
+        { Inbound =
+            s.Receivers
+            |> Array.filter (fun stream -> stream.Kind = PayloadKind.Media)
+            |> Array.map (inbound s)
+          Outbound = s.Senders |> Array.map (outbound s)
+          AvailableOutgoingBitrate =
+            (if s.Path.HasBegun then
+                 ValueSome(int64 (Gcc.current s.Path.Gcc).Target)
+             else
+                 ValueNone)
+          SrtpCipher =
+            (match s.Keys with
+             | ValueSome keys -> Srtp.profileName keys.Profile
+             | ValueNone -> "")
+          CcfbSent = s.Control.CcfbSent
+          CcfbReceived = s.Control.CcfbReceived }

@@ -1,0 +1,123 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+open Hybrid.WebRtc.Rtp
+
+/// What a payload type carries.
+type internal PayloadKind =
+    /// Nothing that was negotiated.
+    | Unknown = 0
+    | Media = 1
+    /// RFC 4588.
+    | Retransmission = 2
+    /// RFC 2198.
+    | Red = 3
+    /// RFC 5109, inside of RED.
+    | Ulpfec = 4
+    | FlexFec = 5
+    /// RFC 4733.
+    | TelephoneEvent = 6
+
+/// A media section as packets are looked up in it: tables made once a negotiation.
+[<NoComparison; NoEquality>]
+type internal MediaSection =
+    {
+        Plan: SectionPlan
+        /// Of what may arrive, by payload type.
+        Kinds: PayloadKind[]
+        /// Of what may arrive, in Hz; 0: unknown.
+        ClockRates: int[]
+        Pairs: RtxPairs
+        /// Whether lost packets are asked for: `nack` was negotiated for some codec.
+        AsksAgain: bool
+        /// `ccm fir` and no `nack pli`.
+        OnlyFir: bool
+        /// Packets have arrived since the peer said that it sends.
+        IsHeard: bool
+    }
+
+[<RequireQualifiedAccess>]
+module internal MediaSection =
+    let private isCodec (name: string) (codec: RtpCodecParameters) =
+        let mime = codec.Codec.MimeType
+        let slash = mime.IndexOf '/'
+        mime.AsSpan(slash + 1).Equals(name.AsSpan(), StringComparison.OrdinalIgnoreCase)
+
+    let private kindOf (codec: RtpCodecParameters) : PayloadKind =
+        if isCodec "rtx" codec then
+            PayloadKind.Retransmission
+        elif isCodec "red" codec then
+            PayloadKind.Red
+        elif isCodec "ulpfec" codec then
+            PayloadKind.Ulpfec
+        elif isCodec "flexfec-03" codec || isCodec "flexfec" codec then
+            PayloadKind.FlexFec
+        elif isCodec "telephone-event" codec then
+            PayloadKind.TelephoneEvent
+        else
+            PayloadKind.Media
+
+    let private table (fallback: 'a) (value: RtpCodecParameters -> 'a) (codecs: RtpCodecParameters[]) : 'a[] =
+        let made = Array.create 128 fallback
+
+        for codec in codecs do
+            if codec.PayloadType >= 0 && codec.PayloadType < 128 then
+                made[codec.PayloadType] <- value codec
+
+        made
+
+    let clockRates (codecs: RtpCodecParameters[]) : int[] = table 0 _.Codec.ClockRate codecs
+
+    let hasFeedback (feedback: string) (codecs: RtpCodecParameters[]) : bool =
+        codecs |> Array.exists (fun codec -> Array.contains feedback codec.Feedback)
+
+    let create (isHeard: bool) (plan: SectionPlan) : MediaSection =
+        let codecs = plan.ReceiveCodecs
+
+        { Plan = plan
+          Kinds = table PayloadKind.Unknown kindOf codecs
+          ClockRates = clockRates codecs
+          Pairs = Rtx.pairs codecs
+          AsksAgain = hasFeedback "nack" codecs
+          OnlyFir = hasFeedback "ccm fir" codecs && not (hasFeedback "nack pli" codecs)
+          IsHeard = isHeard && plan.Receiving }
+
+    /// What is sent of each encoding.
+    let terms (section: MediaSection) : SendTerms[] =
+        let plan = section.Plan
+        let pairs = Rtx.pairs plan.SendCodecs
+        let rates = clockRates plan.SendCodecs
+        // Browsers read both forms where they offer both, RFC 8285 §6; what does not fit one octet is rare enough.
+        let isWide = plan.Extensions.Entries |> Array.exists (fun e -> e.Key > 14)
+
+        plan.Encodings
+        |> Array.mapi (fun i encoding ->
+            let rid = encoding.Parameters.Rid
+
+            { Transceiver = plan.Transceiver
+              Encoding = i
+              Kind = plan.Kind
+              Parameters = encoding.Parameters
+              Ssrc = encoding.Ssrc
+              RtxSsrc = encoding.RtxSsrc
+              IsOpen = plan.Sending && encoding.Parameters.Active
+              Codecs = plan.SendCodecs
+              ClockRates = rates
+              RtxTypes = pairs.Rtx
+              Own = SenderExtensions.Identifying(plan.Extensions, isWide, plan.Mid, rid, "")
+              RtxOwn = SenderExtensions.Identifying(plan.Extensions, isWide, plan.Mid, "", rid)
+              Cryptex = plan.HeaderEncryption
+              Priority =
+                (if plan.Kind = MediaKind.Audio then
+                     PacketPriority.Audio
+                 else
+                     PacketPriority.Video) })
+
+    /// The codec of a payload type that may arrive.
+    let codec (payloadType: byte) (section: MediaSection) : RtpCodecParameters voption =
+        match
+            section.Plan.ReceiveCodecs
+            |> Array.tryFind (fun c -> c.PayloadType = int payloadType)
+        with
+        | Some codec -> ValueSome codec
+        | None -> ValueNone

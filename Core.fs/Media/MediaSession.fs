@@ -1,0 +1,174 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+open Hybrid.WebRtc.Rtp
+
+[<RequireQualifiedAccess; NoComparison; NoEquality>]
+type internal MediaInput =
+    | Tick
+    /// The handshake gave keys: what was sent and received under others is over.
+    | Keys of SrtpProfile * SrtpKeys * DtlsRole
+    | Plan of MediaPlan
+    /// RTP or RTCP, lent: decrypted in place.
+    | Received of Memory<byte>
+    | Send of Transceiver: TransceiverId * Encoding: int * Mapping: RtpMapping * Packets: ReadOnlyMemory<RtpPacket>
+    | SendRtcp of Rtcp[]
+    | RequestKeyFrame of Transceiver: TransceiverId * Ssrc: uint32
+    /// Says goodbye for what was sent.
+    | Close
+
+/// All media of a connection as one machine: sources that are sent and received, their protection (RFC 3711), their repair
+/// (RFC 4585, 4588), their reports, and one estimate of the path with one pacer for all of them.
+[<RequireQualifiedAccess>]
+module internal MediaSession =
+    let create (config: MediaConfig) (entropy: Entropy) : MediaState = MediaState.create config entropy
+
+    let deadline (s: MediaState) : Instant =
+        if s.Keys.IsNone then
+            Instant.never
+        else
+            Instant.min
+                (MediaControl.deadline s)
+                (Instant.min (MediaPacer.deadline s.Path.Pacer) (Gcc.deadline s.Path.Gcc))
+
+    /// In place of the plan before: what goes on keeps its numbers.
+    let private plan (now: Instant) (plan: MediaPlan) (s: MediaState) : MediaState =
+        let isHeard transceiver =
+            match MediaState.section transceiver s with
+            | ValueSome section -> section.IsHeard
+            | ValueNone -> false
+
+        let sections =
+            plan.Sections
+            |> Array.map (fun section -> MediaSection.create (isHeard section.Transceiver) section)
+
+        let mutable entropy = s.Control.Entropy
+
+        let senders =
+            sections
+            |> Array.collect MediaSection.terms
+            |> Array.map (fun terms ->
+                match s.Senders |> Array.tryFind (fun stream -> stream.Terms.Ssrc = terms.Ssrc) with
+                | Some stream -> SendStream.renegotiated terms stream
+                | None ->
+                    let struct (first, rest) = Entropy.uint32 entropy
+                    entropy <- rest
+                    // In the lower half: an early packet that is lost does not hide a wrap, RFC 3711 §3.3.1.
+                    SendStream.create (uint16 first &&& 0x7FFFus) terms)
+
+        let codecs = sections |> Array.collect (fun section -> section.Plan.SendCodecs)
+
+        let has feedback =
+            MediaSection.hasFeedback feedback codecs
+
+        let stamps =
+            sections
+            |> Array.exists (fun section -> section.Plan.Extensions.IdOf HeaderExtension.TransportCc <> 0)
+
+        let alive transceiver =
+            sections |> Array.exists (fun section -> section.Plan.Transceiver = transceiver)
+
+        { s with
+            Terms =
+                { Sections = sections
+                  Cname = plan.Cname
+                  TransportCc = stamps && has "transport-cc"
+                  Ccfb = has "ack ccfb"
+                  ReducedSize = sections |> Array.exists _.Plan.ReducedSize }
+            Senders = senders
+            Receivers = s.Receivers |> Array.filter (fun stream -> alive stream.Transceiver)
+            // What waits names its sender by its place.
+            Path =
+                (if
+                     senders.Length = s.Senders.Length
+                     && Array.forall2
+                         (fun (a: SendStream) (b: SendStream) -> a.Terms.Ssrc = b.Terms.Ssrc)
+                         senders
+                         s.Senders
+                 then
+                     s.Path
+                 else
+                     { s.Path with
+                         Pacer =
+                             if s.Path.HasBegun then
+                                 MediaPacer.rate now (Gcc.current s.Path.Gcc) (MediaPacer.create ())
+                             else
+                                 MediaPacer.create () })
+            Control = { s.Control with Entropy = entropy } }
+
+    let private keys (now: Instant) profile (keys: SrtpKeys) (role: DtlsRole) (s: MediaState) : MediaState =
+        { s with
+            Keys =
+                ValueSome
+                    { Profile = profile
+                      Seal = Srtp.sealing s.Config.Ciphers profile keys role
+                      Open = Srtp.opening s.Config.Ciphers profile keys role }
+            // Other keys: indices begin anew.
+            Senders =
+                s.Senders
+                |> Array.map (fun stream ->
+                    { stream with
+                        Used = SrtpStream.fresh
+                        NextRtx = stream.NextRtx &&& 0x7FFFUL
+                        History = SentHistory.create () })
+            Receivers = Array.Empty()
+            Control =
+                { s.Control with
+                    NextIndex = 1u
+                    Streams = Array.Empty() } }
+        |> MediaControl.begin' now
+
+    let private unrepaired (now: Instant) (step: Step<MediaState, MediaOutput>) : Step<MediaState, MediaOutput> =
+        let struct (s, outputs) = step
+
+        match outputs with
+        | []
+        | [ MediaOutput.Deliver _ ]
+        | [ MediaOutput.TransmitRun _ ] -> step
+        | _ when not (List.exists (fun (o: MediaOutput) -> o.IsUnrepaired) outputs) -> step
+        | _ ->
+            s
+            |> Step.route
+                (fun output s ->
+                    match output with
+                    | MediaOutput.Unrepaired ssrc -> MediaControl.unrepaired now ssrc s
+                    | other -> Step.one other s)
+                outputs
+
+    let private goodbye (s: MediaState) : Step<MediaState, MediaOutput> =
+        let sources =
+            s.Senders
+            |> Array.filter _.HasSent
+            |> Array.map (fun stream -> stream.Terms.Ssrc)
+
+        if sources.Length = 0 then
+            Step.only s
+        else
+            MediaControl.transmit
+                [| ReceiverReport(s.Control.Ssrc, [||])
+                   Goodbye(sources[.. min 30 (sources.Length - 1)], "") |]
+                s
+
+    let step (now: Instant) (input: MediaInput) (s: MediaState) : Step<MediaState, MediaOutput> =
+        match input with
+        | MediaInput.Received bytes when RtpDemux.isRtcp (Span.op_Implicit bytes.Span) -> MediaControl.received now bytes s
+        | MediaInput.Received bytes -> MediaReceiving.received now bytes s |> unrepaired now
+        | MediaInput.Send(transceiver, encoding, mapping, packets) -> MediaSending.send now transceiver encoding mapping packets s
+        | MediaInput.Tick when s.Keys.IsNone -> Step.only s
+        | MediaInput.Tick ->
+            MediaControl.tick now s
+            |> Step.bind (fun s ->
+                if MediaPacer.deadline s.Path.Pacer <= now then
+                    MediaSending.release now s
+                else
+                    Step.only s)
+            |> Step.bind (fun s ->
+                if Gcc.deadline s.Path.Gcc <= now then
+                    MediaControl.gcc now (Gcc.Tick(TransportSendTimes.total s.Path.SendTimes)) s
+                else
+                    Step.only s)
+        | MediaInput.SendRtcp packets -> MediaControl.transmit packets s
+        | MediaInput.RequestKeyFrame(transceiver, ssrc) -> MediaControl.requestKeyFrame now transceiver ssrc s
+        | MediaInput.Plan next -> Step.only (plan now next s)
+        | MediaInput.Keys(profile, made, role) -> Step.only (keys now profile made role s)
+        | MediaInput.Close -> goodbye s

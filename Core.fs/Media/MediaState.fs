@@ -1,0 +1,186 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+open Hybrid.WebRtc.Rtp
+
+/// RTCP as it leaves: written, not sealed yet.
+[<NoComparison; NoEquality>]
+type internal SealedRtcp =
+    {
+        Seal: SrtpSeal
+        Plain: byte[]
+        /// RFC 3711 §3.4.
+        Index: uint32
+    }
+
+    member packet.Size = packet.Plain.Length + packet.Seal.RtcpOverhead
+
+    member packet.Write(into: Span<byte>) : int =
+        packet.Plain.AsSpan().CopyTo into
+        packet.Seal.SealRtcp(into, packet.Plain.Length, packet.Index)
+
+/// A packet that waits in the pacer.
+[<Struct; NoComparison; NoEquality>]
+type internal Paced =
+    {
+        /// The place of its stream among the senders.
+        Sender: int
+        /// Of what left or leaves together; the packet's place in it.
+        Packets: ReadOnlyMemory<RtpPacket>
+        Place: int
+        Mapping: RtpMapping
+        /// Sent before, and asked for: where it is; null: not sent before.
+        Again: SentBurst | null
+        Since: Instant
+    }
+
+/// What the keys of one handshake made.
+[<NoComparison; NoEquality>]
+type internal MediaKeys =
+    { Profile: SrtpProfile
+      Seal: SrtpSeal
+      Open: SrtpOpen }
+
+/// What media is made with.
+[<NoComparison; NoEquality>]
+type internal MediaConfig =
+    {
+        Ciphers: ICiphers
+        Estimate: GccConfig
+        /// The NTP time of instant zero, RFC 3550 §4.
+        NtpOffset: uint64
+    }
+
+/// What all streams share: the path.
+[<NoComparison; NoEquality>]
+type internal MediaPath =
+    {
+        SendTimes: TransportSendTimes.State
+        StreamTimes: StreamSendTimes.State
+        Recorder: TransportCcRecorder.State
+        Ccfb: CcfbRecorder.State
+        Gcc: Gcc.State
+        /// Something was sent that feedback will tell of.
+        HasBegun: bool
+        Pacer: MediaPacer.State<Paced>
+        RoundTrip: Duration
+    }
+
+/// Which feedback was agreed on, and who speaks.
+[<NoComparison; NoEquality>]
+type internal MediaTerms =
+    {
+        Sections: MediaSection[]
+        Cname: string
+        /// The extension of transport-wide sequence numbers, and `transport-cc` feedback.
+        TransportCc: bool
+        /// RFC 8888, in its place.
+        Ccfb: bool
+        ReducedSize: bool
+    }
+
+/// Of RTCP: what does not change with media packets.
+[<NoComparison; NoEquality>]
+type internal ControlState =
+    {
+        /// Whose receiver reports ours are while we send nothing.
+        Ssrc: uint32
+        NextIndex: uint32
+        ReportAt: Instant
+        Entropy: Entropy
+        /// What came, by SSRC.
+        Streams: struct (uint32 * SrtpStream)[]
+        CcfbSent: int64
+        CcfbReceived: int64
+        /// The last receiver reference time of the peer's, RFC 3611 §4.4: (SSRC, middle of NTP, when); 0: none.
+        ReferenceSsrc: uint32
+        Reference: uint32
+        ReferenceAt: Instant
+    }
+
+/// All media of a connection.
+[<NoComparison; NoEquality>]
+type internal MediaState =
+    { Config: MediaConfig
+      Keys: MediaKeys voption
+      Terms: MediaTerms
+      Senders: SendStream[]
+      Receivers: ReceiveStream[]
+      Path: MediaPath
+      Control: ControlState }
+
+[<RequireQualifiedAccess; NoComparison; NoEquality>]
+type internal MediaOutput =
+    | TransmitRun of RtpRun
+    | TransmitRtcp of SealedRtcp
+    /// Lent.
+    | Deliver of Transceiver: TransceiverId * Rid: string * Packet: RtpPacket
+    | Unmuted of TransceiverId
+    | Found of Transceiver: TransceiverId * Ssrc: uint32 * Rid: string
+    | Heard of Rtcp[]
+    | KeyFrameWanted of Transceiver: TransceiverId * Encoding: int
+    /// Packets of a source are lost for good: only a key frame helps.
+    | Unrepaired of Ssrc: uint32
+    | Estimated of BitsPerSecond: int64
+    | Dropped of Layer * Drop
+
+[<RequireQualifiedAccess>]
+module internal MediaState =
+    /// SSRCs of the peer's that are followed.
+    [<Literal>]
+    let MaxStreams = 512
+
+    let create (config: MediaConfig) (entropy: Entropy) : MediaState =
+        let struct (ssrc, entropy) = Entropy.uint32 entropy
+        let struct (first, entropy) = Entropy.uint32 entropy
+
+        { Config = config
+          Keys = ValueNone
+          Terms =
+            { Sections = Array.Empty()
+              Cname = ""
+              TransportCc = false
+              Ccfb = false
+              ReducedSize = false }
+          Senders = Array.Empty()
+          Receivers = Array.Empty()
+          Path =
+            { SendTimes = TransportSendTimes.create (uint16 first)
+              StreamTimes = StreamSendTimes.create ()
+              Recorder = TransportCcRecorder.create ()
+              Ccfb = CcfbRecorder.create ()
+              Gcc = Gcc.create config.Estimate
+              HasBegun = false
+              Pacer = MediaPacer.create ()
+              RoundTrip = Duration.milliseconds 100L }
+          Control =
+            { Ssrc = ssrc
+              NextIndex = 1u
+              ReportAt = Instant.never
+              Entropy = entropy
+              Streams = Array.Empty()
+              CcfbSent = 0L
+              CcfbReceived = 0L
+              ReferenceSsrc = 0u
+              Reference = 0u
+              ReferenceAt = 0L<us> } }
+
+    let ntp (now: Instant) (s: MediaState) : uint64 = Ntp.ofInstant s.Config.NtpOffset now
+
+    /// The section of a transceiver.
+    let section (transceiver: TransceiverId) (s: MediaState) : MediaSection voption =
+        match
+            s.Terms.Sections
+            |> Array.tryFind (fun section -> section.Plan.Transceiver = transceiver)
+        with
+        | Some section -> ValueSome section
+        | None -> ValueNone
+
+    let withSender (at: int) (stream: SendStream) (s: MediaState) : MediaState =
+        let senders = Array.copy s.Senders
+        senders[at] <- stream
+        { s with Senders = senders }
+
+    let withReceiver (at: int) (stream: ReceiveStream) (s: MediaState) : MediaState =
+        { s with
+            Receivers = ReceiveStreams.replace at stream s.Receivers }
