@@ -221,7 +221,7 @@ module internal MediaReceiving =
 
             let next =
                 { stream with
-                    // What was sent again, in a stream of its own, was lost all the same, RFC 4588 §6.2.
+                    // What was sent again, in a stream of its own, was lost all the same: RFC 4588 §6.2 has each stream reported on by itself.
                     Reception =
                         (if isRepair then
                              stream.Reception

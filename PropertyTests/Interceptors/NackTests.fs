@@ -55,8 +55,8 @@ let private recovered (seed: int64) (loss: float) (jitter: Duration) (count: int
     let sentAt = Dictionary<int, Instant>()
     let cameAt = Dictionary<int, Instant>()
 
-    let mutable history: SentHistory.State<int> =
-        SentHistory.create () |> SentHistory.roundTrip (ms 60)
+    let mutable history = SentHistory.create ()
+    let mutable again = 0
 
     let mutable generator = NackGenerator.create () |> NackGenerator.roundTrip (ms 60)
     let mutable ticks = Instant.never
