@@ -92,6 +92,12 @@ let main args =
       ChannelsTests.tests
       ConfigurationTests.tests
       PeerTests.tests
+      Interceptors.ReceptionTests.tests
+      Interceptors.NackTests.tests
+      Interceptors.RtxTests.tests
+      Interceptors.JitterBufferTests.tests
+      Interceptors.FlexFecTests.tests
+      Interceptors.DtmfTests.tests
       PathTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args
