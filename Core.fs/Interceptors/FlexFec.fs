@@ -25,13 +25,13 @@ module internal FecMask =
 
     let none: FecMask = { Low = 0UL; High = 0UL }
 
-    let inline contains (i: int) (mask: FecMask) : bool =
+    let contains (i: int) (mask: FecMask) : bool =
         if i < 64 then
             (mask.Low >>> i) &&& 1UL = 1UL
         else
             (mask.High >>> (i - 64)) &&& 1UL = 1UL
 
-    let inline add (i: int) (mask: FecMask) : FecMask =
+    let add (i: int) (mask: FecMask) : FecMask =
         if i < 64 then
             { mask with
                 Low = mask.Low ||| (1UL <<< i) }
@@ -39,7 +39,7 @@ module internal FecMask =
             { mask with
                 High = mask.High ||| (1UL <<< (i - 64)) }
 
-    let inline remove (i: int) (mask: FecMask) : FecMask =
+    let remove (i: int) (mask: FecMask) : FecMask =
         if i < 64 then
             { mask with
                 Low = mask.Low &&& ~~~(1UL <<< i) }
@@ -47,11 +47,11 @@ module internal FecMask =
             { mask with
                 High = mask.High &&& ~~~(1UL <<< (i - 64)) }
 
-    let inline count (mask: FecMask) : int =
+    let count (mask: FecMask) : int =
         BitOperations.PopCount mask.Low + BitOperations.PopCount mask.High
 
     /// The lowest packet; 128 of none.
-    let inline lowest (mask: FecMask) : int =
+    let lowest (mask: FecMask) : int =
         if mask.Low <> 0UL then
             BitOperations.TrailingZeroCount mask.Low
         else
