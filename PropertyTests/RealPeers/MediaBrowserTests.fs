@@ -273,10 +273,12 @@ let private reflected (page: Page) : Task =
         do! negotiate Browsers ours page
         do! sees page blue
         let! _ = page.Call("(colour) => sent.paint(colour)", green)
-        
+
         // Chromium tells BT.709 in the color-space extension of key frames, which is not forwarded: what comes back is decoded
         // by BT.601, and green moves most.
-        let! _ = page.Call(20.0, "(colour) => shows(Object.values(videos)[0], colour, 40)", green)
+        let! _ =
+            page.Call(20.0, "(colour) => shows(Object.values(videos)[0], colour, 40)", green)
+
         ()
     }
 
@@ -388,7 +390,8 @@ let private counts (page: Page) : Task =
                     |> List.filter (function
                         | _, (packets, octets), Some(p, o) -> near packets p && near octets o
                         | _ -> false)
-                    |> List.length) >= 3
+                    |> List.length)
+                   >= 3
 
             do! Task.Delay 100
 
