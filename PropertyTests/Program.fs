@@ -13,6 +13,7 @@ let main args =
       RealPeers.PeersTests.tests
       RealPeers.MediaPeersTests.tests
       RealPeers.ChromiumTests.tests
+      RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
       House.Examples.tests
       House.Benchmarks.tests
