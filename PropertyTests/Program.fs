@@ -90,6 +90,10 @@ let main args =
       ChannelsTests.tests
       ConfigurationTests.tests
       PeerTests.tests
-      PathTests.tests ]
+      PathTests.tests
+      Media.FormatsTests.tests
+      Media.SampleBuilderTests.tests
+      Media.FilesTests.tests
+      Media.BitstreamTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args
