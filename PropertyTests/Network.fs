@@ -214,6 +214,22 @@ module World =
 
                 { world with
                     Net = Internet.sendAs size world.Now { From = source; To = path.Remote } bytes world.Net }
+        | TransmitRun(path, run) ->
+            match Map.tryFind path.Local e.Ports with
+            | None -> world
+            | Some source ->
+                (world, [ 0 .. run.Count - 1 ])
+                ||> List.fold (fun world i ->
+                    let bytes: byte[] = Array.zeroCreate (run.Size i)
+                    let written = run.Write(i, Span bytes)
+
+                    if written > bytes.Length || written = 0 then
+                        failwithf "a packet said %d octets and wrote %d" bytes.Length written
+
+                    let bytes = bytes[.. written - 1]
+
+                    { world with
+                        Net = Internet.sendAs written world.Now { From = source; To = path.Remote } bytes world.Net })
         | OpenPorts ->
             let opened =
                 e.Interfaces

@@ -34,6 +34,7 @@ let main args =
       JsepFixtureTests.tests
       JsepLaws.tests
       JsepMediaTests.tests
+      JsepTransceiverTests.tests
       JsepMediaFixtureTests.tests
       JsepMediaLaws.tests
       FmtpTests.tests

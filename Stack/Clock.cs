@@ -6,6 +6,9 @@ internal sealed class Clock(TimeProvider time)
 {
     private readonly long _start = time.GetTimestamp();
 
+    /// <summary>The Unix time of the clock's zero, microseconds.</summary>
+    public long Epoch { get; } = (time.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond;
+
     /// <summary>Microseconds since the clock was made.</summary>
     public long Now => time.GetElapsedTime(_start).Ticks / TimeSpan.TicksPerMicrosecond;
 }

@@ -32,6 +32,9 @@ internal sealed class Loop
 
     private readonly object _gate = new();
     private readonly Clock _clock;
+
+    /// <summary>The Unix time of its instant zero, microseconds.</summary>
+    public long Epoch => _clock.Epoch;
     private readonly bool _threaded;
     private readonly Kernel? _kernel;
     private IWaiting? _waitingBy;

@@ -67,6 +67,8 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
         _logger = options.LoggerFactory.CreateLogger<PeerHost>();
 
         Rehearsal.Begin(config);
+        var loop = options.SharedPort?.Loop ?? options.Loops.Emptiest();
+        config = config.At(loop.Epoch);
         var seed = RandomNumberGenerator.GetBytes(EntropyModule.SeedSize);
 
         if (options.Journal is not null)
@@ -91,7 +93,6 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
         }
 
         _state = created.ResultValue;
-        var loop = options.SharedPort?.Loop ?? options.Loops.Emptiest();
         _seat = loop.Join(this);
         Telemetry.PeersChanged(+1);
     }

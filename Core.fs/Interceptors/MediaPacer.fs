@@ -338,7 +338,7 @@ module internal MediaPacer =
                     // With the first packet of media.
                     oldest
                 elif isWaiting then
-                    max oldest (p.DueAt - probeBurst)
+                    Instant.min (oldest + longest) (max oldest (p.DueAt - probeBurst))
                 else
                     max p.RetryAt (p.DueAt - probeBurst)
 

@@ -114,6 +114,10 @@ module internal SentRun =
     [<Literal>]
     let private MaxMissing = 1_024
 
+    /// Nor do those that so many packets after them were told of.
+    [<Literal>]
+    let private MaxLate = 4_096L
+
     /// A packet that feedback has not told of by then is forgotten.
     let horizon: Duration = Duration.seconds 10L
 
@@ -125,18 +129,24 @@ module internal SentRun =
     let append (sent: SentPacket) (run: Log<SentPacket>) : Log<SentPacket> =
         let run = Log.append sent run
 
-        // A segment's worth at a time.
-        if run.Next &&& 63L <> 0L then
+        // Many at a time: each drop copies what is left of the log's directory.
+        if run.Next &&& 1_023L <> 0L then
             run
         else
             let mutable first = max run.First (run.Next - int64 Bound)
             // Twice as many as came: what is too old is gone soon, and no append pays for all of it.
-            let limit = min (run.Next - 1L) (first + 128L)
+            let limit = min (run.Next - 1L) (first + 2_048L)
 
             while first < limit && run[first].At < sent.At - horizon do
                 first <- first + 1L
 
             Log.dropTo first run
+
+    /// Without the packets that nothing more can be told of. The last one stays, for what was sent in all is read from it.
+    let settled (told: Told) (run: Log<SentPacket>) : Log<SentPacket> =
+        let missing = told.Missing
+        let keep = if missing.Length = 0 then told.Below else missing[0]
+        Log.dropTo (min (run.Next - 1L) (max keep (told.Below - MaxLate))) run
 
     /// The number near `near` whose last 16 bits are `sequence`.
     let unwrap (sequence: uint16) (near: int64) : int64 =
@@ -286,7 +296,7 @@ module internal TransportSendTimes =
 
         let told = SentRun.tell first arrivals tally run heard.Told
 
-        struct ({ Sent = run
+        struct ({ Sent = SentRun.settled told run
                   Heard = { Told = told; Reference = reference } },
                 tally.Report())
 
@@ -438,8 +448,11 @@ module internal StreamSendTimes =
             if packet.Received && packet.Ecn = 3uy then
                 tally.Mark()
 
+        let told = SentRun.tell first arrivals tally s.Sent s.Told
+
         { s with
-            Told = SentRun.tell first arrivals tally s.Sent s.Told }
+            Sent = SentRun.settled told s.Sent
+            Told = told }
 
     /// What a report says of packets that were sent. Of others it says nothing. `timestamp`: the middle 32 bits of NTP.
     let feedback (now: Instant) (reports: CcfbStream[]) (timestamp: uint32) (state: State) =

@@ -79,7 +79,7 @@ module internal Drafting =
         let media = session.Media
 
         let laid =
-            Layout.offer session.Wishes.Data (slots held) (isDead held) (takenMids held) media.Set
+            Seats.offer session.Wishes.Data (slots held) (isDead held) (takenMids held) media.Set
 
         let answer = lastAnswer held
 
@@ -102,7 +102,7 @@ module internal Drafting =
             let struct (slot, _) = laid[at]
             (former at slot).IsNone
 
-        let bundleOnly = Layout.bundleOnly session.Configuration.BundlePolicy isNew laid
+        let bundleOnly = Seats.bundleOnly session.Configuration.BundlePolicy isNew laid
 
         let struct (types, ids) = inUse held
         let mutable types = types

@@ -54,7 +54,7 @@ type internal Wishes =
 
 /// What negotiation knows of media.
 [<NoComparison; NoEquality>]
-type internal NegotiatedMedia =
+type internal JsepMedia =
     {
         Capabilities: MediaCapabilities
         Set: TransceiverSet
@@ -73,7 +73,7 @@ type internal JsepSession =
         Held: Held
         Drafted: Drafted
         Wishes: Wishes
-        Media: NegotiatedMedia
+        Media: JsepMedia
         /// What has been ordered of the transport, and what of it a rollback returns to.
         Ordered: JsepTransport
         Settled: JsepTransport

@@ -28,7 +28,7 @@ type JsepOrder =
     /// An SCTP association over the DTLS one; `MaxMessageSize` in octets is the peer's, `Int64.MaxValue` without limit.
     /// Comes again when only that size changed.
     | StartSctp of RemotePort: uint16 * MaxMessageSize: int64
-    /// What media flow, all of it: in place of the plan before.
+    /// What media flow, all of it: in place of the plan before. Behind the other orders of a description, and before `Close`.
     | SetMedia of MediaPlan
     /// The data section was turned down: the association and its channels are over.
     | CloseSctp

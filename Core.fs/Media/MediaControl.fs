@@ -46,7 +46,7 @@ module internal MediaControl =
                 let written = RtcpCodec.writeAll several (Span plain)
 
                 asked.Add(
-                    TransmitRtcp
+                    MediaOutput.TransmitRtcp
                         { Seal = keys.Seal
                           Plain =
                             (if written = plain.Length then
@@ -411,7 +411,7 @@ module internal MediaControl =
         match output with
         | Gcc.Rate bandwidth ->
             Step.one
-                (Estimated(int64 bandwidth.Target))
+                (MediaOutput.Estimated(int64 bandwidth.Target))
                 { s with
                     Path =
                         { s.Path with
@@ -435,7 +435,7 @@ module internal MediaControl =
 
     let private keyFrame (ssrc: uint32) (fir: int) (s: MediaState) : Step<MediaState, MediaOutput> =
         match sender ssrc s with
-        | -1 -> Step.one (Dropped(Layer.Rtp, Drop.Unexpected)) s
+        | -1 -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
         | at ->
             let stream = s.Senders[at]
 
@@ -459,7 +459,7 @@ module internal MediaControl =
                                     Plis = repairs.Plis + 1L } }
 
                 Step.one
-                    (KeyFrameWanted(stream.Terms.Transceiver, stream.Terms.Encoding))
+                    (MediaOutput.KeyFrameWanted(stream.Terms.Transceiver, stream.Terms.Encoding))
                     (MediaState.withSender at next s)
 
     let private heard (now: Instant) (s: MediaState) (packet: Rtcp) : Step<MediaState, MediaOutput> =
@@ -512,8 +512,8 @@ module internal MediaControl =
     /// A datagram of SRTCP, decrypted in place.
     let received (now: Instant) (bytes: Memory<byte>) (s: MediaState) : Step<MediaState, MediaOutput> =
         match s.Keys with
-        | ValueNone -> Step.one (Dropped(Layer.Srtp, Drop.Unexpected)) s
-        | ValueSome _ when bytes.Length < 8 -> Step.one (Dropped(Layer.Srtp, Drop.Malformed)) s
+        | ValueNone -> Step.one (MediaOutput.Dropped(Layer.Srtp, Drop.Unexpected)) s
+        | ValueSome _ when bytes.Length < 8 -> Step.one (MediaOutput.Dropped(Layer.Srtp, Drop.Malformed)) s
         | ValueSome keys ->
             let ssrc =
                 Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(Span.op_Implicit (bytes.Span.Slice 4))
@@ -533,9 +533,9 @@ module internal MediaControl =
                     stream
 
             match keys.Open.OpenRtcp(bytes.Span, stream) with
-            | Error reason -> Step.one (Dropped(Layer.Srtp, reason)) s
+            | Error reason -> Step.one (MediaOutput.Dropped(Layer.Srtp, reason)) s
             | Ok _ when at < 0 && streams.Length >= MediaState.MaxStreams ->
-                Step.one (Dropped(Layer.Srtp, Drop.TooMany)) s
+                Step.one (MediaOutput.Dropped(Layer.Srtp, Drop.TooMany)) s
             | Ok result ->
                 let entry = struct (ssrc, result.Stream)
 
@@ -554,7 +554,7 @@ module internal MediaControl =
 
                 let mutable step: Step<MediaState, MediaOutput> =
                     if malformed > 0 then
-                        Step.one (Dropped(Layer.Rtp, Drop.Malformed)) s
+                        Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Malformed)) s
                     else
                         Step.only s
 
@@ -564,4 +564,4 @@ module internal MediaControl =
                 if packets.Length = 0 then
                     step
                 else
-                    Step.bind (fun s -> Step.one (Heard packets) s) step
+                    Step.bind (fun s -> Step.one (MediaOutput.Heard packets) s) step

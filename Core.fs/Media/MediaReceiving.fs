@@ -160,11 +160,11 @@ module internal MediaReceiving =
         match section.Kinds[int packet.PayloadType] with
         | PayloadKind.Media
         | PayloadKind.TelephoneEvent when packet.Payload.Length > 0 ->
-            Deliver(stream.Transceiver, stream.Rid, packet) :: asked
+            MediaOutput.Deliver(stream.Transceiver, stream.Rid, packet) :: asked
         | PayloadKind.Red ->
             match primary &packet with
             | ValueSome inner when section.Kinds[int inner.PayloadType] = PayloadKind.Media ->
-                Deliver(stream.Transceiver, stream.Rid, inner) :: asked
+                MediaOutput.Deliver(stream.Transceiver, stream.Rid, inner) :: asked
             | _ -> asked
         | _ -> asked
 
@@ -248,7 +248,7 @@ module internal MediaReceiving =
 
             let asked =
                 if isFirst then
-                    Found(stream.Transceiver, stream.Ssrc, stream.Rid) :: asked
+                    MediaOutput.Found(stream.Transceiver, stream.Ssrc, stream.Rid) :: asked
                 else
                     asked
 
@@ -268,10 +268,10 @@ module internal MediaReceiving =
                                                     { other with IsHeard = true }
                                                 else
                                                     other) } },
-                            Unmuted stream.Transceiver :: asked)
+                            MediaOutput.Unmuted stream.Transceiver :: asked)
 
             if nackOutputs outputs then
-                struct (s, asked @ [ Unrepaired stream.Ssrc ])
+                struct (s, asked @ [ MediaOutput.Unrepaired stream.Ssrc ])
             else
                 struct (s, asked)
 
@@ -289,10 +289,10 @@ module internal MediaReceiving =
         let s = MediaState.withReceiver at stream s
 
         match MediaState.section stream.Transceiver s with
-        | ValueNone -> Step.one (Dropped(Layer.Rtp, Drop.Unexpected)) s
+        | ValueNone -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
         | ValueSome section ->
             match RtpPackets.read (Memory.op_Implicit (bytes.Slice(0, result.Length))) section.Plan.Extensions with
-            | ValueNone -> Step.one (Dropped(Layer.Rtp, Drop.Malformed)) s
+            | ValueNone -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Malformed)) s
             | ValueSome packet ->
                 let path = s.Path
                 let id = section.Plan.Extensions.IdOf HeaderExtension.TransportCc
@@ -320,10 +320,10 @@ module internal MediaReceiving =
                 let s = { s with Path = path }
 
                 if not section.Plan.Receiving then
-                    Step.one (Dropped(Layer.Rtp, Drop.Unexpected)) s
+                    Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
                 else
                     match section.Kinds[int packet.PayloadType] with
-                    | PayloadKind.Unknown -> Step.one (Dropped(Layer.Rtp, Drop.Unsupported)) s
+                    | PayloadKind.Unknown -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unsupported)) s
                     | PayloadKind.Retransmission ->
                         let original = section.Pairs.Original[int packet.PayloadType]
                         let primary = repaired stream section s
@@ -367,28 +367,28 @@ module internal MediaReceiving =
     /// A datagram of SRTP, decrypted in place.
     let received (now: Instant) (bytes: Memory<byte>) (s: MediaState) : Step<MediaState, MediaOutput> =
         match s.Keys with
-        | ValueNone -> Step.one (Dropped(Layer.Srtp, Drop.Unexpected)) s
+        | ValueNone -> Step.one (MediaOutput.Dropped(Layer.Srtp, Drop.Unexpected)) s
         | ValueSome keys ->
             match RtpHeader.readSealed (Span.op_Implicit bytes.Span) with
-            | ValueNone -> Step.one (Dropped(Layer.Rtp, Drop.Malformed)) s
+            | ValueNone -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Malformed)) s
             | ValueSome header ->
                 let at = ReceiveStreams.find header.Ssrc s.Receivers
 
                 let srtp = if at >= 0 then s.Receivers[at].Srtp else SrtpStream.fresh
 
                 match keys.Open.OpenRtp(bytes.Span, header.PayloadOffset, srtp) with
-                | Error reason -> Step.one (Dropped(Layer.Srtp, reason)) s
+                | Error reason -> Step.one (MediaOutput.Dropped(Layer.Srtp, reason)) s
                 | Ok result when at >= 0 -> opened now at result bytes s
                 | Ok result ->
                     if s.Receivers.Length >= MediaState.MaxStreams then
-                        Step.one (Dropped(Layer.Rtp, Drop.TooMany)) s
+                        Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.TooMany)) s
                     else
                         // With Cryptex the extensions are in the clear only now.
                         match RtpHeader.readSealed (Span.op_Implicit bytes.Span) with
-                        | ValueNone -> Step.one (Dropped(Layer.Rtp, Drop.Malformed)) s
+                        | ValueNone -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Malformed)) s
                         | ValueSome header ->
                             match bind &header (Span.op_Implicit bytes.Span) s with
-                            | ValueNone -> Step.one (Dropped(Layer.Rtp, Drop.Unexpected)) s
+                            | ValueNone -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
                             | ValueSome stream ->
                                 let at = ~~~at
 

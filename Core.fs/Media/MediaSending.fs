@@ -45,7 +45,7 @@ module internal MediaSending =
                 match output with
                 | Gcc.Rate bandwidth ->
                     pacer <- MediaPacer.rate now bandwidth pacer
-                    asked <- [ Estimated(int64 bandwidth.Target) ]
+                    asked <- [ MediaOutput.Estimated(int64 bandwidth.Target) ]
                 | Gcc.Probe cluster -> pacer <- MediaPacer.probe cluster pacer
 
             struct ({ s with
@@ -140,7 +140,7 @@ module internal MediaSending =
                 let run = packets.Slice(from, upTo - from)
 
                 asked.Add(
-                    TransmitRun(
+                    MediaOutput.TransmitRun(
                         RtpRun(
                             { Seal = keys.Seal
                               Cryptex = terms.Cryptex
@@ -166,7 +166,7 @@ module internal MediaSending =
 
             match refused with
             | ValueSome reason ->
-                asked.Add(Dropped(Layer.Rtp, reason))
+                asked.Add(MediaOutput.Dropped(Layer.Rtp, reason))
                 from <- upTo + 1
             | ValueNone -> from <- upTo
 
@@ -241,7 +241,7 @@ module internal MediaSending =
             let run = RtpRun(head, packets)
 
             Step.one
-                (TransmitRun run)
+                (MediaOutput.TransmitRun run)
                 (MediaState.withSender
                     at
                     { stream with
@@ -297,7 +297,7 @@ module internal MediaSending =
                         NextRtx = stream.NextRtx + 1UL
                         Repairs = repairs packet.Payload.Length }
 
-            Step.one (TransmitRun run) next
+            Step.one (MediaOutput.TransmitRun run) next
 
     let private depart (now: Instant) (probe: int) (paced: Paced) (keys: MediaKeys) (s: MediaState) =
         if paced.Sender >= s.Senders.Length then
@@ -424,12 +424,12 @@ module internal MediaSending =
         : Step<MediaState, MediaOutput> =
         match s.Keys, find transceiver encoding s with
         | ValueNone, _
-        | _, -1 -> Step.one (Dropped(Layer.Rtp, Drop.Unexpected)) s
+        | _, -1 -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
         | ValueSome keys, at ->
             let terms = s.Senders[at].Terms
 
             if not terms.IsOpen || packets.IsEmpty then
-                Step.one (Dropped(Layer.Rtp, Drop.Unexpected)) s
+                Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
             else
                 begun now s
                 |> Step.bind (fun s ->
@@ -508,4 +508,4 @@ module internal MediaSending =
                     now
                     { s with
                         Path = { s.Path with Pacer = pacer } }
-        | _ -> Step.one (Dropped(Layer.Rtp, Drop.Unexpected)) s
+        | _ -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s

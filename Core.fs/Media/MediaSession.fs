@@ -3,7 +3,7 @@ namespace Hybrid.WebRtc.Core
 open System
 open Hybrid.WebRtc.Rtp
 
-[<NoComparison; NoEquality>]
+[<RequireQualifiedAccess; NoComparison; NoEquality>]
 type internal MediaInput =
     | Tick
     /// The handshake gave keys: what was sent and received under others is over.
@@ -123,15 +123,15 @@ module internal MediaSession =
 
         match outputs with
         | []
-        | [ Deliver _ ]
-        | [ TransmitRun _ ] -> step
+        | [ MediaOutput.Deliver _ ]
+        | [ MediaOutput.TransmitRun _ ] -> step
         | _ when not (List.exists (fun (o: MediaOutput) -> o.IsUnrepaired) outputs) -> step
         | _ ->
             s
             |> Step.route
                 (fun output s ->
                     match output with
-                    | Unrepaired ssrc -> MediaControl.unrepaired now ssrc s
+                    | MediaOutput.Unrepaired ssrc -> MediaControl.unrepaired now ssrc s
                     | other -> Step.one other s)
                 outputs
 
@@ -151,11 +151,11 @@ module internal MediaSession =
 
     let step (now: Instant) (input: MediaInput) (s: MediaState) : Step<MediaState, MediaOutput> =
         match input with
-        | Received bytes when RtpDemux.isRtcp (Span.op_Implicit bytes.Span) -> MediaControl.received now bytes s
-        | Received bytes -> MediaReceiving.received now bytes s |> unrepaired now
-        | Send(transceiver, encoding, mapping, packets) -> MediaSending.send now transceiver encoding mapping packets s
-        | Tick when s.Keys.IsNone -> Step.only s
-        | Tick ->
+        | MediaInput.Received bytes when RtpDemux.isRtcp (Span.op_Implicit bytes.Span) -> MediaControl.received now bytes s
+        | MediaInput.Received bytes -> MediaReceiving.received now bytes s |> unrepaired now
+        | MediaInput.Send(transceiver, encoding, mapping, packets) -> MediaSending.send now transceiver encoding mapping packets s
+        | MediaInput.Tick when s.Keys.IsNone -> Step.only s
+        | MediaInput.Tick ->
             MediaControl.tick now s
             |> Step.bind (fun s ->
                 if MediaPacer.deadline s.Path.Pacer <= now then
@@ -167,8 +167,8 @@ module internal MediaSession =
                     MediaControl.gcc now (Gcc.Tick(TransportSendTimes.total s.Path.SendTimes)) s
                 else
                     Step.only s)
-        | SendRtcp packets -> MediaControl.transmit packets s
-        | RequestKeyFrame(transceiver, ssrc) -> MediaControl.requestKeyFrame now transceiver ssrc s
-        | Plan next -> Step.only (plan now next s)
-        | Keys(profile, made, role) -> Step.only (keys now profile made role s)
-        | Close -> goodbye s
+        | MediaInput.SendRtcp packets -> MediaControl.transmit packets s
+        | MediaInput.RequestKeyFrame(transceiver, ssrc) -> MediaControl.requestKeyFrame now transceiver ssrc s
+        | MediaInput.Plan next -> Step.only (plan now next s)
+        | MediaInput.Keys(profile, made, role) -> Step.only (keys now profile made role s)
+        | MediaInput.Close -> goodbye s

@@ -109,7 +109,7 @@ type internal MediaState =
       Path: MediaPath
       Control: ControlState }
 
-[<NoComparison; NoEquality>]
+[<RequireQualifiedAccess; NoComparison; NoEquality>]
 type internal MediaOutput =
     | TransmitRun of RtpRun
     | TransmitRtcp of SealedRtcp

@@ -39,6 +39,9 @@ type PeerOptions =
         KeyLog: bool
     }
 
+    /// With the wall clock of a shell.
+    member options.At(epoch: int64) : PeerOptions = { options with Epoch = epoch }
+
 /// The certificate that a peer shows, and its key.
 [<NoComparison; NoEquality>]
 type Identity =
@@ -56,6 +59,11 @@ type PeerConfig =
       Configuration: Configuration
       Capabilities: MediaCapabilities
       Options: PeerOptions }
+
+    /// With the wall clock of a shell.
+    member config.At(epoch: int64) : PeerConfig =
+        { config with
+            Options = config.Options.At epoch }
 
 /// A candidate that was gathered, for the `icecandidate` event.
 [<NoComparison>]

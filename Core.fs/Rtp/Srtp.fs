@@ -119,7 +119,7 @@ type SrtpOpened =
 
 /// How a packet lies in memory.
 [<RequireQualifiedAccess>]
-module private Layout =
+module private SrtpLayout =
     /// Of RTP, RFC 3550 §5.1.
     [<Literal>]
     let FixedHeader = 12
@@ -216,11 +216,11 @@ type SrtpSeal internal (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCip
 
     member _.RtpOverhead: int = SrtpTransform.rtpTagSize transform
 
-    member _.RtcpOverhead: int = SrtpTransform.rtcpTagSize transform + Layout.IndexSize
+    member _.RtcpOverhead: int = SrtpTransform.rtcpTagSize transform + SrtpLayout.IndexSize
 
     /// Seals what is behind the first `clear` octets. The CSRCs and the extension block have been brought into their order.
     member private _.Encrypt(packet: Span<byte>, length: int, clear: int, index: uint64, scattered: bool) : int =
-        let ssrc = Layout.ssrc packet 8
+        let ssrc = SrtpLayout.ssrc packet 8
         let text = packet.Slice(clear, length - clear)
 
         match rtp with
@@ -228,7 +228,7 @@ type SrtpSeal internal (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCip
             SrtpCipher.applyCounter cipher head tail ssrc index text
 
             if scattered then
-                Layout.scatter packet
+                SrtpLayout.scatter packet
 
             SrtpCipher.tagRtp mac (Span.op_Implicit (packet.Slice(0, length))) index (packet.Slice(length, tag))
             length + tag
@@ -237,7 +237,7 @@ type SrtpSeal internal (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCip
             SrtpCipher.sealGcm cipher head tail ssrc index (Span.op_Implicit (packet.Slice(0, clear))) text tag
 
             if scattered then
-                Layout.scatter packet
+                SrtpLayout.scatter packet
 
             length + 16
 
@@ -248,43 +248,43 @@ type SrtpSeal internal (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCip
             this.Encrypt(packet, length, headerLength, index, false)
         else
             let length =
-                if Layout.csrcs packet > 0 && not (Layout.hasExtension packet) then
-                    Layout.addExtension packet length
+                if SrtpLayout.csrcs packet > 0 && not (SrtpLayout.hasExtension packet) then
+                    SrtpLayout.addExtension packet length
                 else
                     length
 
-            match Layout.profile packet length with
-            | Layout.OneByte ->
-                Layout.setProfile packet Layout.CryptexOneByte
-                Layout.gather packet
-                this.Encrypt(packet, length, Layout.FixedHeader + 4, index, true)
-            | Layout.TwoByte ->
-                Layout.setProfile packet Layout.CryptexTwoByte
-                Layout.gather packet
-                this.Encrypt(packet, length, Layout.FixedHeader + 4, index, true)
+            match SrtpLayout.profile packet length with
+            | SrtpLayout.OneByte ->
+                SrtpLayout.setProfile packet SrtpLayout.CryptexOneByte
+                SrtpLayout.gather packet
+                this.Encrypt(packet, length, SrtpLayout.FixedHeader + 4, index, true)
+            | SrtpLayout.TwoByte ->
+                SrtpLayout.setProfile packet SrtpLayout.CryptexTwoByte
+                SrtpLayout.gather packet
+                this.Encrypt(packet, length, SrtpLayout.FixedHeader + 4, index, true)
             | _ -> this.Encrypt(packet, length, headerLength, index, false)
 
     member _.SealRtcp(packet: Span<byte>, length: int, index: uint32) : int =
         if index >= rtcpEnd then
             0
         else
-            let ssrc = Layout.ssrc packet 4
-            let text = packet.Slice(Layout.RtcpClear, length - Layout.RtcpClear)
-            let flagged = index ||| Layout.Encrypted
+            let ssrc = SrtpLayout.ssrc packet 4
+            let text = packet.Slice(SrtpLayout.RtcpClear, length - SrtpLayout.RtcpClear)
+            let flagged = index ||| SrtpLayout.Encrypted
 
             match rtcp with
             | SrtpCipher.CounterMode(cipher, mac, tag, head, tail) ->
                 SrtpCipher.applyCounter cipher head tail ssrc (uint64 index) text
                 BinaryPrimitives.WriteUInt32BigEndian(packet.Slice(length, 4), flagged)
-                let length = length + Layout.IndexSize
+                let length = length + SrtpLayout.IndexSize
                 let covered: ReadOnlySpan<byte> = Span.op_Implicit (packet.Slice(0, length))
                 mac.Compute(covered, ReadOnlySpan.Empty, packet.Slice(length, tag))
                 length + tag
             | SrtpCipher.Gcm(cipher, head, tail) ->
-                let clear: ReadOnlySpan<byte> = Span.op_Implicit (packet.Slice(0, Layout.RtcpClear))
+                let clear: ReadOnlySpan<byte> = Span.op_Implicit (packet.Slice(0, SrtpLayout.RtcpClear))
                 SrtpCipher.sealGcmIndexed cipher head tail ssrc flagged clear text (packet.Slice(length, 16))
                 BinaryPrimitives.WriteUInt32BigEndian(packet.Slice(length + 16, 4), flagged)
-                length + 16 + Layout.IndexSize
+                length + 16 + SrtpLayout.IndexSize
 
     interface IDisposable with
         member _.Dispose() =
@@ -304,7 +304,7 @@ type SrtpOpen internal (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCip
 
     /// Authenticates and decrypts what is behind the first `clear` octets.
     member private _.Decrypt(packet: Span<byte>, length: int, clear: int, index: uint64, cryptex: bool) : bool =
-        let ssrc = Layout.ssrc packet 8
+        let ssrc = SrtpLayout.ssrc packet 8
         let tag: ReadOnlySpan<byte> = Span.op_Implicit (packet.Slice length)
         let text = packet.Slice(clear, length - clear)
 
@@ -312,29 +312,29 @@ type SrtpOpen internal (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCip
         | SrtpCipher.CounterMode(cipher, mac, _, head, tail) ->
             SrtpCipher.fitsRtp mac (Span.op_Implicit (packet.Slice(0, length))) index tag
             && (if cryptex then
-                    Layout.gather packet
+                    SrtpLayout.gather packet
 
                 SrtpCipher.applyCounter cipher head tail ssrc index text
                 true)
         | SrtpCipher.Gcm(cipher, head, tail) ->
             if cryptex then
-                Layout.gather packet
+                SrtpLayout.gather packet
 
             SrtpCipher.openGcm cipher head tail ssrc index (Span.op_Implicit (packet.Slice(0, clear))) text tag
 
     member this.OpenRtp(packet: Span<byte>, headerLength: int, stream: SrtpStream) : Result<SrtpOpened, Drop> =
         let length = packet.Length - SrtpTransform.rtpTagSize transform
 
-        if headerLength < Layout.FixedHeader || headerLength > length then
+        if headerLength < SrtpLayout.FixedHeader || headerLength > length then
             Error Drop.Malformed
         else
             let sequence =
                 BinaryPrimitives.ReadUInt16BigEndian(Span.op_Implicit (packet.Slice(2, 2)))
 
             let index = SrtpStream.guess sequence stream
-            let profile = Layout.profile packet headerLength
-            let cryptex = profile = Layout.CryptexOneByte || profile = Layout.CryptexTwoByte
-            let clear = if cryptex then Layout.FixedHeader + 4 else headerLength
+            let profile = SrtpLayout.profile packet headerLength
+            let cryptex = profile = SrtpLayout.CryptexOneByte || profile = SrtpLayout.CryptexTwoByte
+            let clear = if cryptex then SrtpLayout.FixedHeader + 4 else headerLength
 
             if index >= rtpEnd then
                 Error Drop.Unexpected
@@ -344,14 +344,14 @@ type SrtpOpen internal (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCip
                 Error Drop.Unauthentic
             else
                 if cryptex then
-                    Layout.scatter packet
+                    SrtpLayout.scatter packet
 
-                    Layout.setProfile
+                    SrtpLayout.setProfile
                         packet
-                        (if profile = Layout.CryptexOneByte then
-                             Layout.OneByte
+                        (if profile = SrtpLayout.CryptexOneByte then
+                             SrtpLayout.OneByte
                          else
-                             Layout.TwoByte)
+                             SrtpLayout.TwoByte)
 
                 Ok
                     { Stream = SrtpStream.mark index stream
@@ -361,8 +361,8 @@ type SrtpOpen internal (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCip
 
     /// Authenticates and decrypts an RTCP packet of `length` octets without its index and tag.
     member private _.DecryptRtcp(packet: Span<byte>, length: int, flagged: uint32) : bool =
-        let ssrc = Layout.ssrc packet 4
-        let text = packet.Slice(Layout.RtcpClear, length - Layout.RtcpClear)
+        let ssrc = SrtpLayout.ssrc packet 4
+        let text = packet.Slice(SrtpLayout.RtcpClear, length - SrtpLayout.RtcpClear)
 
         match rtcp with
         | SrtpCipher.CounterMode(cipher, mac, tag, head, tail) ->
@@ -372,18 +372,18 @@ type SrtpOpen internal (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCip
                 mac
                 (Span.op_Implicit (packet.Slice(0, covered)))
                 (Span.op_Implicit (packet.Slice covered))
-            && (SrtpCipher.applyCounter cipher head tail ssrc (uint64 (flagged &&& ~~~Layout.Encrypted)) text
+            && (SrtpCipher.applyCounter cipher head tail ssrc (uint64 (flagged &&& ~~~SrtpLayout.Encrypted)) text
                 true)
         | SrtpCipher.Gcm(cipher, head, tail) ->
-            let clear: ReadOnlySpan<byte> = Span.op_Implicit (packet.Slice(0, Layout.RtcpClear))
+            let clear: ReadOnlySpan<byte> = Span.op_Implicit (packet.Slice(0, SrtpLayout.RtcpClear))
             let tag: ReadOnlySpan<byte> = Span.op_Implicit (packet.Slice(length, 16))
             SrtpCipher.openGcmIndexed cipher head tail ssrc flagged clear text tag
 
     member this.OpenRtcp(packet: Span<byte>, stream: SrtpStream) : Result<SrtpOpened, Drop> =
         let tag = SrtpTransform.rtcpTagSize transform
-        let length = packet.Length - tag - Layout.IndexSize
+        let length = packet.Length - tag - SrtpLayout.IndexSize
 
-        if length < Layout.RtcpClear then
+        if length < SrtpLayout.RtcpClear then
             Error Drop.Malformed
         else
             // The index is before the tag of HMAC, RFC 3711 §3.4, and behind that of GCM, RFC 7714 §9.2.
@@ -392,10 +392,10 @@ type SrtpOpen internal (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCip
                 | SrtpCipher.CounterMode _ -> length
                 | SrtpCipher.Gcm _ -> length + tag
 
-            let flagged = Layout.ssrc packet indexAt
-            let index = uint64 (flagged &&& ~~~Layout.Encrypted)
+            let flagged = SrtpLayout.ssrc packet indexAt
+            let index = uint64 (flagged &&& ~~~SrtpLayout.Encrypted)
 
-            if flagged &&& Layout.Encrypted = 0u then
+            if flagged &&& SrtpLayout.Encrypted = 0u then
                 Error Drop.Unsupported
             elif not (SrtpStream.isNew index stream) then
                 Error Drop.Replayed

@@ -101,6 +101,8 @@ internal static class Translate
             options.Bitrate.Start,
             options.Bitrate.Min,
             options.Bitrate.Max,
+            // The host knows the clock.
+            epoch: 0,
             options.KeyLogPath is not null
         );
 

@@ -264,7 +264,8 @@ let tests =
               Expect.isGreaterThan second' (2 * first) "grows"
               let struct (state, third) = second 4.0 true state
               Expect.isLessThan third (second' / 2) "gives way"
-              let struct (_, fourth) = second 5.0 true state
+              let struct (state, _) = second 5.0 true state
+              let struct (_, fourth) = second 6.0 true state
               Expect.isTrue (fourth >= 6_000 && fourth < 30_000) $"5 %% of 1 Mbit/s are 6,250 octets: {fourth}")
 
           testCase "data without media is not limited" (fun () ->

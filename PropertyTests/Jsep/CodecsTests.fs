@@ -115,7 +115,8 @@ let private readingTests =
                             "rtpmap:9 G722/8000/1"
                             "rtpmap:101 telephone-event/8000"
                             "rtpmap:111 broken"
-                            "rtpmap:112 unlisted/8000" "rtcp-fb:112 nack" ]
+                            "rtpmap:112 unlisted/8000"
+                            "rtcp-fb:112 nack" ]
 
                   let codecs = Codecs.ofMedia m
 

@@ -116,7 +116,7 @@ let private between (path: string) : Task =
             let! there = chromium.Open()
 
             // With preferences set, Firefox 153 offers a=rtcp-fb of codecs that it left out, and Chromium refuses the offer.
-            for sender, receiver, codec in [ here, there, null; there, here, "video/VP8" ] do
+            for sender, receiver, codec in [ here, there, ""; there, here, "video/VP8" ] do
                 let! _ =
                     connect
                         sender

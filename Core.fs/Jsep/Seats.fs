@@ -11,7 +11,7 @@ type internal Seat =
 
 /// Who gets which section of an offer, RFC 8829 §5.2.1 and §5.2.2: all keep their places, sections that both sides have seen
 /// dead are recycled, and what finds none is appended, data last.
-module internal Layout =
+module internal Seats =
     /// A supply of mids that no description in use has: the least numbers, RFC 8829 §5.2.1.
     let private mids (taken: HashSet<string>) : unit -> string =
         let mutable next = 0
@@ -122,7 +122,7 @@ module internal Layout =
             | ForData when laid[i].Mid.IsNone -> laid[i] <- { laid[i] with Mid = ValueSome(mid ()) }
             | _ -> ()
 
-        Array.init laid.Count (fun i -> struct (laid[i], seats[i]))
+        laid.ToArray() |> Array.mapi (fun i slot -> struct (slot, seats[i]))
 
     /// Which sections are bundle-only: those that no answer has spoken of and that are not the first, by `policy`, RFC 8829
     /// §5.2.1.
