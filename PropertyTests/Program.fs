@@ -100,5 +100,10 @@ let main args =
       Interceptors.FlexFecTests.tests
       Interceptors.DtmfTests.tests
       PathTests.tests ]
+      PathTests.tests
+      Media.FormatsTests.tests
+      Media.SampleBuilderTests.tests
+      Media.FilesTests.tests
+      Media.BitstreamTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args
