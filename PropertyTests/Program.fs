@@ -83,6 +83,7 @@ let main args =
       Interop.ScriptTests.tests
       Interop.ScriptDataTests.tests
       Interop.ScriptMediaTests.tests
+      Interop.ScriptParametersTests.tests
       Interop.TrackTests.tests
       Interop.ForwardTests.tests
       Interop.MediaStatsTests.tests
@@ -91,6 +92,12 @@ let main args =
       ChannelsTests.tests
       ConfigurationTests.tests
       PeerTests.tests
+      Interceptors.ReceptionTests.tests
+      Interceptors.NackTests.tests
+      Interceptors.RtxTests.tests
+      Interceptors.JitterBufferTests.tests
+      Interceptors.FlexFecTests.tests
+      Interceptors.DtmfTests.tests
       PathTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args

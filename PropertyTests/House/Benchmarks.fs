@@ -80,7 +80,7 @@ let private allocations =
       "iceConsentCheck", 2840.0
       "channelSend", 408.0
       "channelDeliver", 352.0
-      "jsepCreateOffer", 13_088.0
+      "jsepCreateOffer", 20_000.0
       "peerSend", 461.0
       "peerWrite", 0.0
       "peerReceive", 870.0

@@ -117,6 +117,7 @@ type private Nobody() =
         member _.Raise _ = ()
         member _.Deliver(_, _, _) = ()
         member _.DeliverRtp(_, _, _) = ()
+        member _.TransmitRun(_, _) = ()
         member _.Ignored(_, _) = ()
         member _.Ended() = ()
 
