@@ -99,7 +99,6 @@ let main args =
       Interceptors.JitterBufferTests.tests
       Interceptors.FlexFecTests.tests
       Interceptors.DtmfTests.tests
-      PathTests.tests ]
       PathTests.tests
       Media.FormatsTests.tests
       Media.SampleBuilderTests.tests
