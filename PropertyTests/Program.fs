@@ -103,6 +103,7 @@ let main args =
       Media.FormatsTests.tests
       Media.SampleBuilderTests.tests
       Media.FilesTests.tests
-      Media.BitstreamTests.tests ]
+      Media.BitstreamTests.tests
+      Media.PeersTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args
