@@ -84,8 +84,8 @@ let private allocations =
       "peerSend", 480.0
       "peerWrite", 0.0
       "peerReceive", 890.0
-      "peerMakeSack", 1280.0
-      "peerTakeSack", 990.0 ]
+      "peerMakeSack", 1310.0
+      "peerTakeSack", 1020.0 ]
 
 /// A window that grows in slow start keeps its samples anew, whatever is outstanding.
 [<Literal>]

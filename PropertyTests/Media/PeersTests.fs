@@ -161,6 +161,22 @@ let tests =
                   let world = send id payloadType 300 world |> World.pass (Duration.seconds 2L)
                   Expect.isLessThan (whole world) 285 "not repaired")
 
+          testCase "a packet without a map of extensions is sent as one without extensions" (fun () ->
+              let struct (world, id, payloadType) = opened Capabilities.defaults Weather.fair 3L
+
+              let bare =
+                  frame payloadType 0
+                  |> Array.map (fun packet ->
+                      { packet with
+                          Map = Unchecked.defaultof<ExtensionMap> })
+
+              let world =
+                  world
+                  |> World.tell 'a' (SendRtp(id, 0, RtpMappings.identity, ReadOnlyMemory bare))
+                  |> World.pass (Duration.seconds 1L)
+
+              Expect.equal (received world).Length 5 "all")
+
           testCase "one sequence number is not sent with two contents" (fun () ->
               let struct (world, id, payloadType) = opened Capabilities.defaults Weather.fair 5L
               let world = send id payloadType 3 world
