@@ -87,3 +87,20 @@ module Mid =
 
     /// The MID of an unwrapped number.
     let inline wrap (unwrapped: int64) : Mid = Mid(uint32 unwrapped)
+
+/// Sequence numbers of RTP inside a machine: an `int64` that never wraps, whose low 16 bits are the wire's. A turn above SRTP's
+/// index (RFC 3711 §3.3.1), so that what came before the first is still positive.
+[<RequireQualifiedAccess>]
+module internal Sequence =
+    [<Literal>]
+    let private Turn = 65_536L
+
+    /// The number of an SRTP index.
+    let ofIndex (index: uint64) : int64 = Turn + int64 index
+
+    /// The SRTP index of a number; 0 for what lies before all of them.
+    let toIndex (number: int64) : uint64 = uint64 (max 0L (number - Turn))
+
+    /// The number that lies within 2¹⁵ of `near`.
+    let unwrap (near: int64) (sequence: uint16) : int64 =
+        near + int64 (int16 (sequence - uint16 near))

@@ -32,9 +32,6 @@ internal sealed class Loop
 
     private readonly object _gate = new();
     private readonly Clock _clock;
-
-    /// <summary>The Unix time of its instant zero, microseconds.</summary>
-    public long Epoch => _clock.Epoch;
     private readonly bool _threaded;
     private readonly Kernel? _kernel;
     private IWaiting? _waitingBy;
@@ -84,6 +81,9 @@ internal sealed class Loop
 
     /// <summary>The present instant.</summary>
     public long Now => _clock.Now;
+
+    /// <summary>The Unix time of its instant zero, microseconds.</summary>
+    public long Epoch => _clock.Epoch;
 
     /// <summary>Members; any thread.</summary>
     public int Members => Volatile.Read(ref _members);

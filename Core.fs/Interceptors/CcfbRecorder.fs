@@ -222,7 +222,7 @@ module internal CcfbRecorder =
                             null
 
                 if not (isNull told) then
-                    let number = SentRun.unwrap arrival.Sequence told.Last
+                    let number = Sequence.unwrap told.Last arrival.Sequence
 
                     if told.Lowest = Int64.MaxValue then
                         order.Add told
@@ -254,7 +254,7 @@ module internal CcfbRecorder =
 
                     match streams.TryGetValue arrival.Ssrc with
                     | true, told when told.Packets.Length > 0 ->
-                        fill now arrival (SentRun.unwrap arrival.Sequence told.Next) told
+                        fill now arrival (Sequence.unwrap told.Next arrival.Sequence) told
                     | _ -> ()
 
             for i in through .. arrivals.Next - 1L do
@@ -262,7 +262,7 @@ module internal CcfbRecorder =
 
                 match streams.TryGetValue arrival.Ssrc with
                 | true, told ->
-                    let number = SentRun.unwrap arrival.Sequence told.Last
+                    let number = Sequence.unwrap told.Last arrival.Sequence
                     told.Last <- number
                     fill now arrival number told
                 | _ -> ()

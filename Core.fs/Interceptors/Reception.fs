@@ -3,16 +3,6 @@ namespace Hybrid.WebRtc.Core
 open System
 open Hybrid.WebRtc.Rtp
 
-/// Sequence numbers of RTP inside a machine: an `int64` that never wraps, whose low 16 bits are the wire's.
-[<RequireQualifiedAccess>]
-module internal Sequence =
-    /// The number of a first packet: a turn above zero, so that what came before it is still positive.
-    let first (sequence: uint16) : int64 = 65_536L + int64 sequence
-
-    /// The number that lies within 2¹⁵ of `near`.
-    let unwrap (near: int64) (sequence: uint16) : int64 =
-        near + int64 (int16 (sequence - uint16 near))
-
 /// The NTP format of RFC 3550 §4: seconds since 1900 in the upper 32 bits.
 [<RequireQualifiedAccess>]
 module internal Ntp =
@@ -140,7 +130,7 @@ module internal Reception =
                      byte (min 255L (lostInterval * 256L / expectedInterval)))
               CumulativeLost = int (max -0x80_0000L (min 0x7F_FFFFL (lost r)))
               // A turn is what keeps numbers positive.
-              HighestSequence = uint32 (max 0L (r.Highest - 65_536L))
+              HighestSequence = uint32 (Sequence.toIndex r.Highest)
               Jitter = uint32 r.Jitter
               LastSenderReport = reported.SenderReport
               DelaySinceLastSenderReport =

@@ -23,20 +23,12 @@ module internal Rtx =
         let original = Array.create 128 255uy
 
         for codec in codecs do
-            if codec.Codec.MimeType.EndsWith("/rtx", StringComparison.OrdinalIgnoreCase) then
-                for parameter in codec.Codec.Fmtp.Split ';' do
-                    let parameter = parameter.Trim()
-                    let mutable apt = 0
-
-                    if
-                        parameter.StartsWith("apt=", StringComparison.OrdinalIgnoreCase)
-                        && Int32.TryParse(parameter.AsSpan 4, &apt)
-                        && apt >= 0
-                        && apt < 128
-                        && codec.PayloadType < 128
-                    then
-                        rtx[apt] <- byte codec.PayloadType
-                        original[codec.PayloadType] <- byte apt
+            if Fmtp.isRtx codec.Codec && codec.PayloadType < 128 then
+                match Fmtp.apt codec.Codec with
+                | ValueSome apt ->
+                    rtx[apt] <- byte codec.PayloadType
+                    original[codec.PayloadType] <- byte apt
+                | ValueNone -> ()
 
         { Rtx = rtx; Original = original }
 

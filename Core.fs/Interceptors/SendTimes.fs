@@ -148,10 +148,6 @@ module internal SentRun =
         let keep = if missing.Length = 0 then told.Below else missing[0]
         Log.dropTo (min (run.Next - 1L) (max keep (told.Below - MaxLate))) run
 
-    /// The number near `near` whose last 16 bits are `sequence`.
-    let unwrap (sequence: uint16) (near: int64) : int64 =
-        near + int64 (int16 (sequence - uint16 near))
-
     /// Adds to `tally` what became of the packets from `first` on. `arrivals`: when each came, or `never`.
     let tell (first: int64) (arrivals: Instant[]) (tally: Tally) (run: Log<SentPacket>) (told: Told) : Told =
         let upTo = min (first + arrivals.LongLength) run.Next
@@ -274,7 +270,7 @@ module internal TransportSendTimes =
                 heard.Reference
                 + ((int64 feedback.ReferenceTime - heard.Reference) <<< 40 >>> 40)
 
-        let mutable first = SentRun.unwrap feedback.BaseSequence heard.Told.Below
+        let mutable first = Sequence.unwrap heard.Told.Below feedback.BaseSequence
 
         // After a long silence the nearest number is one of long ago.
         while first < run.First && first + 65_536L < run.Next do
@@ -352,7 +348,7 @@ module internal StreamSendTimes =
             if s.Sent.IsEmpty && s.Sent.Next = 0L then
                 65_536L + int64 sequence
             else
-                SentRun.unwrap sequence s.Sent.Next
+                Sequence.unwrap s.Sent.Next sequence
 
         let gap = number - s.Sent.Next
 
@@ -432,7 +428,7 @@ module internal StreamSendTimes =
 
     let private tell (at: Instant) (tally: Tally) (report: CcfbStream) (s: Stream) : Stream =
         let packets = report.Packets
-        let first = SentRun.unwrap report.BeginSequence s.Told.Below
+        let first = Sequence.unwrap s.Told.Below report.BeginSequence
 
         let arrivals: Instant[] = Array.zeroCreate packets.Length
 

@@ -262,11 +262,14 @@ module internal Fmtp =
     /// RED, RFC 2198.
     let isRed = isEncoding "red"
 
-    /// FlexFEC and ULPFEC, RFC 8627 and RFC 5109.
-    let isFec (codec: RtpCodec) =
-        isEncoding "flexfec-03" codec
-        || isEncoding "flexfec" codec
-        || isEncoding "ulpfec" codec
+    /// ULPFEC, RFC 5109.
+    let isUlpfec = isEncoding "ulpfec"
+
+    /// FlexFEC, RFC 8627 and its draft 03, which browsers speak.
+    let isFlexFec (codec: RtpCodec) =
+        isEncoding "flexfec-03" codec || isEncoding "flexfec" codec
+
+    let isFec (codec: RtpCodec) = isFlexFec codec || isUlpfec codec
 
     /// DTMF, RFC 4733.
     let isTelephoneEvent = isEncoding "telephone-event"

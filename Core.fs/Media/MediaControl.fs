@@ -409,32 +409,6 @@ module internal MediaControl =
                                         RoundTripTimeMeasurements = remote.RoundTripTimeMeasurements + 1L }) }) }
         | _ -> s
 
-    let private onGcc (now: Instant) (output: Gcc.Output) (s: MediaState) : Step<MediaState, MediaOutput> =
-        match output with
-        | Gcc.Rate bandwidth ->
-            Step.one
-                (MediaOutput.Estimated(int64 bandwidth.Target))
-                { s with
-                    Path =
-                        { s.Path with
-                            Pacer = MediaPacer.rate now bandwidth s.Path.Pacer } }
-        | Gcc.Probe cluster ->
-            Step.only
-                { s with
-                    Path =
-                        { s.Path with
-                            Pacer = MediaPacer.probe cluster s.Path.Pacer } }
-
-    let gcc (now: Instant) (input: Gcc.Input) (s: MediaState) : Step<MediaState, MediaOutput> =
-        if not s.Path.HasBegun then
-            Step.only s
-        else
-            let struct (gcc, outputs) = Gcc.step now input s.Path.Gcc
-
-            { s with
-                Path = { s.Path with Gcc = gcc } }
-            |> Step.route (onGcc now) outputs
-
     let private keyFrame (ssrc: uint32) (fir: int) (s: MediaState) : Step<MediaState, MediaOutput> =
         match sender ssrc s with
         | -1 -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
@@ -481,7 +455,7 @@ module internal MediaControl =
                 { s with
                     Path = { s.Path with SendTimes = times } }
 
-            gcc now (Gcc.Feedback(report, TransportSendTimes.total times)) s
+            MediaEstimate.heard now (Gcc.Feedback(report, TransportSendTimes.total times)) s
         | CongestionFeedback(_, streams, timestamp) when s.Path.HasBegun && s.Terms.Ccfb ->
             let struct (times, report) =
                 StreamSendTimes.feedback now streams timestamp s.Path.StreamTimes
@@ -493,8 +467,8 @@ module internal MediaControl =
                         { s.Control with
                             CcfbReceived = s.Control.CcfbReceived + 1L } }
 
-            gcc now (Gcc.Feedback(report, StreamSendTimes.total times)) s
-        | ReceiverEstimatedMaxBitrate(_, bitrate, _) -> gcc now (Gcc.ReceiverLimit bitrate) s
+            MediaEstimate.heard now (Gcc.Feedback(report, StreamSendTimes.total times)) s
+        | ReceiverEstimatedMaxBitrate(_, bitrate, _) -> MediaEstimate.heard now (Gcc.ReceiverLimit bitrate) s
         | ExtendedReport(ssrc, blocks) ->
             (s, blocks)
             ||> Array.fold (fun s block ->

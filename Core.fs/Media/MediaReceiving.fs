@@ -1,6 +1,7 @@
 namespace Hybrid.WebRtc.Core
 
 open System
+open System.Buffers.Binary
 open Hybrid.WebRtc.Rtp
 
 /// From datagrams to the packets of receivers: opened, told apart by source, put back where they were lost.
@@ -129,28 +130,6 @@ module internal MediaReceiving =
 
             at
 
-    /// RED with one block, RFC 2198 §3: the packet inside. With redundant blocks before it, the last, which is the primary one.
-    let private primary (packet: inref<RtpPacket>) : RtpPacket voption =
-        let payload = packet.Payload.Span
-        let mutable at = 0
-        let mutable skipped = 0
-
-        while at + 4 <= payload.Length && payload[at] &&& 0x80uy <> 0uy do
-            skipped <- skipped + ((int payload[at + 2] &&& 3) <<< 8 ||| int payload[at + 3])
-            at <- at + 4
-
-        if
-            at < payload.Length
-            && payload[at] &&& 0x80uy = 0uy
-            && at + 1 + skipped <= payload.Length
-        then
-            ValueSome
-                { packet with
-                    PayloadType = payload[at]
-                    Payload = packet.Payload.Slice(at + 1 + skipped) }
-        else
-            ValueNone
-
     let private deliver
         (section: MediaSection)
         (stream: ReceiveStream)
@@ -162,31 +141,20 @@ module internal MediaReceiving =
         | PayloadKind.TelephoneEvent when packet.Payload.Length > 0 ->
             MediaOutput.Deliver(stream.Transceiver, stream.Rid, packet) :: asked
         | PayloadKind.Red ->
-            match primary &packet with
+            match Red.primary &packet with
             | ValueSome inner when section.Kinds[int inner.PayloadType] = PayloadKind.Media ->
                 MediaOutput.Deliver(stream.Transceiver, stream.Rid, inner) :: asked
             | _ -> asked
         | _ -> asked
 
-    let private level (section: MediaSection) (packet: inref<RtpPacket>) (was: byte) : byte =
-        let id = section.Plan.Extensions.IdOf HeaderExtension.AudioLevel
+    /// RFC 6464's level, where the packet says one.
+    let private level (packet: inref<RtpPacket>) (was: byte) : byte =
+        let mutable data = ReadOnlyMemory<byte>.Empty
 
-        if id = 0 || packet.Extensions.IsEmpty then
-            was
+        if packet.TryGetExtension(HeaderExtension.AudioLevel, &data) && data.Length > 0 then
+            data.Span[0] &&& 0x7Fuy
         else
-            let mutable elements =
-                ExtensionReader(packet.ExtensionProfile, packet.Extensions.Span)
-
-            let mutable found = was
-
-            while elements.MoveNext() do
-                if elements.Id = id && elements.Length > 0 then
-                    found <- elements.Data[0] &&& 0x7Fuy
-
-            found
-
-    let private nackOutputs (outputs: NackGenerator.Output list) : bool =
-        outputs |> List.exists (fun o -> o.IsGaveUp)
+            was
 
     /// A packet of a media stream, that came as itself or was sent again. `index`: unwrapped.
     let private arrived
@@ -235,7 +203,7 @@ module internal MediaReceiving =
                     Nack = nack
                     PayloadType = packet.PayloadType
                     At = now
-                    AudioLevel = level section &packet stream.AudioLevel
+                    AudioLevel = level &packet stream.AudioLevel
                     Counts =
                         { counts with
                             Packets = counts.Packets + 1L
@@ -274,7 +242,7 @@ module internal MediaReceiving =
                                                     other) } },
                             MediaOutput.Unmuted stream.Transceiver :: asked)
 
-            if nackOutputs outputs then
+            if outputs |> List.exists _.IsGaveUp then
                 struct (s, asked @ [ MediaOutput.Unrepaired stream.Ssrc ])
             else
                 struct (s, asked)
@@ -299,27 +267,19 @@ module internal MediaReceiving =
             | ValueNone -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Malformed)) s
             | ValueSome packet ->
                 let path = s.Path
-                let id = section.Plan.Extensions.IdOf HeaderExtension.TransportCc
+                let mutable stamp = ReadOnlyMemory<byte>.Empty
 
                 let path =
                     if s.Terms.Ccfb then
                         { path with
                             Ccfb = CcfbRecorder.received now packet.Ssrc packet.SequenceNumber 0uy path.Ccfb }
-                    elif id = 0 || packet.Extensions.IsEmpty then
-                        path
+                    elif packet.TryGetExtension(HeaderExtension.TransportCc, &stamp) && stamp.Length >= 2 then
+                        let sequence = BinaryPrimitives.ReadUInt16BigEndian stamp.Span
+
+                        { path with
+                            Recorder = TransportCcRecorder.received now sequence path.Recorder }
                     else
-                        let mutable elements =
-                            ExtensionReader(packet.ExtensionProfile, packet.Extensions.Span)
-
-                        let mutable recorder = path.Recorder
-
-                        while elements.MoveNext() do
-                            if elements.Id = id && elements.Length >= 2 then
-                                let sequence = uint16 elements.Data[0] <<< 8 ||| uint16 elements.Data[1]
-
-                                recorder <- TransportCcRecorder.received now sequence recorder
-
-                        { path with Recorder = recorder }
+                        path
 
                 let s = { s with Path = path }
 
@@ -365,7 +325,7 @@ module internal MediaReceiving =
                                 arrived now primary sequence true section &inner result.Length s
                     | PayloadKind.FlexFec -> Step.only s
                     | _ ->
-                        let sequence = 65_536L + int64 result.Index
+                        let sequence = Sequence.ofIndex result.Index
                         arrived now at sequence false section &packet result.Length s
 
     /// A datagram of SRTP, decrypted in place.

@@ -5,11 +5,6 @@ open System
 /// What getStats tells of media.
 [<RequireQualifiedAccess>]
 module internal MediaReports =
-    let private codecOf (payloadType: byte) (codecs: RtpCodecParameters[]) : RtpCodecParameters voption =
-        match codecs |> Array.tryFind (fun codec -> codec.PayloadType = int payloadType) with
-        | Some codec -> ValueSome codec
-        | None -> ValueNone
-
     let private repairing (kind: PayloadKind) (stream: ReceiveStream) (s: MediaState) : uint32 =
         match
             s.Receivers
@@ -32,7 +27,7 @@ module internal MediaReports =
           Rid = stream.Rid
           RtxSsrc = repairing PayloadKind.Retransmission stream s
           FecSsrc = repairing PayloadKind.FlexFec stream s
-          Codec = codecOf stream.PayloadType codecs
+          Codec = MediaSection.codec stream.PayloadType codecs
           PacketsReceived = stream.Counts.Packets
           PacketsLost = Reception.lost stream.Reception
           Jitter = stream.Reception.Jitter
@@ -74,7 +69,7 @@ module internal MediaReports =
           Ssrc = terms.Ssrc
           RtxSsrc = terms.RtxSsrc
           Active = terms.IsOpen
-          Codec = codecOf stream.PayloadType terms.Codecs
+          Codec = MediaSection.codec stream.PayloadType terms.Codecs
           // Retransmissions count, too, webrtc-stats.
           PacketsSent = counts.Packets + stream.Repairs.Packets
           BytesSent = counts.Octets + stream.Repairs.Octets

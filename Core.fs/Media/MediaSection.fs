@@ -38,21 +38,18 @@ type internal MediaSection =
 
 [<RequireQualifiedAccess>]
 module internal MediaSection =
-    let private isCodec (name: string) (codec: RtpCodecParameters) =
-        let mime = codec.Codec.MimeType
-        let slash = mime.IndexOf '/'
-        mime.AsSpan(slash + 1).Equals(name.AsSpan(), StringComparison.OrdinalIgnoreCase)
-
     let private kindOf (codec: RtpCodecParameters) : PayloadKind =
-        if isCodec "rtx" codec then
+        let codec = codec.Codec
+
+        if Fmtp.isRtx codec then
             PayloadKind.Retransmission
-        elif isCodec "red" codec then
+        elif Fmtp.isRed codec then
             PayloadKind.Red
-        elif isCodec "ulpfec" codec then
+        elif Fmtp.isUlpfec codec then
             PayloadKind.Ulpfec
-        elif isCodec "flexfec-03" codec || isCodec "flexfec" codec then
+        elif Fmtp.isFlexFec codec then
             PayloadKind.FlexFec
-        elif isCodec "telephone-event" codec then
+        elif Fmtp.isTelephoneEvent codec then
             PayloadKind.TelephoneEvent
         else
             PayloadKind.Media
@@ -65,6 +62,12 @@ module internal MediaSection =
                 made[codec.PayloadType] <- value codec
 
         made
+
+    /// The codec of a payload type; ValueNone: it has none.
+    let codec (payloadType: byte) (codecs: RtpCodecParameters[]) : RtpCodecParameters voption =
+        match codecs |> Array.tryFind (fun codec -> codec.PayloadType = int payloadType) with
+        | Some codec -> ValueSome codec
+        | None -> ValueNone
 
     let clockRates (codecs: RtpCodecParameters[]) : int[] = table 0 _.Codec.ClockRate codecs
 
@@ -112,12 +115,3 @@ module internal MediaSection =
                      PacketPriority.Audio
                  else
                      PacketPriority.Video) })
-
-    /// The codec of a payload type that may arrive.
-    let codec (payloadType: byte) (section: MediaSection) : RtpCodecParameters voption =
-        match
-            section.Plan.ReceiveCodecs
-            |> Array.tryFind (fun c -> c.PayloadType = int payloadType)
-        with
-        | Some codec -> ValueSome codec
-        | None -> ValueNone

@@ -8,10 +8,6 @@ open Hybrid.WebRtc.Rtp
 /// may be asked for again is kept.
 [<RequireQualifiedAccess>]
 module internal MediaSending =
-    /// Seconds in 6.18 fixed point, 24 bits.
-    let private absSendTime (now: Instant) : int =
-        int ((int64 now * 262_144L / 1_000_000L) &&& 0xFF_FFFFL)
-
     let private find (transceiver: TransceiverId) (encoding: int) (s: MediaState) : int =
         let senders = s.Senders
         let mutable at = 0
@@ -28,33 +24,6 @@ module internal MediaSending =
     /// Whether a payload type was negotiated.
     let inline private isNegotiated (payloadType: byte) (terms: SendTerms) =
         payloadType < 128uy && terms.ClockRates[int payloadType] <> 0
-
-    /// The path begins to be measured with the first packet that feedback will tell of.
-    let private begun (now: Instant) (s: MediaState) : Step<MediaState, MediaOutput> =
-        let path = s.Path
-
-        if path.HasBegun || not (s.Terms.TransportCc || s.Terms.Ccfb) then
-            Step.only s
-        else
-            let struct (gcc, outputs) = Gcc.step now (Gcc.Begin 0L) path.Gcc
-
-            let mutable pacer = path.Pacer
-            let mutable asked = []
-
-            for output in outputs do
-                match output with
-                | Gcc.Rate bandwidth ->
-                    pacer <- MediaPacer.rate now bandwidth pacer
-                    asked <- [ MediaOutput.Estimated(int64 bandwidth.Target) ]
-                | Gcc.Probe cluster -> pacer <- MediaPacer.probe cluster pacer
-
-            struct ({ s with
-                        Path =
-                            { path with
-                                Gcc = gcc
-                                HasBegun = true
-                                Pacer = pacer } },
-                    asked)
 
     /// Sends packets of one sender that leave together, in as few runs as their numbers allow.
     let private leave
@@ -103,13 +72,14 @@ module internal MediaSending =
                   PayloadType = 0uy
                   Translation = translation
                   Own = terms.Own
-                  AbsSendTime = absSendTime now
+                  AbsSendTime = AbsSendTime.OfInstant now
                   TransportSequence = (if stamps then TransportSendTimes.next times else 0us)
                   OriginalSequence = ValueNone }
 
             let mutable upTo = from
             let mutable first = 0UL
             let mutable octets = 0
+            let mutable overhead = 0
             let mutable refused = ValueNone
 
             while upTo < span.Length
@@ -134,6 +104,7 @@ module internal MediaSending =
                     let size = RtpWriter.size &packet &head
                     counts <- SendStream.counted &packet size terms.Kind counts
                     octets <- octets + size
+                    overhead <- overhead + RtpRun.Overhead(keys.Seal, terms.Cryptex, &packet)
                     payloadType <- mapped
                     timestamp <- packet.Timestamp + mapping.TimestampOffset
 
@@ -157,7 +128,8 @@ module internal MediaSending =
                               Rewrite = head
                               First = first
                               IsRetransmission = false },
-                            run
+                            run,
+                            octets + overhead
                         )
                     )
                 )
@@ -166,7 +138,7 @@ module internal MediaSending =
                     SentHistory.append
                         { Packets = run
                           Mapping = mapping
-                          First = 65_536L + int64 first
+                          First = Sequence.ofIndex first
                           TransportSequence = head.TransportSequence
                           Translation = translation
                           At = now
@@ -229,25 +201,31 @@ module internal MediaSending =
                 Packets = stream.Repairs.Packets + 1L
                 Octets = stream.Repairs.Octets + int64 octets }
 
-        if rtx = 255uy then
-            let head =
-                { Seal = keys.Seal
-                  Cryptex = terms.Cryptex
-                  Mapping = burst.Mapping
-                  Rewrite =
-                    { Ssrc = terms.Ssrc
-                      SequenceNumber = 0us
-                      TimestampOffset = 0u
-                      PayloadType = 0uy
-                      Translation = burst.Translation
-                      Own = terms.Own
-                      AbsSendTime = absSendTime burst.At
-                      TransportSequence = burst.TransportSequence + uint16 place
-                      OriginalSequence = ValueNone }
-                  First = uint64 (burst.Sequence place - 65_536L)
-                  IsRetransmission = false }
+        let overhead = RtpRun.Overhead(keys.Seal, terms.Cryptex, &packet)
 
-            let run = RtpRun(head, packets)
+        if rtx = 255uy then
+            let rewrite: RtpRewrite =
+                { Ssrc = terms.Ssrc
+                  SequenceNumber = 0us
+                  TimestampOffset = burst.Mapping.TimestampOffset
+                  PayloadType = 0uy
+                  Translation = burst.Translation
+                  Own = terms.Own
+                  AbsSendTime = AbsSendTime.OfInstant burst.At
+                  TransportSequence = burst.TransportSequence + uint16 place
+                  OriginalSequence = ValueNone }
+
+            let run =
+                RtpRun(
+                    { Seal = keys.Seal
+                      Cryptex = terms.Cryptex
+                      Mapping = burst.Mapping
+                      Rewrite = rewrite
+                      First = Sequence.toIndex (burst.Sequence place)
+                      IsRetransmission = false },
+                    packets,
+                    RtpWriter.size &packet &rewrite + overhead
+                )
 
             Step.one
                 (MediaOutput.TransmitRun run)
@@ -258,26 +236,33 @@ module internal MediaSending =
                     s)
         else
             let stamps = terms.RtxOwn.TransportCcId <> 0
+            let sequence = uint16 stream.NextRtx
 
-            let head =
-                { Seal = keys.Seal
-                  Cryptex = terms.Cryptex
-                  Mapping = burst.Mapping
-                  Rewrite =
-                    { Ssrc = terms.RtxSsrc
-                      SequenceNumber = uint16 stream.NextRtx
-                      TimestampOffset = 0u
-                      PayloadType = rtx
-                      Translation = burst.Translation
-                      Own = terms.RtxOwn
-                      AbsSendTime = absSendTime now
-                      TransportSequence = TransportSendTimes.next s.Path.SendTimes
-                      OriginalSequence = ValueNone }
-                  First = stream.NextRtx
-                  IsRetransmission = true }
+            let rewrite: RtpRewrite =
+                { Ssrc = terms.RtxSsrc
+                  SequenceNumber = sequence
+                  TimestampOffset = burst.Mapping.TimestampOffset
+                  PayloadType = rtx
+                  Translation = burst.Translation
+                  Own = terms.RtxOwn
+                  AbsSendTime = AbsSendTime.OfInstant now
+                  TransportSequence = TransportSendTimes.next s.Path.SendTimes
+                  OriginalSequence = ValueSome(packet.SequenceNumber + burst.Mapping.SequenceOffset) }
 
-            let run = RtpRun(head, packets)
-            let size = run.Size 0 - keys.Seal.RtpOverhead
+            let size = RtpWriter.size &packet &rewrite
+
+            let run =
+                RtpRun(
+                    { Seal = keys.Seal
+                      Cryptex = terms.Cryptex
+                      Mapping = burst.Mapping
+                      Rewrite = rewrite
+                      First = stream.NextRtx
+                      IsRetransmission = true },
+                    packets,
+                    size + overhead
+                )
+
             let path = s.Path
 
             let next =
@@ -291,13 +276,7 @@ module internal MediaSending =
                                      path.SendTimes)
                             StreamTimes =
                                 (if s.Terms.Ccfb then
-                                     StreamSendTimes.sent
-                                         now
-                                         terms.RtxSsrc
-                                         (uint16 stream.NextRtx)
-                                         size
-                                         probe
-                                         path.StreamTimes
+                                     StreamSendTimes.sent now terms.RtxSsrc sequence size probe path.StreamTimes
                                  else
                                      path.StreamTimes) } }
                 |> MediaState.withSender
@@ -490,7 +469,7 @@ module internal MediaSending =
             if not terms.IsOpen || packets.IsEmpty then
                 Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
             else
-                begun now s
+                MediaEstimate.begun now s
                 |> Step.bind (fun s ->
                     if MediaPacer.isClear s.Path.Pacer then
                         leave now at 0 mapping packets 0L<us> keys s

@@ -75,8 +75,7 @@ module internal MediaSession =
                 { Sections = sections
                   Cname = plan.Cname
                   TransportCc = stamps && has "transport-cc"
-                  Ccfb = has "ack ccfb"
-                  ReducedSize = sections |> Array.exists _.Plan.ReducedSize }
+                  Ccfb = has "ack ccfb" }
             Senders = senders
             Receivers = s.Receivers |> Array.filter (fun stream -> alive stream.Transceiver)
             // What waits names its sender by its place.
@@ -169,7 +168,7 @@ module internal MediaSession =
                     Step.only s)
             |> Step.bind (fun s ->
                 if Gcc.deadline s.Path.Gcc <= now then
-                    MediaControl.gcc now (Gcc.Tick(TransportSendTimes.total s.Path.SendTimes)) s
+                    MediaEstimate.heard now (Gcc.Tick(TransportSendTimes.total s.Path.SendTimes)) s
                 else
                     Step.only s)
         | MediaInput.SendRtcp packets -> MediaControl.transmit packets s

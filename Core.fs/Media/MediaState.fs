@@ -76,7 +76,6 @@ type internal MediaTerms =
         TransportCc: bool
         /// RFC 8888, in its place.
         Ccfb: bool
-        ReducedSize: bool
     }
 
 /// Of RTCP: what does not change with media packets.
@@ -145,8 +144,7 @@ module internal MediaState =
             { Sections = Array.Empty()
               Cname = ""
               TransportCc = false
-              Ccfb = false
-              ReducedSize = false }
+              Ccfb = false }
           Senders = Array.Empty()
           Receivers = Array.Empty()
           Path =

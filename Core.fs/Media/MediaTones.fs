@@ -6,9 +6,6 @@ open Hybrid.WebRtc.Rtp
 /// DTMF tones among the packets of an audio sender, W3C WebRTC 1.0 §7, RFC 4733.
 [<RequireQualifiedAccess>]
 module internal MediaTones =
-    let private isEvent (codec: RtpCodecParameters) =
-        codec.Codec.MimeType.Equals("audio/telephone-event", StringComparison.OrdinalIgnoreCase)
-
     /// The sender of a transceiver's audio that may send tones, and the payload type that it sends them with: the one whose clock is
     /// that of the sound, RFC 4733 §2.1.
     let private place (transceiver: TransceiverId) (s: MediaState) : struct (int * RtpCodecParameters) voption =
@@ -32,7 +29,8 @@ module internal MediaTones =
                 else
                     0
 
-            let events = Array.filter isEvent stream.Terms.Codecs
+            let events =
+                Array.filter (fun (c: RtpCodecParameters) -> Fmtp.isTelephoneEvent c.Codec) stream.Terms.Codecs
 
             match
                 events

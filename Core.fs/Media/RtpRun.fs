@@ -11,39 +11,34 @@ type internal RtpRunHead =
         /// Whether CSRCs and header extensions are encrypted, too, RFC 9335.
         Cryptex: bool
         Mapping: RtpMapping
-        /// Sequence numbers and payload type are set packet by packet.
+        /// What all packets have alike: numbers and payload type are set packet by packet.
         Rewrite: RtpRewrite
         /// The SRTP index of the first packet; the others lie near it.
         First: uint64
-        /// A retransmission, RFC 4588: the payload type is `Rewrite`'s, the sequence number that of `First`, and the packet's own goes
-        /// before the payload. A run of one.
+        /// A retransmission, RFC 4588: a run of one, of which `Rewrite` says all.
         IsRetransmission: bool
     }
 
 /// Packets of one source as the core describes them: each is written and sealed by `Write` straight into the shell's buffer.
 /// They go to one place, one behind the other, so that they may leave as one send.
 [<Sealed>]
-type RtpRun internal (head: RtpRunHead, packets: ReadOnlyMemory<RtpPacket>) =
+type RtpRun internal (head: RtpRunHead, packets: ReadOnlyMemory<RtpPacket>, octets: int) =
 
     let rewriteOf (packet: inref<RtpPacket>) (i: int) : RtpRewrite =
-        let sequence = packet.SequenceNumber + head.Mapping.SequenceOffset
-
         if head.IsRetransmission then
-            { head.Rewrite with
-                SequenceNumber = uint16 head.First
-                TimestampOffset = head.Mapping.TimestampOffset
-                OriginalSequence = ValueSome sequence }
+            head.Rewrite
         else
             { head.Rewrite with
-                SequenceNumber = sequence
-                TimestampOffset = head.Mapping.TimestampOffset
+                SequenceNumber = packet.SequenceNumber + head.Mapping.SequenceOffset
                 PayloadType = RtpMappings.payloadType packet.PayloadType head.Mapping
                 TransportSequence = head.Rewrite.TransportSequence + uint16 i }
 
-    /// Octets that sealing adds: an extension block of nothing, too, where Cryptex has CSRCs to hide.
-    let overheadOf (packet: inref<RtpPacket>) =
-        head.Seal.RtpOverhead
-        + (if head.Cryptex && packet.Csrcs.Length > 0 then 4 else 0)
+    /// Octets that sealing adds to a packet: an extension block of nothing, too, where Cryptex has CSRCs to hide.
+    static member internal Overhead(seal: SrtpSeal, cryptex: bool, packet: inref<RtpPacket>) : int =
+        seal.RtpOverhead + (if cryptex && packet.Csrcs.Length > 0 then 4 else 0)
+
+    /// The sum of all `Size`s.
+    member internal _.Octets = octets
 
     /// Packets in the run, at least one.
     member _.Count = packets.Length
@@ -52,7 +47,9 @@ type RtpRun internal (head: RtpRunHead, packets: ReadOnlyMemory<RtpPacket>) =
     member _.Size(i: int) : int =
         let packet = &packets.Span[i]
         let rewrite = rewriteOf &packet i
-        RtpWriter.size &packet &rewrite + overheadOf &packet
+
+        RtpWriter.size &packet &rewrite
+        + RtpRun.Overhead(head.Seal, head.Cryptex, &packet)
 
     /// Encodes and seals a packet into lent memory of at least `Size` octets; answers the octets written, none where the keys are
     /// spent (RFC 3711 §9.2).
@@ -71,7 +68,3 @@ type RtpRun internal (head: RtpRunHead, packets: ReadOnlyMemory<RtpPacket>) =
 
             head.Seal.SealRtp(into, length, header.PayloadOffset, index, head.Cryptex)
         | ValueNone -> 0
-
-    /// With these packets only, which lie together. `from`: the number of the first.
-    member internal _.Packets = packets
-    member internal _.Head = head

@@ -397,21 +397,19 @@ module internal Wiring =
 
     and media now (input: MediaInput) (s: State) : Step<State, Output> =
         let struct (part, outputs) = MediaSession.step now input s.Media
-        { s with Media = part } |> Step.route (onMedia now) outputs
+        { s with Media = part } |> Step.route onMedia outputs
 
-    and onMedia _ (output: MediaOutput) (s: State) : Step<State, Output> =
+    and onMedia (output: MediaOutput) (s: State) : Step<State, Output> =
         match output with
         | MediaOutput.TransmitRun run ->
             match s.Route.Path with
             | ValueSome path ->
-                let mutable traffic = s.Traffic
-
-                for i in 0 .. run.Count - 1 do
-                    traffic <-
-                        { PacketsSent = traffic.PacketsSent + 1L
-                          BytesSent = traffic.BytesSent + int64 (run.Size i) }
-
-                Step.one (TransmitRun(path, run)) { s with Traffic = traffic }
+                Step.one
+                    (TransmitRun(path, run))
+                    { s with
+                        Traffic =
+                            { PacketsSent = s.Traffic.PacketsSent + int64 run.Count
+                              BytesSent = s.Traffic.BytesSent + int64 run.Octets } }
             // Without a path they are lost, as on any network.
             | ValueNone -> Step.only s
         | MediaOutput.TransmitRtcp packet -> transmitOnRoute (Packet.Rtcp packet) s

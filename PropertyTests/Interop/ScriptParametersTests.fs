@@ -13,13 +13,6 @@ open Hybrid.WebRtc.PropertyTests.Interop.ValuesTests
 open Hybrid.WebRtc.PropertyTests.Interop.Scripted
 open Hybrid.WebRtc.PropertyTests.Interop.ScriptedMedia
 
-let private failing (task: unit -> Task) = nameOf (fun () -> (task ()).Wait())
-
-let private encoding (rid: string | null) = RTCRtpEncodingParameters(Rid = rid)
-
-let private several (rids: string list) =
-    RTCRtpTransceiverInit(SendEncodings = [| for rid in rids -> encoding rid |])
-
 let private parameters =
     testList
         "parameters"

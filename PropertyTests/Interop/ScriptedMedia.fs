@@ -8,6 +8,7 @@ open Hybrid.WebRtc
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Rtp
 open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
+open Hybrid.WebRtc.PropertyTests.Interop.ValuesTests
 open Hybrid.WebRtc.PropertyTests.Interop.Scripted
 
 let internal audio = Hybrid.WebRtc.MediaKind.Audio
@@ -178,6 +179,14 @@ type MediaScript(?statistics: Statistics) as this =
             reply command
             true
         | _ -> false
+
+let internal failing (task: unit -> Task) = nameOf (fun () -> (task ()).Wait())
+
+let internal encoding (rid: string | null) = RTCRtpEncodingParameters(Rid = rid)
+
+/// One encoding for each rid.
+let internal several (rids: string list) =
+    RTCRtpTransceiverInit(SendEncodings = [| for rid in rids -> encoding rid |])
 
 /// A packet; its payload is a VP8 key frame where `key`.
 let internal packet (sequence: int) (timestamp: int) (payloadType: int) (key: bool) : RtpPacket =

@@ -24,35 +24,6 @@ let private prepare =
         adopt(pc.createDataChannel("theirs"));
     }"""
 
-let private answer =
-    "async (offer) => { await pc.setRemoteDescription(offer); await pc.setLocalDescription(); return await gathered(pc); }"
-
-let private offer =
-    "async () => { await pc.setLocalDescription(); return await gathered(pc); }"
-
-let private accept = "(answer) => pc.setRemoteDescription(answer)"
-
-/// Who makes the offer.
-type private Offerer =
-    | Ours
-    | Browsers
-
-/// One round of negotiation.
-let private negotiate (offerer: Offerer) (ours: OurPeer) (page: Page) : Task =
-    task {
-        match offerer with
-        | Ours ->
-            let! offered = ours.Describe()
-            let! answered = page.Call(answer, offered)
-            do! ours.Accept answered
-        | Browsers ->
-            let! offered = page.Call offer
-            do! ours.Accept offered
-            let! answered = ours.Describe()
-            let! _ = page.Call(accept, answered)
-            ()
-    }
-
 let private same (what: string) (expected: struct (bool * byte[])) (line: Line) : Task =
     task {
         let! struct (isText, octets) = line.Next()

@@ -128,3 +128,35 @@ type OurPeer(?options: WebRtcOptions) =
 
     interface IAsyncDisposable with
         member _.DisposeAsync() = pc.DisposeAsync()
+
+/// Who makes the offer.
+type Offerer =
+    | Ours
+    | Browsers
+
+/// Negotiation with a page whose connection is `pc`.
+[<AutoOpen>]
+module BrowserNegotiation =
+    let private answer =
+        "async (offer) => { await pc.setRemoteDescription(offer); await pc.setLocalDescription(); return await gathered(pc); }"
+
+    let private offer =
+        "async () => { await pc.setLocalDescription(); return await gathered(pc); }"
+
+    let private accept = "(answer) => pc.setRemoteDescription(answer)"
+
+    /// One round of it.
+    let negotiate (offerer: Offerer) (ours: OurPeer) (page: Page) : Task =
+        task {
+            match offerer with
+            | Ours ->
+                let! offered = ours.Describe()
+                let! answered = page.Call(answer, offered)
+                do! ours.Accept answered
+            | Browsers ->
+                let! offered = page.Call offer
+                do! ours.Accept offered
+                let! answered = ours.Describe()
+                let! _ = page.Call(accept, answered)
+                ()
+        }

@@ -1,0 +1,44 @@
+namespace Hybrid.WebRtc.Core
+
+/// The one estimate of the path for all media, and what it tells the pacer.
+[<RequireQualifiedAccess>]
+module internal MediaEstimate =
+    let private obey (now: Instant) (output: Gcc.Output) (s: MediaState) : Step<MediaState, MediaOutput> =
+        let path = s.Path
+
+        match output with
+        | Gcc.Rate bandwidth ->
+            Step.one
+                (MediaOutput.Estimated(int64 bandwidth.Target))
+                { s with
+                    Path =
+                        { path with
+                            Pacer = MediaPacer.rate now bandwidth path.Pacer } }
+        | Gcc.Probe cluster ->
+            Step.only
+                { s with
+                    Path =
+                        { path with
+                            Pacer = MediaPacer.probe cluster path.Pacer } }
+
+    let private take (now: Instant) (input: Gcc.Input) (s: MediaState) : Step<MediaState, MediaOutput> =
+        let struct (gcc, outputs) = Gcc.step now input s.Path.Gcc
+
+        { s with
+            Path = { s.Path with Gcc = gcc } }
+        |> Step.route (obey now) outputs
+
+    /// The path begins to be measured with the first packet that feedback will tell of.
+    let begun (now: Instant) (s: MediaState) : Step<MediaState, MediaOutput> =
+        if s.Path.HasBegun || not (s.Terms.TransportCc || s.Terms.Ccfb) then
+            Step.only s
+        else
+            take
+                now
+                (Gcc.Begin 0L)
+                { s with
+                    Path = { s.Path with HasBegun = true } }
+
+    /// What is heard of a path that is measured.
+    let heard (now: Instant) (input: Gcc.Input) (s: MediaState) : Step<MediaState, MediaOutput> =
+        if s.Path.HasBegun then take now input s else Step.only s
