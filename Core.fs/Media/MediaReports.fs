@@ -101,8 +101,8 @@ module internal MediaReports =
              else
                  ValueNone)
           SrtpCipher =
-            (match s.Keys with
-             | ValueSome keys -> Srtp.profileName keys.Profile
+            (match s.Secrets with
+             | ValueSome secrets -> Srtp.profileName secrets.Profile
              | ValueNone -> "")
           CcfbSent = s.Control.CcfbSent
           CcfbReceived = s.Control.CcfbReceived }

@@ -33,6 +33,20 @@ module internal MediaSession =
                 (Instant.min (MediaControl.deadline s) (MediaTones.deadline s))
                 (Instant.min (MediaPacer.deadline s.Path.Pacer) (Gcc.deadline s.Path.Gcc))
 
+    /// With keys, once there are secrets to make them from and media to protect.
+    let private armed (now: Instant) (s: MediaState) : MediaState =
+        match s.Keys, s.Secrets with
+        | ValueNone, ValueSome secrets when s.Terms.Sections.Length > 0 ->
+            let ciphers = s.Config.Ciphers
+
+            { s with
+                Keys =
+                    ValueSome
+                        { Seal = Srtp.sealing ciphers secrets.Profile secrets.Keys secrets.Role
+                          Open = Srtp.opening ciphers secrets.Profile secrets.Keys secrets.Role } }
+            |> MediaControl.begin' now
+        | _ -> s
+
     /// In place of the plan before: what goes on keeps its numbers.
     let private plan (now: Instant) (plan: MediaPlan) (s: MediaState) : MediaState =
         let isHeard transceiver =
@@ -96,14 +110,12 @@ module internal MediaSession =
                              else
                                  MediaPacer.create () })
             Control = { s.Control with Entropy = entropy } }
+        |> armed now
 
-    let private keys (now: Instant) profile (keys: SrtpKeys) (role: DtlsRole) (s: MediaState) : MediaState =
+    let private keys (now: Instant) (secrets: MediaSecrets) (s: MediaState) : MediaState =
         { s with
-            Keys =
-                ValueSome
-                    { Profile = profile
-                      Seal = Srtp.sealing s.Config.Ciphers profile keys role
-                      Open = Srtp.opening s.Config.Ciphers profile keys role }
+            Secrets = ValueSome secrets
+            Keys = ValueNone
             // Other keys: indices begin anew.
             Senders =
                 s.Senders
@@ -117,7 +129,7 @@ module internal MediaSession =
                 { s.Control with
                     NextIndex = 1u
                     Streams = Array.Empty() } }
-        |> MediaControl.begin' now
+        |> armed now
 
     let private unrepaired (now: Instant) (step: Step<MediaState, MediaOutput>) : Step<MediaState, MediaOutput> =
         let struct (s, outputs) = step
@@ -174,7 +186,13 @@ module internal MediaSession =
         | MediaInput.SendRtcp packets -> MediaControl.transmit packets s
         | MediaInput.RequestKeyFrame(transceiver, ssrc) -> MediaControl.requestKeyFrame now transceiver ssrc s
         | MediaInput.Plan next -> Step.only (plan now next s)
-        | MediaInput.Keys(profile, made, role) -> Step.only (keys now profile made role s)
+        | MediaInput.Keys(profile, given, role) ->
+            let secrets =
+                { Profile = profile
+                  Keys = given
+                  Role = role }
+
+            Step.only (keys now secrets s)
         | MediaInput.InsertDtmf(transceiver, tones, length, gap) ->
             Step.only (MediaTones.insert now transceiver tones length gap s)
         | MediaInput.Close -> goodbye s

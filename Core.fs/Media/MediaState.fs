@@ -36,10 +36,14 @@ type internal Paced =
 
 /// What the keys of one handshake made.
 [<NoComparison; NoEquality>]
-type internal MediaKeys =
+type internal MediaKeys = { Seal: SrtpSeal; Open: SrtpOpen }
+
+/// What a handshake gave, from which keys are made.
+[<NoComparison; NoEquality>]
+type internal MediaSecrets =
     { Profile: SrtpProfile
-      Seal: SrtpSeal
-      Open: SrtpOpen }
+      Keys: SrtpKeys
+      Role: DtlsRole }
 
 /// What media is made with.
 [<NoComparison; NoEquality>]
@@ -102,6 +106,8 @@ type internal ControlState =
 type internal MediaState =
     {
         Config: MediaConfig
+        Secrets: MediaSecrets voption
+        /// Made once there is media to protect: a connection that carries data only has none.
         Keys: MediaKeys voption
         Terms: MediaTerms
         Senders: SendStream[]
@@ -139,6 +145,7 @@ module internal MediaState =
         let struct (first, entropy) = Entropy.uint32 entropy
 
         { Config = config
+          Secrets = ValueNone
           Keys = ValueNone
           Terms =
             { Sections = Array.Empty()

@@ -161,6 +161,49 @@ let tests =
                   let world = send id payloadType 300 world |> World.pass (Duration.seconds 2L)
                   Expect.isLessThan (whole world) 285 "not repaired")
 
+          testCase "a connection without media makes no keys of SRTP and asks for no ticks" (fun () ->
+              let keys: SrtpKeys =
+                  { ClientKey = Array.create 16 1uy
+                    ServerKey = Array.create 16 2uy
+                    ClientSalt = Array.create 12 3uy
+                    ServerSalt = Array.create 12 4uy }
+
+              let bare =
+                  MediaSession.create
+                      { Ciphers = World.config.Ciphers
+                        Estimate = Gcc.defaults
+                        NtpOffset = 0UL }
+                      (Entropy.ofNumber 1L)
+
+              let struct (idle, _) =
+                  MediaSession.step 1L<us> (MediaInput.Keys(SrtpProfile.AeadAes128Gcm, keys, DtlsRole.Client)) bare
+
+              Expect.isTrue idle.Keys.IsNone "no keys"
+              Expect.equal (MediaSession.deadline idle) Instant.never "no ticks"
+
+              let section: SectionPlan =
+                  { Transceiver = 1
+                    Mid = "0"
+                    Kind = MediaKind.Video
+                    Sending = true
+                    Receiving = false
+                    Encodings = [||]
+                    SendCodecs = [||]
+                    ReceiveCodecs = [||]
+                    Extensions = ExtensionMap.Empty
+                    ReducedSize = true
+                    HeaderEncryption = false
+                    RemoteSources = [||]
+                    RemoteRids = [||] }
+
+              let plan: MediaPlan =
+                  { Sections = [| section |]
+                    Cname = "cname" }
+
+              let struct (busy, _) = MediaSession.step 2L<us> (MediaInput.Plan plan) idle
+              Expect.isTrue busy.Keys.IsSome "keys"
+              Expect.isLessThan (MediaSession.deadline busy) Instant.never "reports")
+
           testCase "a packet without a map of extensions is sent as one without extensions" (fun () ->
               let struct (world, id, payloadType) = opened Capabilities.defaults Weather.fair 3L
 
