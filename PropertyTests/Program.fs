@@ -99,11 +99,11 @@ let main args =
       Interceptors.JitterBufferTests.tests
       Interceptors.FlexFecTests.tests
       Interceptors.DtmfTests.tests
-      PathTests.tests ]
       PathTests.tests
       Media.FormatsTests.tests
       Media.SampleBuilderTests.tests
       Media.FilesTests.tests
-      Media.BitstreamTests.tests ]
+      Media.BitstreamTests.tests
+      Media.PeersTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args

@@ -90,44 +90,48 @@ module internal FlexFecSender =
         let last = group[group.Next - 1L]
         let n = min n count
 
-        let packets =
-            Array.init n (fun j ->
-                let mutable mask = FecMask.none
-                let mutable longest = 0
+        let packet (j: int) : RtpPacket =
+            let mutable mask = FecMask.none
+            let mutable longest = 0
 
-                for i in 0 .. count - 1 do
-                    if covers count n j i then
-                        let packet = group[group.First + int64 i]
-                        mask <- FecMask.add (int (packet.Number - first.Number)) mask
-                        longest <- max longest packet.Bytes.Length
+            for i in 0 .. count - 1 do
+                if covers count n j i then
+                    let packet = group[group.First + int64 i]
+                    mask <- FecMask.add (int (packet.Number - first.Number)) mask
+                    longest <- max longest packet.Bytes.Length
 
-                let size = FlexFec.headerSize mask
-                let payload: byte[] = Array.zeroCreate (size + longest - RtpHeader.FixedSize)
+            let size = FlexFec.headerSize mask
+            let payload: byte[] = Array.zeroCreate (size + longest - RtpHeader.FixedSize)
 
-                for i in 0 .. count - 1 do
-                    if covers count n j i then
-                        FlexFec.protect
-                            (ReadOnlySpan group[group.First + int64 i].Bytes)
-                            (Span(payload, 0, size))
-                            (Span(payload, size, payload.Length - size))
+            for i in 0 .. count - 1 do
+                if covers count n j i then
+                    FlexFec.protect
+                        (ReadOnlySpan group[group.First + int64 i].Bytes)
+                        (Span(payload, 0, size))
+                        (Span(payload, size, payload.Length - size))
 
-                FlexFec.writeHeader
-                    (Span payload)
-                    (BinaryPrimitives.ReadUInt32BigEndian(ReadOnlySpan(first.Bytes, 8, 4)))
-                    (uint16 first.Number)
-                    mask
+            FlexFec.writeHeader
+                (Span payload)
+                (BinaryPrimitives.ReadUInt32BigEndian(ReadOnlySpan(first.Bytes, 8, 4)))
+                (uint16 first.Number)
+                mask
 
-                { Marker = false
-                  PayloadType = state.PayloadType
-                  SequenceNumber = state.Next + uint16 j
-                  Timestamp = BinaryPrimitives.ReadUInt32BigEndian(ReadOnlySpan(last.Bytes, 4, 4))
-                  Ssrc = state.Ssrc
-                  Csrcs = ReadOnlyMemory.Empty
-                  ExtensionProfile = 0us
-                  Extensions = ReadOnlyMemory.Empty
-                  Map = ExtensionMap.Empty
-                  Payload = ReadOnlyMemory payload
-                  Padding = 0uy })
+            { Marker = false
+              PayloadType = state.PayloadType
+              SequenceNumber = state.Next + uint16 j
+              Timestamp = BinaryPrimitives.ReadUInt32BigEndian(ReadOnlySpan(last.Bytes, 4, 4))
+              Ssrc = state.Ssrc
+              Csrcs = ReadOnlyMemory.Empty
+              ExtensionProfile = 0us
+              Extensions = ReadOnlyMemory.Empty
+              Map = ExtensionMap.Empty
+              Payload = ReadOnlyMemory payload
+              Padding = 0uy }
+
+        let packets: RtpPacket[] = Array.zeroCreate n
+
+        for j in 0 .. n - 1 do
+            packets[j] <- packet j
 
         struct ({ state with
                     Next = state.Next + uint16 n

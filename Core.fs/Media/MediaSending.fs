@@ -93,7 +93,8 @@ module internal MediaSending =
         while from < span.Length do
             // One run: packets whose extensions are of one map, and whose numbers are new.
             let map = span[from].Map
-            translation <- translation.For map
+            // C# can make a packet by `default`.
+            translation <- translation.For(if isNull (box map) then ExtensionMap.Empty else map)
 
             let head: RtpRewrite =
                 { Ssrc = terms.Ssrc
