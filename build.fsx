@@ -440,14 +440,14 @@ let formatTarget () =
     0
 
 /// Declares what PublicApiAnalyzers finds undeclared (RS0016), and forgets what it no longer finds (RS0017).
-let acceptFacade () =
-    let file = Path.Combine(root, "Interop.CSharp", "PublicAPI.Unshipped.txt")
+let acceptSurface (project: string) =
+    let file = Path.Combine(root, project, "PublicAPI.Unshipped.txt")
 
     let _, lines =
         capture
             "dotnet"
             ([ "build"
-               "Interop.CSharp"
+               project
                "-c"
                "Release"
                "--no-incremental"
@@ -477,11 +477,12 @@ let acceptFacade () =
         |> Seq.sortWith (fun a b -> String.CompareOrdinal(a, b))
 
     File.WriteAllText(file, String.Join("\n", Seq.append [ "#nullable enable" ] now) + "\n")
-    say $"facade: {Set.count added} added, {Set.count gone} gone"
+    say $"{project}: {Set.count added} added, {Set.count gone} gone"
 
 let apiTarget () =
     restore ()
-    acceptFacade ()
+    acceptSurface "Stack"
+    acceptSurface "Interop.CSharp"
     build solution
 
     runTests

@@ -263,15 +263,19 @@ let private ogg =
     let write frames =
         written (fun s -> new OggOpusWriter(s, serial = Nullable 1u)) frames
 
-    [ testCase "Ogg: the CRC is that of a page made elsewhere, and a wrong one is refused" (fun () ->
-          // The first page that libogg writes for a mono stream at 48 kHz, as ffmpeg has it.
-          let content = write [ timed 0 (packet 20) ]
-          let broken = Array.copy content
-          broken[30] <- broken[30] ^^^ 1uy
+    [ testCase "Ogg: a page with a wrong CRC is refused" (fun () ->
+          let broken = write [ timed 0 (packet 20) ]
+          // In the audio, where nothing else would tell.
+          broken[broken.Length - 1] <- broken[broken.Length - 1] ^^^ 1uy
 
-          Expect.throwsT<InvalidDataException>
-              (fun () -> read (new OggOpusReader(new MemoryStream(broken))) |> ignore)
-              "one bit")
+          let message =
+              try
+                  read (new OggOpusReader(new MemoryStream(broken))) |> ignore
+                  ""
+              with :? InvalidDataException as e ->
+                  e.Message
+
+          Expect.stringContains message "CRC" "one bit")
 
       testCase "Ogg: header and comments are read again" (fun () ->
           let header =
@@ -304,9 +308,8 @@ let private ogg =
           Expect.equal (got |> Array.map _.Data.Length) [| 2; 1; 1; 1; 2; 2 |] "three fillers"
           Expect.equal (got |> Array.map _.Timestamp) [| 0u; 960u; 1920u; 2880u; 3840u; 2_880_000u |] "times")
 
-      testCase "Ogg: chained files are one, other streams are left out" (fun () ->
+      testCase "Ogg: chained files are one" (fun () ->
           let link = write [ for i in 0..60 -> timed (960 * i) (packet 20) ]
-          // A page of another stream, between the links: the same file's first page under another number would have a wrong CRC.
           let got = read (new OggOpusReader(new MemoryStream(Array.append link link)))
           Expect.equal got.Length 122 "packets"
           Expect.equal got[61].Timestamp (uint32 (960 * 61)) "time goes on") ]

@@ -158,6 +158,14 @@ let private vp8Tests =
           for cut in [ ""; "90"; "9080"; "908080"; "90808011"; "90f0 8011 05"; "10" ] do
               Expect.isFalse (info format (hex cut) false).IsValid cut)
 
+      testCase "VP8: a frame that just fits is one packet, one octet more makes two equal ones" (fun () ->
+          let sizes length =
+              payloadsOf "video/VP8" "" null 100 [ frame (Array.create length 0x11uy) ]
+              |> Array.map _.Length
+
+          Expect.equal (sizes 96) [| 100 |] "four octets of descriptor"
+          Expect.equal (sizes 97) [| 53; 52 |] "balanced")
+
       testCase "VP8: picture ids run over 15 bits, and TL0PICIDX counts the base layer" (fun () ->
           let options = PayloadFormatOptions(FirstPictureId = Nullable 0x7FFF)
 
@@ -434,6 +442,15 @@ let private av1Tests =
                 "00 8080808080808080 01"
                 "10 b0aa" ] do
               Expect.isNone (read wrong) wrong)
+
+      testCase "AV1: a fragment goes on where one is open, and nowhere else" (fun () ->
+          let unit = Array.append (hex "1200 3290 02 30") (Array.create 271 0xAAuy)
+          let payloads = payloadsOf "video/AV1" "" null 100 [ frame unit ]
+          Expect.equal payloads.Length 3 "fragments"
+          Expect.equal (assembled (format.CreateDepacketizer()) payloads) (Some unit) "all of them"
+
+          for wrong in [ [ 1; 2 ]; [ 0; 0; 1; 2 ]; [ 0; 1 ] ] do
+              Expect.isNone (assembled (format.CreateDepacketizer()) [ for i in wrong -> payloads[i] ]) $"{wrong}")
 
       testCase "AV1: OBUs of two layers are not in one packet" (fun () ->
           let layered (layer: int) =

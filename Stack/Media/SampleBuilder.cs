@@ -75,11 +75,7 @@ public sealed class SampleBuilder
             options
         ) { }
 
-    /// <summary>A builder for one stream of a format that the user reads.</summary>
-    /// <param name="depacketizer">Reads its payloads.</param>
-    /// <param name="clockRate">Units of the RTP timestamp in a second.</param>
-    /// <param name="options">Bounds; null: the defaults.</param>
-    public SampleBuilder(IDepacketizer depacketizer, int clockRate, SampleBuilderOptions? options = null)
+    private SampleBuilder(IDepacketizer depacketizer, int clockRate, SampleBuilderOptions? options)
     {
         ArgumentNullException.ThrowIfNull(depacketizer);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(clockRate);
@@ -95,6 +91,13 @@ public sealed class SampleBuilder
         _maxLate = (long)Math.Min(int.MaxValue / 2, options.MaxLate.TotalSeconds * clockRate);
         _keepPackets = options.KeepPackets;
     }
+
+    /// <summary>A builder for one stream of a format that the user reads.</summary>
+    /// <param name="depacketizer">Reads its payloads.</param>
+    /// <param name="clockRate">Units of the RTP timestamp in a second.</param>
+    /// <param name="options">Bounds; null: the defaults.</param>
+    public static SampleBuilder For(IDepacketizer depacketizer, int clockRate, SampleBuilderOptions? options = null) =>
+        new(depacketizer, clockRate, options);
 
     /// <summary>Packets dropped with a frame that was not whole in time, or for a bound.</summary>
     public long PacketsDropped { get; private set; }
