@@ -16,6 +16,8 @@ return await new RootCommand(
     DataChannelCommand.Create(),
     MessageCommands.Small(),
     MessageCommands.Latency(),
+    MediaCommands.Rtp(),
+    MediaCommands.Forward(),
     SetUpCommand.Create(),
     ConnectionsCommand.Create(),
     CurveCommand.Create(),

@@ -114,7 +114,7 @@ module World =
           Steps = 0 }
 
     /// Two hosts on the Internet, each with an IPv4 and an IPv6 interface, in the weather given.
-    let create (weather: Weather) (seed: int64) : World =
+    let createOf (config: PeerConfig) (weather: Weather) (seed: int64) : World =
         let entropy = Entropy.ofNumber seed
 
         world
@@ -123,6 +123,9 @@ module World =
             entropy
             [ address "192.0.2.1"; address "2001:db8::1" ]
             [ address "198.51.100.1"; address "2001:db8:1::1" ]
+
+    /// The same, which carry data only.
+    let create (weather: Weather) (seed: int64) : World = createOf config weather seed
 
     /// Two hosts at home, each behind a NAT of its own, and a STUN server that both ask.
     let behindNats (a: NatKind) (b: NatKind) (weather: Weather) (seed: int64) : World =

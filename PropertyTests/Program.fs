@@ -13,6 +13,7 @@ let main args =
       RealPeers.PeersTests.tests
       RealPeers.MediaPeersTests.tests
       RealPeers.ChromiumTests.tests
+      RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
       House.Examples.tests
       House.Benchmarks.tests
@@ -83,6 +84,7 @@ let main args =
       Interop.ScriptTests.tests
       Interop.ScriptDataTests.tests
       Interop.ScriptMediaTests.tests
+      Interop.ScriptParametersTests.tests
       Interop.TrackTests.tests
       Interop.ForwardTests.tests
       Interop.MediaStatsTests.tests
@@ -91,6 +93,17 @@ let main args =
       ChannelsTests.tests
       ConfigurationTests.tests
       PeerTests.tests
-      PathTests.tests ]
+      Interceptors.ReceptionTests.tests
+      Interceptors.NackTests.tests
+      Interceptors.RtxTests.tests
+      Interceptors.JitterBufferTests.tests
+      Interceptors.FlexFecTests.tests
+      Interceptors.DtmfTests.tests
+      PathTests.tests
+      Media.FormatsTests.tests
+      Media.SampleBuilderTests.tests
+      Media.FilesTests.tests
+      Media.BitstreamTests.tests
+      Media.PeersTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args

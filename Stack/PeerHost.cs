@@ -408,7 +408,8 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     void IShell.Ended() => Release(null);
 
     /// <summary>Whether an input may change the username fragments; those of the hot path do not.</summary>
-    private static bool IsRare(Input input) => !(input.IsDatagram || input.IsTick || input.IsSend || input.IsSendRtp || input.IsConsumed);
+    private static bool IsRare(Input input) =>
+        !(input.IsDatagram || input.IsTick || input.IsSend || input.IsSendRtp || input.IsConsumed);
 
     private static MistakeException Gone() =>
         new(MistakeModule.create(ErrorName.InvalidStateError, "The connection is closed."));

@@ -3,191 +3,280 @@ namespace Hybrid.WebRtc.Core
 open System
 open Hybrid.WebRtc.Rtp
 
-/// A packet that has not come.
-[<Struct; NoComparison; NoEquality>]
-type internal MissingPacket =
+/// Packets in a row that are missing, and when they are to be asked for.
+[<Struct; NoComparison>]
+type internal LostRun =
     {
-        Sequence: int64
-        /// When a later one came.
-        Since: Instant
-        /// When it is to be asked for, again.
-        AskAt: Instant
+        First: int64
+        Last: int64
+        FoundAt: Instant
+        DueAt: Instant
+        /// How often they were asked for.
         Asked: int
     }
 
-/// Asks for packets that did not come, RFC 4585 §6.2.1.
+/// Finds out what is missing of one received stream, and asks for it, RFC 4585 §6.2.1.
 ///
-///     Whole ──gap──▶ Missing ──due──▶ Asked ──came, or given up──▶ Whole
-///
-/// In order, a packet costs a comparison.
+///     missing ──a little later: perhaps only reordered──▶ asked for ──a round trip, and longer each time──┐
+///                                                            ▲                                          │
+///                                                            └──────────────────────────────────────────┤
+///                                                                     too often, or too old: given up ◀─┘
 [<RequireQualifiedAccess>]
 module internal NackGenerator =
-    [<NoComparison; NoEquality>]
-    type Gaps =
-        {
-            /// Ascending.
-            Missing: MissingPacket[]
-            /// The earliest `AskAt`.
-            DueAt: Instant
-        }
-
     [<Struct; NoComparison; NoEquality>]
     type State =
         {
-            /// 0 before the first packet.
-            Highest: int64
+            /// One above the highest unwrapped number that came; 0 before the first.
+            Next: int64
+            /// Ascending, disjoint.
+            Missing: LostRun[]
+            /// Packets in `Missing`.
+            Count: int
+            /// Of the run that is due first; `Instant.never` where nothing is missing.
+            DueAt: Instant
+            /// How long to wait for what is only reordered, learned from what came late by itself.
+            Patience: Duration
+            /// As reports or ICE measured it.
             RoundTrip: Duration
-            Gaps: Gaps
+            /// Packets asked for, each time counted.
+            Asked: int64
+            GivenUp: int64
         }
 
-    [<NoComparison; NoEquality>]
+    [<NoComparison>]
     type Output =
+        /// To be sent as `Nack`: 250 pairs at most, 1,000 octets.
         | Request of NackPair[]
-        /// Too much is missing, or for too long: a key frame is what helps.
+        /// More was lost than is worth asking for, or it did not come in time: only a picture that needs none of it helps.
         | GaveUp
 
-    /// Packets that are waited for, at most; libwebrtc.
+    /// Packets asked for at a time; of more, all are given up.
     [<Literal>]
-    let private MaxMissing = 1_000
+    let MaxMissing = 1000
 
-    /// A leap of more is another source, or a lie.
+    /// Runs of missing packets.
     [<Literal>]
-    let private MaxGap = 1_000L
+    let MaxRuns = 256
 
+    /// How often a packet is asked for. libwebrtc's number.
     [<Literal>]
-    let private MaxAsked = 10
+    let MaxAsked = 10
 
-    /// A packet may have been overtaken.
-    let private patience: Duration = Duration.milliseconds 10L
+    /// Pairs of one request.
+    [<Literal>]
+    let MaxPairs = 250
 
-    let private oldest: Duration = Duration.seconds 1L
+    /// What is not there by then is not worth asking for.
+    let maxAge: Duration = Duration.seconds 1L
 
-    let private whole: Gaps =
-        { Missing = Array.Empty()
-          DueAt = Instant.never }
+    let private leastPatience: Duration = Duration.milliseconds 2L
+    let private mostPatience: Duration = Duration.milliseconds 50L
+
+    /// Before there is a measurement. libwebrtc's number.
+    let private defaultRoundTrip: Duration = Duration.milliseconds 100L
+
+    /// What falls due so little later goes with what is due.
+    let private slack: Duration = Duration.milliseconds 1L
 
     let create () : State =
-        { Highest = 0L
-          RoundTrip = Duration.milliseconds 100L
-          Gaps = whole }
+        { Next = 0L
+          Missing = Array.Empty()
+          Count = 0
+          DueAt = Instant.never
+          Patience = Duration.milliseconds 5L
+          RoundTrip = defaultRoundTrip
+          Asked = 0L
+          GivenUp = 0L }
 
-    let deadline (state: State) : Instant = state.Gaps.DueAt
+    /// When `tick` has something to ask for.
+    let deadline (state: State) : Instant = state.DueAt
 
-    let private find (sequence: int64) (missing: MissingPacket[]) : int =
+    let private withMissing (missing: LostRun[]) (state: State) : State =
+        let mutable due = Instant.never
+        let mutable count = 0L
+
+        for run in missing do
+            due <- Instant.min due run.DueAt
+            count <- count + run.Last - run.First + 1L
+
+        { state with
+            Missing = missing
+            Count = int count
+            DueAt = due }
+
+    /// The round trip as it is now known.
+    let roundTrip (time: Duration) (state: State) : State =
+        { state with
+            RoundTrip = max (Duration.milliseconds 1L) (min (Duration.seconds 2L) time) }
+
+    /// The place of the run that `number` is in; -1: it is not missing.
+    let private place (number: int64) (runs: LostRun[]) : int =
         let mutable low = 0
-        let mutable high = missing.Length
+        let mutable high = runs.Length - 1
+        let mutable found = -1
 
-        while low < high do
-            let middle = (low + high) / 2
+        while found < 0 && low <= high do
+            let middle = (low + high) >>> 1
+            let run = runs[middle]
 
-            if missing[middle].Sequence < sequence then
-                low <- middle + 1
-            else
-                high <- middle
+            if number < run.First then high <- middle - 1
+            elif number > run.Last then low <- middle + 1
+            else found <- middle
 
-        if low < missing.Length && missing[low].Sequence = sequence then
-            low
-        else
-            -1
+        found
 
     /// Whether a packet is waited for: one that comes again is a duplicate otherwise.
-    let isMissing (sequence: int64) (state: State) : bool = find sequence state.Gaps.Missing >= 0
+    let isMissing (number: int64) (state: State) : bool = place number state.Missing >= 0
 
-    let private gaps (missing: MissingPacket[]) : Gaps =
-        if missing.Length = 0 then
-            whole
+    let private without (number: int64) (at: int) (runs: LostRun[]) : LostRun[] =
+        let run = runs[at]
+        let before = Array.sub runs 0 at
+        let behind = Array.sub runs (at + 1) (runs.Length - at - 1)
+
+        let rest =
+            if run.First = run.Last then
+                Array.Empty()
+            elif number = run.First then
+                [| { run with First = number + 1L } |]
+            elif number = run.Last then
+                [| { run with Last = number - 1L } |]
+            else
+                [| { run with Last = number - 1L }; { run with First = number + 1L } |]
+
+        Array.concat [ before; rest; behind ]
+
+    let private forgotten (state: State) : State =
+        { withMissing (Array.Empty()) state with
+            GivenUp = state.GivenUp + int64 state.Count }
+
+    /// Takes the unwrapped number of a packet that came. `repair`: by retransmission or FEC, not by itself.
+    let received (now: Instant) (number: int64) (repair: bool) (state: State) : Step<State, Output> =
+        if number = state.Next then
+            Step.only { state with Next = number + 1L }
+        elif state.Next = 0L then
+            Step.only { state with Next = number + 1L }
+        elif number < state.Next then
+            match place number state.Missing with
+            | -1 -> Step.only state
+            | at ->
+                let run = state.Missing[at]
+
+                let late = now - run.FoundAt
+
+                let patience =
+                    // An answer takes a round trip at least: before that it was only late. Others like it get a little more.
+                    if repair || (run.Asked > 0 && late >= state.RoundTrip) then
+                        state.Patience
+                    else
+                        max state.Patience (min mostPatience (late + late / 4L))
+
+                let missing = without number at state.Missing
+
+                if missing.Length > MaxRuns then
+                    Step.one GaveUp (forgotten state)
+                else
+                    Step.only
+                        { withMissing missing state with
+                            Patience = patience }
         else
-            let mutable due = Instant.never
+            let gap = number - state.Next
 
-            for m in missing do
-                due <- Instant.min due m.AskAt
+            if gap + int64 state.Count > int64 MaxMissing || state.Missing.Length = MaxRuns then
+                let state = forgotten state
 
-            { Missing = missing; DueAt = due }
-
-    let roundTrip (trip: Duration) (state: State) : State = { state with RoundTrip = trip }
-
-    /// A packet came, whether for the first time or sent again.
-    let received (now: Instant) (sequence: int64) (state: State) : Step<State, Output> =
-        if state.Highest = 0L then
-            Step.only { state with Highest = sequence }
-        elif sequence = state.Highest + 1L then
-            Step.only { state with Highest = sequence }
-        elif sequence > state.Highest then
-            let gap = sequence - state.Highest - 1L
-
-            if gap > MaxGap || int64 state.Gaps.Missing.Length + gap > int64 MaxMissing then
                 Step.one
                     GaveUp
                     { state with
-                        Highest = sequence
-                        Gaps = whole }
+                        Next = number + 1L
+                        GivenUp = state.GivenUp + gap }
             else
-                let more =
-                    Array.init (int gap) (fun i ->
-                        { Sequence = state.Highest + 1L + int64 i
-                          Since = now
-                          AskAt = now + patience
-                          Asked = 0 })
+                let run =
+                    { First = state.Next
+                      Last = number - 1L
+                      FoundAt = now
+                      DueAt = now + state.Patience
+                      Asked = 0 }
 
                 Step.only
                     { state with
-                        Highest = sequence
-                        Gaps = gaps (Array.append state.Gaps.Missing more) }
+                        Next = number + 1L
+                        Missing = Array.append state.Missing [| run |]
+                        Count = state.Count + int gap
+                        DueAt = Instant.min state.DueAt run.DueAt }
+
+    /// Nothing below `number` is needed any more: a key frame begins there.
+    let passed (number: int64) (state: State) : State =
+        if state.Missing.Length = 0 || state.Missing[0].First >= number then
+            state
         else
-            match find sequence state.Gaps.Missing with
-            | -1 -> Step.only state
-            | at ->
-                Step.only
-                    { state with
-                        Gaps = gaps (Array.removeAt at state.Gaps.Missing) }
+            let missing =
+                state.Missing
+                |> Array.choose (fun run ->
+                    if run.Last < number then
+                        None
+                    else
+                        Some
+                            { run with
+                                First = max run.First number })
 
-    /// A number and, bit by bit, which of the 16 behind it are meant too, as many as it takes.
-    let pairs (sequences: int64[]) : NackPair[] =
-        let made = ResizeArray<NackPair>()
+            withMissing missing state
 
-        for sequence in sequences do
-            let isNew = made.Count = 0 || uint16 sequence - made[made.Count - 1].PacketId > 16us
+    /// Numbers, ascending, as pairs.
+    let private pairs (numbers: Collections.Generic.List<int64>) : Output list =
+        let found = Collections.Generic.List<NackPair>()
+        let mutable i = 0
 
-            if isNew then
-                made.Add
-                    { PacketId = uint16 sequence
-                      Bitmask = 0us }
-            else
-                let last = made[made.Count - 1]
+        while i < numbers.Count do
+            let first = numbers[i]
+            let mutable mask = 0us
+            i <- i + 1
 
-                made[made.Count - 1] <-
-                    { last with
-                        Bitmask = last.Bitmask ||| (1us <<< int (uint16 sequence - last.PacketId - 1us)) }
+            while i < numbers.Count && numbers[i] - first <= 16L do
+                mask <- mask ||| (1us <<< int (numbers[i] - first - 1L))
+                i <- i + 1
 
-        made.ToArray()
+            found.Add
+                { PacketId = uint16 first
+                  Bitmask = mask }
 
-    /// Asks for what is due; gives up what is too old.
+        [ for some in Array.chunkBySize MaxPairs (found.ToArray()) -> Request some ]
+
+    /// How long an answer may take; longer each time.
+    let private backoff (asked: int) (state: State) : Duration =
+        let answer = state.RoundTrip + state.RoundTrip / 4L + Duration.milliseconds 5L
+        answer + answer * int64 (min asked 8) / 4L
+
     let tick (now: Instant) (state: State) : Step<State, Output> =
-        if now < state.Gaps.DueAt then
+        if now < state.DueAt then
             Step.only state
         else
-            let again = max (Duration.milliseconds 20L) (state.RoundTrip + state.RoundTrip / 2L)
+            let numbers = Collections.Generic.List<int64>()
+            let kept = Collections.Generic.List<LostRun>(state.Missing.Length)
+            let mutable givenUp = 0L
+            let oldest = max maxAge (4L * state.RoundTrip)
 
-            let asked = ResizeArray<int64>()
-            let kept = ResizeArray<MissingPacket>()
-            let mutable given = false
-
-            for m in state.Gaps.Missing do
-                if now - m.Since > oldest || m.Asked >= MaxAsked then
-                    given <- true
-                elif m.AskAt <= now then
-                    asked.Add m.Sequence
+            for run in state.Missing do
+                if run.DueAt > now + slack then
+                    kept.Add run
+                elif run.Asked >= MaxAsked || now - run.FoundAt > oldest then
+                    givenUp <- givenUp + run.Last - run.First + 1L
+                else
+                    for number in run.First .. run.Last do
+                        numbers.Add number
 
                     kept.Add
-                        { m with
-                            AskAt = now + again
-                            Asked = m.Asked + 1 }
-                else
-                    kept.Add m
+                        { run with
+                            Asked = run.Asked + 1
+                            DueAt = now + backoff run.Asked state }
 
-            struct ({ state with
-                        Gaps = gaps (kept.ToArray()) },
-                    [ if asked.Count > 0 then
-                          Request(pairs (asked.ToArray()))
-                      if given then
-                          GaveUp ])
+            let state = withMissing (kept.ToArray()) state
+
+            let state =
+                { state with
+                    // Where nothing comes late by itself, patience goes down again.
+                    Patience = max leastPatience (state.Patience - state.Patience / 64L)
+                    Asked = state.Asked + int64 numbers.Count
+                    GivenUp = state.GivenUp + givenUp }
+
+            let asked = pairs numbers
+            struct (state, (if givenUp > 0L then asked @ [ GaveUp ] else asked))

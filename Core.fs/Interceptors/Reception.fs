@@ -56,9 +56,9 @@ type internal Reception =
         Received: int64
         /// In the units of the clock.
         Jitter: float
-        /// Arrival less RTP time of the last packet, in the units of the clock.
+        /// When the first packet of the last timestamp came, in the units of the clock.
         Transit: float
-        /// The RTP timestamp of the last packet: packets of one frame say nothing new of jitter.
+        /// The last RTP timestamp: the packets of a frame leave one after the other, so that only the first tells of jitter.
         Timestamp: uint32
         Reported: ReceptionReported
     }
@@ -90,6 +90,7 @@ module internal Reception =
                 Timestamp = timestamp
                 Reported = { r.Reported with First = sequence } }
         else
+            let isFirst = timestamp <> r.Timestamp
             // Unwrapped by way of the difference from the last, so that neither clock's wrap shows.
             let elapsed = float (int32 (timestamp - r.Timestamp))
             let difference = abs (arrival - r.Transit - elapsed)
@@ -99,11 +100,11 @@ module internal Reception =
                 Received = r.Received + 1L
                 // RFC 3550 §A.8. A leap of more than a minute is another clock, not jitter.
                 Jitter =
-                    (if difference > 60.0 * float clockRate then
+                    (if not isFirst || difference > 60.0 * float clockRate then
                          r.Jitter
                      else
                          r.Jitter + (difference - r.Jitter) / 16.0)
-                Transit = arrival
+                Transit = (if isFirst then arrival else r.Transit)
                 Timestamp = timestamp }
 
     /// Notes a sender report.
@@ -188,39 +189,74 @@ module internal RtcpReports =
             else
                 ValueSome(Ntp.duration units)
 
-    /// A compound packet: a sender report for each source that sent, the blocks in the first of them that have room, and
-    /// everybody's CNAME. `local`: whose receiver reports they are where nobody sent.
-    let compound
+    /// Octets of a compound packet: what fits any path, with a short extended report and SRTCP's trailer behind it.
+    [<Literal>]
+    let MaxCompound = 1_100
+
+    /// Compound packets: a sender report for each source that sent, the blocks in the first of them, or in receiver reports where
+    /// they have no room, and in each the CNAME of those who speak in it, RFC 3550 §6.1. `local`: whose receiver reports they are
+    /// where nobody sent. One at least.
+    let compounds
         (local: uint32)
         (senders: struct (uint32 * SenderInfo)[])
         (blocks: ReceptionReport[])
         (cname: string)
-        : Rtcp[] =
-        let parts =
-            if blocks.Length = 0 then
-                [| [||] |]
+        : Rtcp[][] =
+        // A chunk with a CNAME, RFC 3550 §6.5.
+        let chunk = (4 + 2 + Text.Encoding.UTF8.GetByteCount cname + 1 + 3) &&& ~~~3
+        let made = ResizeArray<Rtcp[]>()
+        let packets = ResizeArray<Rtcp>()
+        let named = ResizeArray<uint32>()
+        // The head of the source description.
+        let mutable octets = 4
+
+        let close () =
+            packets.Add(
+                SourceDescription(
+                    [| for ssrc in named ->
+                           { Source = ssrc
+                             Items = [| { Type = 1uy; Text = cname } |] } |]
+                )
+            )
+
+            made.Add(packets.ToArray())
+            packets.Clear()
+            named.Clear()
+            octets <- 4
+
+        let put (ssrc: uint32) (size: int) (packet: Rtcp) =
+            let whole = size + (if named.Contains ssrc then 0 else chunk)
+
+            if packets.Count > 0 && (octets + whole > MaxCompound || named.Count = MaxBlocks) then
+                close ()
+
+            if not (named.Contains ssrc) then
+                named.Add ssrc
+                octets <- octets + chunk
+
+            packets.Add packet
+            octets <- octets + size
+
+        let first = min MaxBlocks blocks.Length
+
+        for i in 0 .. senders.Length - 1 do
+            let struct (ssrc, info) = senders[i]
+            let part = if i = 0 then Array.sub blocks 0 first else [||]
+            put ssrc (28 + 24 * part.Length) (SenderReport(ssrc, info, part))
+
+        let speaker, rest =
+            if senders.Length = 0 then
+                local, blocks
             else
-                Array.chunkBySize MaxBlocks blocks
+                let struct (ssrc, _) = senders[0]
+                ssrc, Array.sub blocks first (blocks.Length - first)
 
-        [| for i in 0 .. max senders.Length parts.Length - 1 do
-               let part = if i < parts.Length then parts[i] else [||]
+        for part in
+            (if rest.Length = 0 && senders.Length = 0 then
+                 [| [||] |]
+             else
+                 Array.chunkBySize MaxBlocks rest) do
+            put speaker (8 + 24 * part.Length) (ReceiverReport(speaker, part))
 
-               if i < senders.Length then
-                   let struct (ssrc, info) = senders[i]
-                   SenderReport(ssrc, info, part)
-               else
-                   ReceiverReport(local, part)
-
-           let named =
-               if senders.Length = 0 then
-                   [| local |]
-               else
-                   senders |> Array.map (fun (struct (ssrc, _)) -> ssrc)
-
-           for few in Array.chunkBySize MaxBlocks named do
-               SourceDescription(
-                   few
-                   |> Array.map (fun ssrc ->
-                       { Source = ssrc
-                         Items = [| { Type = 1uy; Text = cname } |] })
-               ) |]
+        close ()
+        made.ToArray()

@@ -57,6 +57,10 @@ module internal SentHistory =
     [<Literal>]
     let private MaxFound = 256
 
+    /// Numbers that one NACK may ask for: what is beyond is not looked up.
+    [<Literal>]
+    let private MaxLookups = 1_000
+
     /// Bursts that are looked at for one packet.
     [<Literal>]
     let private MaxLooked = 64
@@ -154,14 +158,22 @@ module internal SentHistory =
                     |> Array.filter (fun r -> now - r.At < max roundTrip (Duration.milliseconds 10L))
                 )
 
+            let known = Collections.Generic.HashSet<int64>()
+
+            for r in resent do
+                known.Add r.Sequence |> ignore
+
+            let mutable lookups = 0
+
             let ask (sequence: int64) =
-                let isRecent = resent.Exists(fun r -> r.Sequence = sequence)
+                lookups <- lookups + 1
 
                 if
-                    found.Count < MaxFound
+                    lookups <= MaxLookups
+                    && found.Count < MaxFound
                     && resent.Count < MaxResent
-                    && not isRecent
                     && budget > 0.0
+                    && not (known.Contains sequence)
                 then
                     match find sequence bursts with
                     | struct (_, -1) -> ()
@@ -169,6 +181,7 @@ module internal SentHistory =
                         let burst = bursts[at]
                         budget <- budget - float (burst.Packets.Span[place].Payload.Length + 40)
                         found.Add(struct (burst, place))
+                        known.Add sequence |> ignore
                         resent.Add { Sequence = sequence; At = now }
 
             for pair in asked do

@@ -74,7 +74,7 @@ module internal MediaControl =
         | None -> 0u
 
     /// Reports of all that was received, and of all that was sent since.
-    let private reports (now: Instant) (s: MediaState) : struct (Rtcp[] * MediaState) =
+    let private reports (now: Instant) (s: MediaState) : struct (Rtcp[][] * MediaState) =
         let ntp = MediaState.ntp now s
 
         let senders =
@@ -93,8 +93,8 @@ module internal MediaControl =
                 blocks.Add block
                 receivers[i] <- { stream with Reception = reception }
 
-        let compound =
-            RtcpReports.compound s.Control.Ssrc senders (blocks.ToArray()) s.Terms.Cname
+        let compounds =
+            RtcpReports.compounds s.Control.Ssrc senders (blocks.ToArray()) s.Terms.Cname
 
         // Who only receives learns the round trip by XR, RFC 3611 §4.4, and answers for those who do.
         let blocks =
@@ -106,13 +106,10 @@ module internal MediaControl =
                             LastReceiverReport = s.Control.Reference
                             DelaySinceLastReceiverReport = Ntp.units (now - s.Control.ReferenceAt) } |] |]
 
-        let extended =
-            if blocks.Length = 0 then
-                compound
-            else
-                Array.append compound [| ExtendedReport(speaker s, blocks) |]
+        if blocks.Length > 0 then
+            compounds[0] <- Array.append compounds[0] [| ExtendedReport(speaker s, blocks) |]
 
-        struct (extended,
+        struct (compounds,
                 { s with
                     Receivers = receivers
                     Control = { s.Control with Reference = 0u } })
@@ -143,8 +140,13 @@ module internal MediaControl =
         elif not (hasTraffic s) then
             Step.only (schedule now s)
         else
-            let struct (packets, s) = reports now s
-            transmit packets (schedule now s)
+            let struct (compounds, s) = reports now s
+            let mutable step: Step<MediaState, MediaOutput> = Step.only (schedule now s)
+
+            for compound in compounds do
+                step <- Step.bind (transmit compound) step
+
+            step
 
     let private feedbackDue (now: Instant) (s: MediaState) : Step<MediaState, MediaOutput> =
         let path = s.Path

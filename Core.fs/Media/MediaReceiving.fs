@@ -213,7 +213,7 @@ module internal MediaReceiving =
         else
             let struct (nack, outputs) =
                 if section.AsksAgain then
-                    NackGenerator.received now sequence stream.Nack
+                    NackGenerator.received now sequence isRepair stream.Nack
                 else
                     Step.only stream.Nack
 
@@ -221,13 +221,17 @@ module internal MediaReceiving =
 
             let next =
                 { stream with
+                    // What was sent again, in a stream of its own, was lost all the same: RFC 4588 §6.2 has each stream reported on by itself.
                     Reception =
-                        Reception.received
-                            now
-                            sequence
-                            packet.Timestamp
-                            (max 1 section.ClockRates[int packet.PayloadType])
-                            stream.Reception
+                        (if isRepair then
+                             stream.Reception
+                         else
+                             Reception.received
+                                 now
+                                 sequence
+                                 packet.Timestamp
+                                 (max 1 section.ClockRates[int packet.PayloadType])
+                                 stream.Reception)
                     Nack = nack
                     PayloadType = packet.PayloadType
                     At = now

@@ -6,10 +6,7 @@ open System
 [<RequireQualifiedAccess>]
 module internal MediaReports =
     let private codecOf (payloadType: byte) (codecs: RtpCodecParameters[]) : RtpCodecParameters voption =
-        match
-            codecs
-            |> Array.tryFind (fun codec -> codec.PayloadType = int payloadType)
-        with
+        match codecs |> Array.tryFind (fun codec -> codec.PayloadType = int payloadType) with
         | Some codec -> ValueSome codec
         | None -> ValueNone
 

@@ -71,6 +71,14 @@ module internal MediaSending =
         let terms = stream.Terms
         let span = packets.Span
         let stamps = terms.Own.TransportCcId <> 0
+
+        let mapping =
+            if stream.Shift = 0us then
+                mapping
+            else
+                { mapping with
+                    SequenceOffset = mapping.SequenceOffset + stream.Shift }
+
         let mutable asked = ListCollector<MediaOutput>()
         let mutable used = stream.Used
         let mutable counts = stream.Counts
@@ -85,7 +93,8 @@ module internal MediaSending =
         while from < span.Length do
             // One run: packets whose extensions are of one map, and whose numbers are new.
             let map = span[from].Map
-            translation <- translation.For map
+            // C# can make a packet by `default`.
+            translation <- translation.For(if isNull (box map) then ExtensionMap.Empty else map)
 
             let head: RtpRewrite =
                 { Ssrc = terms.Ssrc
@@ -298,6 +307,56 @@ module internal MediaSending =
                         Repairs = repairs packet.Payload.Length }
 
             Step.one (MediaOutput.TransmitRun run) next
+
+    /// A packet of ours between those of the application, which are numbered on behind it.
+    let insert
+        (now: Instant)
+        (at: int)
+        (payloadType: byte)
+        (marker: bool)
+        (timestamp: uint32)
+        (payload: ReadOnlyMemory<byte>)
+        (s: MediaState)
+        : Step<MediaState, MediaOutput> =
+        match s.Keys with
+        | ValueNone -> Step.only s
+        | ValueSome keys ->
+            let stream = s.Senders[at]
+
+            let next =
+                if stream.HasSent then
+                    uint16 stream.Used.Highest + 1us
+                else
+                    uint16 stream.NextRtx
+
+            let packet: RtpPacket =
+                { Marker = marker
+                  PayloadType = payloadType
+                  SequenceNumber = next - stream.Shift
+                  Timestamp = timestamp
+                  Ssrc = 0u
+                  Csrcs = ReadOnlyMemory()
+                  ExtensionProfile = 0us
+                  Extensions = ReadOnlyMemory()
+                  Map = ExtensionMap.Empty
+                  Payload = payload
+                  Padding = 0uy }
+
+            let struct (s, outputs) =
+                leave now at 0 RtpMappings.identity (ReadOnlyMemory [| packet |]) 0L<us> keys s
+
+            let sent = s.Senders[at]
+
+            // The sound's own clock and codec are those of the next sender report.
+            struct (MediaState.withSender
+                        at
+                        { sent with
+                            Shift = (if stream.HasSent then stream.Shift + 1us else stream.Shift)
+                            Timestamp = stream.Timestamp
+                            At = stream.At
+                            PayloadType = stream.PayloadType }
+                        s,
+                    outputs)
 
     let private depart (now: Instant) (probe: int) (paced: Paced) (keys: MediaKeys) (s: MediaState) =
         if paced.Sender >= s.Senders.Length then

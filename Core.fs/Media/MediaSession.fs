@@ -14,6 +14,8 @@ type internal MediaInput =
     | Send of Transceiver: TransceiverId * Encoding: int * Mapping: RtpMapping * Packets: ReadOnlyMemory<RtpPacket>
     | SendRtcp of Rtcp[]
     | RequestKeyFrame of Transceiver: TransceiverId * Ssrc: uint32
+    /// Durations are within W3C's bounds.
+    | InsertDtmf of Transceiver: TransceiverId * Tones: string * Duration: Duration * Gap: Duration
     /// Says goodbye for what was sent.
     | Close
 
@@ -28,7 +30,7 @@ module internal MediaSession =
             Instant.never
         else
             Instant.min
-                (MediaControl.deadline s)
+                (Instant.min (MediaControl.deadline s) (MediaTones.deadline s))
                 (Instant.min (MediaPacer.deadline s.Path.Pacer) (Gcc.deadline s.Path.Gcc))
 
     /// In place of the plan before: what goes on keeps its numbers.
@@ -151,12 +153,15 @@ module internal MediaSession =
 
     let step (now: Instant) (input: MediaInput) (s: MediaState) : Step<MediaState, MediaOutput> =
         match input with
-        | MediaInput.Received bytes when RtpDemux.isRtcp (Span.op_Implicit bytes.Span) -> MediaControl.received now bytes s
+        | MediaInput.Received bytes when RtpDemux.isRtcp (Span.op_Implicit bytes.Span) ->
+            MediaControl.received now bytes s
         | MediaInput.Received bytes -> MediaReceiving.received now bytes s |> unrepaired now
-        | MediaInput.Send(transceiver, encoding, mapping, packets) -> MediaSending.send now transceiver encoding mapping packets s
+        | MediaInput.Send(transceiver, encoding, mapping, packets) ->
+            MediaSending.send now transceiver encoding mapping packets s
         | MediaInput.Tick when s.Keys.IsNone -> Step.only s
         | MediaInput.Tick ->
             MediaControl.tick now s
+            |> Step.bind (MediaTones.tick now)
             |> Step.bind (fun s ->
                 if MediaPacer.deadline s.Path.Pacer <= now then
                     MediaSending.release now s
@@ -171,4 +176,6 @@ module internal MediaSession =
         | MediaInput.RequestKeyFrame(transceiver, ssrc) -> MediaControl.requestKeyFrame now transceiver ssrc s
         | MediaInput.Plan next -> Step.only (plan now next s)
         | MediaInput.Keys(profile, made, role) -> Step.only (keys now profile made role s)
+        | MediaInput.InsertDtmf(transceiver, tones, length, gap) ->
+            Step.only (MediaTones.insert now transceiver tones length gap s)
         | MediaInput.Close -> goodbye s

@@ -101,13 +101,17 @@ type internal ControlState =
 /// All media of a connection.
 [<NoComparison; NoEquality>]
 type internal MediaState =
-    { Config: MediaConfig
-      Keys: MediaKeys voption
-      Terms: MediaTerms
-      Senders: SendStream[]
-      Receivers: ReceiveStream[]
-      Path: MediaPath
-      Control: ControlState }
+    {
+        Config: MediaConfig
+        Keys: MediaKeys voption
+        Terms: MediaTerms
+        Senders: SendStream[]
+        Receivers: ReceiveStream[]
+        Path: MediaPath
+        /// Of transceivers whose sender was given some.
+        Tones: struct (TransceiverId * DtmfSender.State)[]
+        Control: ControlState
+    }
 
 [<RequireQualifiedAccess; NoComparison; NoEquality>]
 type internal MediaOutput =
@@ -121,6 +125,7 @@ type internal MediaOutput =
     | KeyFrameWanted of Transceiver: TransceiverId * Encoding: int
     /// Packets of a source are lost for good: only a key frame helps.
     | Unrepaired of Ssrc: uint32
+    | Toned of Transceiver: TransceiverId * Tone: string * Buffer: string
     | Estimated of BitsPerSecond: int64
     | Dropped of Layer * Drop
 
@@ -153,6 +158,7 @@ module internal MediaState =
               HasBegun = false
               Pacer = MediaPacer.create ()
               RoundTrip = Duration.milliseconds 100L }
+          Tones = Array.Empty()
           Control =
             { Ssrc = ssrc
               NextIndex = 1u

@@ -60,6 +60,8 @@ type internal SendStream =
         /// Which indices have been used: none is twice, or the encryption breaks.
         Used: SrtpStream
         HasSent: bool
+        /// Added to the application's sequence numbers: packets of ours that lie between its own.
+        Shift: uint16
         /// The RTP timestamp of the last packet, and when it left.
         Timestamp: uint32
         At: Instant
@@ -93,6 +95,7 @@ module internal SendStream =
         { Terms = terms
           Used = SrtpStream.fresh
           HasSent = false
+          Shift = 0us
           Timestamp = 0u
           At = 0L<us>
           PayloadType = 255uy

@@ -133,8 +133,19 @@ module Peer =
             media now (MediaInput.Send(transceiver, encoding, mapping, packets)) s
         | SendRtcp packets -> media now (MediaInput.SendRtcp packets) s
         | RequestKeyFrame(transceiver, ssrc) -> media now (MediaInput.RequestKeyFrame(transceiver, ssrc)) s
-        | SetJitterBuffer _
-        | InsertDtmf _ -> ignored Layer.Rtp Drop.Unsupported s
+        | InsertDtmf(command, transceiver, tones, length, gap) when MediaTones.canInsert transceiver s.Media ->
+            media now (MediaInput.InsertDtmf(transceiver, tones, length, gap)) s
+            |> Step.bind (Step.one (Reply(command, Done)))
+        | InsertDtmf(command, _, _, _, _) ->
+            Step.one
+                (Refuse(
+                    command,
+                    Mistake.create
+                        ErrorName.InvalidStateError
+                        "The sender sends no sound that telephone-event was negotiated for; see canInsertDTMF."
+                ))
+                s
+        | SetJitterBuffer _ -> ignored Layer.Rtp Drop.Unsupported s
         | GetStats command -> Step.one (Reply(command, Stats(statistics now heard.Packets heard.Bytes s))) s
         // Answered before, by `step`.
         | Close _ -> Step.only s

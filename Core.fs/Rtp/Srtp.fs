@@ -281,7 +281,9 @@ type SrtpSeal internal (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCip
                 mac.Compute(covered, ReadOnlySpan.Empty, packet.Slice(length, tag))
                 length + tag
             | SrtpCipher.Gcm(cipher, head, tail) ->
-                let clear: ReadOnlySpan<byte> = Span.op_Implicit (packet.Slice(0, SrtpLayout.RtcpClear))
+                let clear: ReadOnlySpan<byte> =
+                    Span.op_Implicit (packet.Slice(0, SrtpLayout.RtcpClear))
+
                 SrtpCipher.sealGcmIndexed cipher head tail ssrc flagged clear text (packet.Slice(length, 16))
                 BinaryPrimitives.WriteUInt32BigEndian(packet.Slice(length + 16, 4), flagged)
                 length + 16 + SrtpLayout.IndexSize
@@ -333,7 +335,10 @@ type SrtpOpen internal (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCip
 
             let index = SrtpStream.guess sequence stream
             let profile = SrtpLayout.profile packet headerLength
-            let cryptex = profile = SrtpLayout.CryptexOneByte || profile = SrtpLayout.CryptexTwoByte
+
+            let cryptex =
+                profile = SrtpLayout.CryptexOneByte || profile = SrtpLayout.CryptexTwoByte
+
             let clear = if cryptex then SrtpLayout.FixedHeader + 4 else headerLength
 
             if index >= rtpEnd then
@@ -375,7 +380,9 @@ type SrtpOpen internal (transform: SrtpTransform, rtp: SrtpCipher, rtcp: SrtpCip
             && (SrtpCipher.applyCounter cipher head tail ssrc (uint64 (flagged &&& ~~~SrtpLayout.Encrypted)) text
                 true)
         | SrtpCipher.Gcm(cipher, head, tail) ->
-            let clear: ReadOnlySpan<byte> = Span.op_Implicit (packet.Slice(0, SrtpLayout.RtcpClear))
+            let clear: ReadOnlySpan<byte> =
+                Span.op_Implicit (packet.Slice(0, SrtpLayout.RtcpClear))
+
             let tag: ReadOnlySpan<byte> = Span.op_Implicit (packet.Slice(length, 16))
             SrtpCipher.openGcmIndexed cipher head tail ssrc flagged clear text tag
 

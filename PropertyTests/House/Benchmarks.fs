@@ -80,12 +80,12 @@ let private allocations =
       "iceConsentCheck", 2840.0
       "channelSend", 408.0
       "channelDeliver", 352.0
-      "jsepCreateOffer", 13_088.0
-      "peerSend", 461.0
+      "jsepCreateOffer", 20_000.0
+      "peerSend", 480.0
       "peerWrite", 0.0
-      "peerReceive", 870.0
-      "peerMakeSack", 1256.0
-      "peerTakeSack", 969.0 ]
+      "peerReceive", 890.0
+      "peerMakeSack", 1310.0
+      "peerTakeSack", 1020.0 ]
 
 /// A window that grows in slow start keeps its samples anew, whatever is outstanding.
 [<Literal>]

@@ -15,24 +15,30 @@ let private ffmpeg () =
     | ValueSome _, ValueSome "not while fuzzing" -> Error "not while fuzzing"
     | ValueSome path, _ -> Ok path
     | ValueNone, ValueSome reason -> Error $"no ffmpeg: {reason}"
-    | ValueNone, ValueNone -> Error "no ffmpeg here; `dotnet fsi build.fsx test` installs it as root on Debian or Ubuntu"
+    | ValueNone, ValueNone ->
+        Error "no ffmpeg here; `dotnet fsi build.fsx test` installs it as root on Debian or Ubuntu"
 
 /// An encoder of ffmpeg and the file it writes to.
 [<NoComparison; NoEquality>]
 type private Clip =
-    { Encoder: string
-      Switches: string list
-      Mime: string
-      Extension: string
-      Input: string
-      Read: Stream -> MediaReader
-      Write: Stream -> MediaWriter
-      /// Frames that come out of the file; audio has no fixed number.
-      Frames: int voption }
+    {
+        Encoder: string
+        Switches: string list
+        Mime: string
+        Extension: string
+        Input: string
+        Read: Stream -> MediaReader
+        Write: Stream -> MediaWriter
+        /// Frames that come out of the file; audio has no fixed number.
+        Frames: int voption
+    }
 
 /// 320 × 180, and busy enough for frames of many packets.
 let private video =
-    [ "-f"; "lavfi"; "-i"; "testsrc2=size=320x180:rate=30:duration=2,noise=alls=20:allf=t" ]
+    [ "-f"
+      "lavfi"
+      "-i"
+      "testsrc2=size=320x180:rate=30:duration=2,noise=alls=20:allf=t" ]
 
 let private audio =
     [ "-f"; "lavfi"; "-i"; "anoisesrc=duration=2:amplitude=0.3:sample_rate=48000" ]
@@ -62,11 +68,18 @@ let private clips =
       ivf "libvpx-vp9" [ "-deadline"; "realtime"; "-cpu-used"; "8"; "-lag-in-frames"; "0" ] "video/VP9"
       ivf "libaom-av1" [ "-usage"; "realtime"; "-cpu-used"; "8" ] "video/AV1"
       ivf "libsvtav1" [ "-preset"; "12"; "-svtav1-params"; "pred-struct=1" ] "video/AV1"
-      annexB "libx264" [ "-preset"; "ultrafast"; "-tune"; "zerolatency"; "-x264-params"; "slices=4" ] "video/H264" "h264"
+      annexB
+          "libx264"
+          [ "-preset"; "ultrafast"; "-tune"; "zerolatency"; "-x264-params"; "slices=4" ]
+          "video/H264"
+          "h264"
       annexB "libx264" [ "-preset"; "fast"; "-bf"; "2"; "-x264-params"; "aud=1" ] "video/H264" "h264"
       annexB
           "libx265"
-          [ "-preset"; "ultrafast"; "-x265-params"; "log-level=none:repeat-headers=1:slices=2" ]
+          [ "-preset"
+            "ultrafast"
+            "-x265-params"
+            "log-level=none:repeat-headers=1:slices=2" ]
           "video/H265"
           "hevc"
       { Encoder = "libopus"
@@ -91,7 +104,8 @@ let private succeed folder program arguments =
 /// How many frames ffmpeg decodes, and that it complains of none.
 let private decoded folder program (clip: Clip) (file: string) =
     task {
-        let input = clip.Input.Split(' ', StringSplitOptions.RemoveEmptyEntries) |> List.ofArray
+        let input =
+            clip.Input.Split(' ', StringSplitOptions.RemoveEmptyEntries) |> List.ofArray
 
         let! complaints =
             succeed folder program ([ "-v"; "error"; "-xerror" ] @ input @ [ "-i"; file; "-f"; "null"; "-" ])
@@ -102,7 +116,9 @@ let private decoded folder program (clip: Clip) (file: string) =
             succeed
                 folder
                 program
-                ([ "-v"; "error" ] @ input @ [ "-i"; file; "-f"; "framemd5"; "-fps_mode"; "passthrough"; "-" ])
+                ([ "-v"; "error" ]
+                 @ input
+                 @ [ "-i"; file; "-f"; "framemd5"; "-fps_mode"; "passthrough"; "-" ])
 
         // Stream, dts, pts, duration, size, hash: the hashes of what was decoded.
         return
@@ -164,56 +180,67 @@ let private formatOf (clip: Clip) =
 let private whole (clip: Clip) =
     let name = String.Join(" ", clip.Encoder :: clip.Switches[..1])
 
-    Outside.needing ffmpeg $"{name}: packets in any order become the same frames, and decode without an error" (fun program ->
-        temporary (fun folder ->
-            task {
-                let! file = encode folder program clip
-                let original = readAll clip (Path.Combine(folder, file))
-                let! expected = decoded folder program clip file
+    Outside.needing
+        ffmpeg
+        $"{name}: packets in any order become the same frames, and decode without an error"
+        (fun program ->
+            temporary (fun folder ->
+                task {
+                    let! file = encode folder program clip
+                    let original = readAll clip (Path.Combine(folder, file))
+                    let! expected = decoded folder program clip file
 
-                match clip.Frames with
-                | ValueSome count ->
-                    Expect.equal original.Length count "frames read"
-                    Expect.equal expected.Length count "frames decoded"
-                    Expect.isTrue original[0].IsKeyFrame "a key frame comes first"
-                    Expect.equal (original[0].Width, original[0].Height) (320, 180) "its size"
-                | ValueNone -> Expect.isGreaterThan original.Length 90 "frames read"
+                    match clip.Frames with
+                    | ValueSome count ->
+                        Expect.equal original.Length count "frames read"
+                        Expect.equal expected.Length count "frames decoded"
+                        Expect.isTrue original[0].IsKeyFrame "a key frame comes first"
+                        Expect.equal (original[0].Width, original[0].Height) (320, 180) "its size"
+                    | ValueNone -> Expect.isGreaterThan original.Length 90 "frames read"
 
-                let format = formatOf clip
-                let sent = packets format 1200 original
-                Expect.isGreaterThanOrEqual sent.Length original.Length "packets"
-                let dice = Dice 42
-                let shuffled = Array.append sent[..0] (dice.Shuffled(10, sent[1..]))
-                let got = rebuilt (SampleBuilder(format, SampleBuilderOptions(MaxLate = TimeSpan.FromHours 1.0))) shuffled
+                    let format = formatOf clip
+                    let sent = packets format 1200 original
+                    Expect.isGreaterThanOrEqual sent.Length original.Length "packets"
+                    let dice = Dice 42
+                    let shuffled = Array.append sent[..0] (dice.Shuffled(10, sent[1..]))
 
-                Expect.equal (got |> Array.map octets) (original |> Array.map octets) "the same frames"
-                Expect.equal (got |> Array.map _.Timestamp) (original |> Array.map _.Timestamp) "at the same times"
+                    let got =
+                        rebuilt
+                            (SampleBuilder(format, SampleBuilderOptions(MaxLate = TimeSpan.FromHours 1.0)))
+                            shuffled
 
-                let out = $"out.{clip.Extension}"
+                    Expect.equal (got |> Array.map octets) (original |> Array.map octets) "the same frames"
 
-                do
-                    use writer = clip.Write(File.Create(Path.Combine(folder, out)))
+                    Expect.equal
+                        (got |> Array.map _.Timestamp)
+                        (original |> Array.map _.Timestamp)
+                        "at the same times"
 
-                    for frame in got do
-                        writer.Write frame
+                    let out = $"out.{clip.Extension}"
 
-                let! again = decoded folder program clip out
+                    do
+                        use writer = clip.Write(File.Create(Path.Combine(folder, out)))
 
-                // The last page of audio says how much of the last packet is silence, which packets cannot.
-                let compared =
+                        for frame in got do
+                            writer.Write frame
+
+                    let! again = decoded folder program clip out
+
+                    // The last page of audio says how much of the last packet is silence, which packets cannot.
+                    let compared =
+                        if clip.Frames.IsSome then
+                            expected.Length
+                        else
+                            expected.Length - 2
+
+                    Expect.isGreaterThanOrEqual again.Length compared "frames decoded"
+
+                    for i in 0 .. compared - 1 do
+                        Expect.equal again[i] expected[i] $"frame {i}, decoded"
+
                     if clip.Frames.IsSome then
-                        expected.Length
-                    else
-                        expected.Length - 2
-
-                Expect.isGreaterThanOrEqual again.Length compared "frames decoded"
-
-                for i in 0 .. compared - 1 do
-                    Expect.equal again[i] expected[i] $"frame {i}, decoded"
-
-                if clip.Frames.IsSome then
-                    Expect.equal again.Length expected.Length "frames decoded"
-            }))
+                        Expect.equal again.Length expected.Length "frames decoded"
+                }))
 
 let private maimed (clip: Clip) =
     let name = String.Join(" ", clip.Encoder :: clip.Switches[..1])

@@ -23,8 +23,12 @@ let private property name check =
 type private Trickle(octets: byte[], most: int) =
     inherit MemoryStream(octets, false)
     override _.CanSeek = false
-    override _.Read(buffer: byte[], offset: int, count: int) = base.Read(buffer, offset, min most count)
-    override _.ReadAsync(buffer: Memory<byte>, token: CancellationToken) = base.ReadAsync(buffer.Slice(0, min most buffer.Length), token)
+
+    override _.Read(buffer: byte[], offset: int, count: int) =
+        base.Read(buffer, offset, min most count)
+
+    override _.ReadAsync(buffer: Memory<byte>, token: CancellationToken) =
+        base.ReadAsync(buffer.Slice(0, min most buffer.Length), token)
 
 let private written (open': Stream -> MediaWriter) (frames: EncodedFrame seq) : byte[] =
     let stream = new MemoryStream()
@@ -83,12 +87,14 @@ let private kind mime =
 /// A file format with something to write.
 [<NoComparison; NoEquality>]
 type private File =
-    { Name: string
-      Kind: Kind
-      Write: Stream -> MediaWriter
-      Read: Stream -> MediaReader
-      /// Whether it keeps times.
-      Timed: bool }
+    {
+        Name: string
+        Kind: Kind
+        Write: Stream -> MediaWriter
+        Read: Stream -> MediaReader
+        /// Whether it keeps times.
+        Timed: bool
+    }
 
 let private files =
     [ for mime in [ "video/VP8"; "video/VP9"; "video/AV1" ] do
@@ -153,22 +159,24 @@ let private framesOf (file: File) (dice: Dice) count =
             frame)
 
 let private roundTrip (file: File) =
-    property $"{file.Name}: what is written is read again, by either way of reading, however it trickles in" (fun seed ->
-        let dice = Dice seed
-        let sent = framesOf file dice (1 + dice.Below 30)
-        let content = written file.Write sent
-        Expect.equal (writtenAsync file.Write sent) content "written asynchronously, it is the same"
-        use whole = file.Read(new MemoryStream(content))
-        use trickled = file.Read(new Trickle(content, 1 + dice.Below 100))
-        let got = read whole
-        Expect.equal (got |> Array.map octets) (sent |> Array.map octets) "the frames"
-        Expect.equal (readAsync trickled |> Array.map octets) (sent |> Array.map octets) "the frames, trickled"
+    property
+        $"{file.Name}: what is written is read again, by either way of reading, however it trickles in"
+        (fun seed ->
+            let dice = Dice seed
+            let sent = framesOf file dice (1 + dice.Below 30)
+            let content = written file.Write sent
+            Expect.equal (writtenAsync file.Write sent) content "written asynchronously, it is the same"
+            use whole = file.Read(new MemoryStream(content))
+            use trickled = file.Read(new Trickle(content, 1 + dice.Below 100))
+            let got = read whole
+            Expect.equal (got |> Array.map octets) (sent |> Array.map octets) "the frames"
+            Expect.equal (readAsync trickled |> Array.map octets) (sent |> Array.map octets) "the frames, trickled"
 
-        if file.Timed then
-            Expect.equal
-                (got |> Array.map _.Timestamp)
-                (sent |> Array.map (fun frame -> frame.Timestamp - sent[0].Timestamp))
-                "times")
+            if file.Timed then
+                Expect.equal
+                    (got |> Array.map _.Timestamp)
+                    (sent |> Array.map (fun frame -> frame.Timestamp - sent[0].Timestamp))
+                    "times")
 
 let private bad (file: File) =
     let content = lazy (written file.Write (framesOf file (Dice 3) 4))
@@ -207,13 +215,19 @@ let private bad (file: File) =
 let private ivf =
     [ testCase "IVF: count and size are mended at the end where the stream can seek" (fun () ->
           let sent = frames (kind "video/VP8") (Dice 1) 100 7
-          let content = written (fun s -> new IvfWriter(s, IvfHeader("VP80", Rate = 30u))) sent
+
+          let content =
+              written (fun s -> new IvfWriter(s, IvfHeader("VP80", Rate = 30u))) sent
+
           use reader = new IvfReader(new MemoryStream(content))
           let header = reader.ReadHeader()
           Expect.equal header (IvfHeader("VP80", 320, 240, 30u, 1u, 7u)) "the header"
           // In thirtieths of a second.
           Expect.equal content[32 + 12 + sent[0].Data.Length + 4] 1uy "the second frame's time"
-          let durations = read reader |> Array.map (fun f -> Math.Round(f.Duration.TotalMilliseconds, 1))
+
+          let durations =
+              read reader |> Array.map (fun f -> Math.Round(f.Duration.TotalMilliseconds, 1))
+
           Expect.equal durations (Array.create 7 33.3) "durations")
 
       testCase "IVF: what is wrong is told" (fun () ->
@@ -240,9 +254,14 @@ let private ivf =
               Expect.stringContains message word "the message") ]
 
 let private ogg =
-    let packet ms = Array.append [| (if ms = 20 then 0xF8uy else 0xFBuy) |] [| 3uy |]
-    let timed = fun (timestamp: int) data -> EncodedFrame(Data = ReadOnlyMemory data, Timestamp = uint32 timestamp)
-    let write frames = written (fun s -> new OggOpusWriter(s, serial = Nullable 1u)) frames
+    let packet ms =
+        Array.append [| (if ms = 20 then 0xF8uy else 0xFBuy) |] [| 3uy |]
+
+    let timed =
+        fun (timestamp: int) data -> EncodedFrame(Data = ReadOnlyMemory data, Timestamp = uint32 timestamp)
+
+    let write frames =
+        written (fun s -> new OggOpusWriter(s, serial = Nullable 1u)) frames
 
     [ testCase "Ogg: the CRC is that of a page made elsewhere, and a wrong one is refused" (fun () ->
           // The first page that libogg writes for a mono stream at 48 kHz, as ffmpeg has it.
@@ -259,15 +278,28 @@ let private ogg =
               OpusHeader(Channels = 1uy, PreSkip = 3840us, InputSampleRate = 16_000u, OutputGain = -256s)
 
           let tags = OpusTags("who", [| "TITLE=Ünï"; "ARTIST=" + String('x', 70_000) |])
-          let content = written (fun s -> new OggOpusWriter(s, header, tags)) [ timed 0 (packet 20) ]
+
+          let content =
+              written (fun s -> new OggOpusWriter(s, header, tags)) [ timed 0 (packet 20) ]
+
           use reader = new OggOpusReader(new MemoryStream(content))
           let got = reader.ReadHeader()
-          Expect.equal (got.Channels, got.PreSkip, got.InputSampleRate, got.OutputGain) (1uy, 3840us, 16_000u, -256s) "OpusHead"
+
+          Expect.equal
+              (got.Channels, got.PreSkip, got.InputSampleRate, got.OutputGain)
+              (1uy, 3840us, 16_000u, -256s)
+              "OpusHead"
+
           Expect.sequenceEqual (nonNull reader.Tags).Comments tags.Comments "over more than one page"
           Expect.equal (read reader).Length 1 "its packet")
 
       testCase "Ogg: holes are filled with frames that were not sent; long ones are left" (fun () ->
-          let content = write [ timed 0 (packet 20); timed (960 * 4) (packet 20); timed (48_000 * 60) (packet 20) ]
+          let content =
+              write
+                  [ timed 0 (packet 20)
+                    timed (960 * 4) (packet 20)
+                    timed (48_000 * 60) (packet 20) ]
+
           let got = read (new OggOpusReader(new MemoryStream(content)))
           Expect.equal (got |> Array.map _.Data.Length) [| 2; 1; 1; 1; 2; 2 |] "three fillers"
           Expect.equal (got |> Array.map _.Timestamp) [| 0u; 960u; 1920u; 2880u; 3840u; 2_880_000u |] "times")
@@ -281,14 +313,18 @@ let private ogg =
 
 let private rtpDump =
     let header =
-        RtpDumpHeader(DateTimeOffset.UnixEpoch.AddSeconds(1_700_000_000.0).AddMicroseconds 123_456.0, IPEndPoint(IPAddress.Parse "192.0.2.7", 5004))
+        RtpDumpHeader(
+            DateTimeOffset.UnixEpoch.AddSeconds(1_700_000_000.0).AddMicroseconds 123_456.0,
+            IPEndPoint(IPAddress.Parse "192.0.2.7", 5004)
+        )
 
     let made (dice: Dice) =
         let stream = new MemoryStream()
         let writer = RtpDumpWriter(stream, header)
 
         let sent =
-            [| for i in 0 .. dice.Below 20 -> struct (TimeSpan.FromMilliseconds(float (20 * i)), dice.Below 2 = 0, dice.Bytes(1 + dice.Below 1500)) |]
+            [| for i in 0 .. dice.Below 20 ->
+                   struct (TimeSpan.FromMilliseconds(float (20 * i)), dice.Below 2 = 0, dice.Bytes(1 + dice.Below 1500)) |]
 
         for struct (offset, isRtcp, data) in sent do
             writer.Write(offset, isRtcp, ReadOnlySpan data)
@@ -311,10 +347,7 @@ let private rtpDump =
           Expect.equal (RtpDumpReader(new MemoryStream(octets)).ReadHeader()) header "the header"
           let got = readAll octets (1 + dice.Below 50)
 
-          Expect.equal
-              (got |> Array.map (fun p -> struct (p.Offset, p.IsRtcp, p.Data.ToArray())))
-              sent
-              "the packets")
+          Expect.equal (got |> Array.map (fun p -> struct (p.Offset, p.IsRtcp, p.Data.ToArray()))) sent "the packets")
 
       Laws.anyBytes "rtpdump: any bytes are read or refused" (fun octets ->
           try
@@ -335,7 +368,18 @@ let private rtpDump =
 
 let private annexB =
     [ testCase "Annex B: start codes of three octets, zeros around, and no start code at all" (fun () ->
-          let content = Convert.FromHexString("0000" + "000001" + "0910" + "0000000001" + "65B8" + "000000" + "000001" + "41B8")
+          let content =
+              Convert.FromHexString(
+                  "0000"
+                  + "000001"
+                  + "0910"
+                  + "0000000001"
+                  + "65B8"
+                  + "000000"
+                  + "000001"
+                  + "41B8"
+              )
+
           let got = read (new AnnexBReader(new MemoryStream(content), "video/h264", 25.0))
 
           Expect.equal

@@ -10,7 +10,8 @@ open Hybrid.WebRtc.Media
 open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.Media.MediaWorld
 
-let private hex (text: string) = Convert.FromHexString(text.Replace(" ", ""))
+let private hex (text: string) =
+    Convert.FromHexString(text.Replace(" ", ""))
 
 let private seeds =
     Arb.fromGenShrink (Gen.choose (0, 1_000_000), (fun n -> if n > 0 then Seq.singleton (n / 2) else Seq.empty))
@@ -18,14 +19,19 @@ let private seeds =
 let private property name check =
     testPropertyWithConfig Laws.config name (Prop.forAll seeds check)
 
-let private frame (octets: byte[]) = EncodedFrame(Data = ReadOnlyMemory octets)
+let private frame (octets: byte[]) =
+    EncodedFrame(Data = ReadOnlyMemory octets)
 
 /// Puts payloads together as one frame; None where they are not one.
 let private assembled (depacketizer: IDepacketizer) (payloads: byte[] seq) =
     let into = FrameWriter()
     depacketizer.Begin()
 
-    if payloads |> Seq.forall (fun payload -> depacketizer.Append(ReadOnlySpan payload, into)) && depacketizer.End into then
+    if
+        payloads
+        |> Seq.forall (fun payload -> depacketizer.Append(ReadOnlySpan payload, into))
+        && depacketizer.End into
+    then
         Some(into.Detach().ToArray())
     else
         None
@@ -59,10 +65,7 @@ let private roundTrip (kind: Kind) =
                 (Array.init sent.Length (fun i -> i % 10 = 0))
                 "which are key frames"
 
-            Expect.equal
-                (packets |> Array.filter _.Marker |> Array.length)
-                sent.Length
-                "one marker a frame")
+            Expect.equal (packets |> Array.filter _.Marker |> Array.length) sent.Length "one marker a frame")
 
 let private anyBytes (kind: Kind) =
     let check (octets: byte[]) =
@@ -100,8 +103,7 @@ let private anyBytes (kind: Kind) =
 /// Payloads that ask for the most work an octet.
 let private worst =
     [ "video/H264", fun n -> Array.concat [ [| 24uy |]; Array.concat (Array.replicate n [| 0uy; 1uy; 0x41uy |]) ]
-      "video/H265",
-      fun n -> Array.concat [ [| 96uy; 1uy |]; Array.concat (Array.replicate n [| 0uy; 2uy; 2uy; 1uy |]) ]
+      "video/H265", fun n -> Array.concat [ [| 96uy; 1uy |]; Array.concat (Array.replicate n [| 0uy; 2uy; 2uy; 1uy |]) ]
       "video/AV1", fun n -> Array.append [| 0uy |] (Array.concat (Array.replicate n [| 1uy; 0x30uy |]))
       "video/VP9", fun n -> Array.append [| 0x0Auy; 8uy; 255uy |] (Array.create (3 * n) 0xCuy)
       "audio/red", fun n -> Array.create (3 * n) 0x80uy ]
@@ -110,7 +112,13 @@ let private linear =
     [ for mime, payload in worst do
           testCase $"{mime}: the worst payload costs time linear in its size" (fun () ->
               let format =
-                  PayloadFormats.For(mime, (if mime = "audio/red" then "111/111" else "packetization-mode=1"))
+                  PayloadFormats.For(
+                      mime,
+                      (if mime = "audio/red" then
+                           "111/111"
+                       else
+                           "packetization-mode=1")
+                  )
 
               let depacketizer = format.CreateDepacketizer()
 
@@ -173,12 +181,13 @@ let private vp9Tests =
 
     [ testCase "VP9: without layers it is non-flexible, with TL0PICIDX and a structure in key frames" (fun () ->
           let options = PayloadFormatOptions(FirstPictureId = Nullable 5)
-          let payloads = payloadsOf "video/VP9" "" options 100 [ frame key; frame (hex "8601") ]
+
+          let payloads =
+              payloadsOf "video/VP9" "" options 100 [ frame key; frame (hex "8601") ]
 
           Expect.equal
               (payloads |> Array.map Convert.ToHexString)
-              [| "AE8005000118014000F0010401" + Convert.ToHexString key
-                 "EC800600028601" |]
+              [| "AE8005000118014000F0010401" + Convert.ToHexString key; "EC800600028601" |]
               "descriptors"
 
           let first = info format payloads[0] true
@@ -186,43 +195,45 @@ let private vp9Tests =
           Expect.equal (first.Width, first.Height) (320, 240) "its size"
           Expect.isFalse (info format payloads[1] true).IsKeyFrame "an inter frame")
 
-      testCase "VP9: pictures of two spatial layers become superframes; differences name the lower temporal layer" (fun () ->
-          let options = PayloadFormatOptions(SpatialLayers = 2, FirstPictureId = Nullable 0)
-          let svc = PayloadFormats.For("video/VP9", "", options)
+      testCase
+          "VP9: pictures of two spatial layers become superframes; differences name the lower temporal layer"
+          (fun () ->
+              let options = PayloadFormatOptions(SpatialLayers = 2, FirstPictureId = Nullable 0)
+              let svc = PayloadFormats.For("video/VP9", "", options)
 
-          let layered data spatial temporal timestamp =
-              EncodedFrame(
-                  Data = ReadOnlyMemory data,
-                  SpatialLayer = Nullable spatial,
-                  TemporalLayer = Nullable temporal,
-                  Timestamp = timestamp,
-                  EndsPicture = (spatial = 1)
-              )
+              let layered data spatial temporal timestamp =
+                  EncodedFrame(
+                      Data = ReadOnlyMemory data,
+                      SpatialLayer = Nullable spatial,
+                      TemporalLayer = Nullable temporal,
+                      Timestamp = timestamp,
+                      EndsPicture = (spatial = 1)
+                  )
 
-          let sent =
-              [ layered key 0 0 0u
-                layered (hex "860203") 1 0 0u
-                layered (hex "8604") 0 1 3000u
-                layered (hex "860506") 1 1 3000u
-                layered (hex "8604") 0 0 6000u
-                layered (hex "860506") 1 0 6000u ]
+              let sent =
+                  [ layered key 0 0 0u
+                    layered (hex "860203") 1 0 0u
+                    layered (hex "8604") 0 1 3000u
+                    layered (hex "860506") 1 1 3000u
+                    layered (hex "8604") 0 0 6000u
+                    layered (hex "860506") 1 0 6000u ]
 
-          let packets = packets svc 100 sent
-          let got = rebuilt (SampleBuilder svc) packets
+              let packets = packets svc 100 sent
+              let got = rebuilt (SampleBuilder svc) packets
 
-          Expect.equal
-              (got |> Array.map (octets >> Convert.ToHexString))
-              [| Convert.ToHexString key + "860203" + "D90B00000003000000D9"
-                 "8604860506" + "D90200000003000000D9"
-                 "8604860506" + "D90200000003000000D9" |]
-              "superframes with their index"
+              Expect.equal
+                  (got |> Array.map (octets >> Convert.ToHexString))
+                  [| Convert.ToHexString key + "860203" + "D90B00000003000000D9"
+                     "8604860506" + "D90200000003000000D9"
+                     "8604860506" + "D90200000003000000D9" |]
+                  "superframes with their index"
 
-          Expect.equal (got |> Array.map _.IsKeyFrame) [| true; false; false |] "key"
-          Expect.equal (got |> Array.map _.SpatialLayer) (Array.create 3 (Nullable 1)) "the highest layer"
+              Expect.equal (got |> Array.map _.IsKeyFrame) [| true; false; false |] "key"
+              Expect.equal (got |> Array.map _.SpatialLayer) (Array.create 3 (Nullable 1)) "the highest layer"
 
-          // P_DIFF of the second picture is 1; of the third, which skips the upper temporal layer, 2.
-          Expect.equal (packets[2].Payload.Span[4]) 2uy "one before"
-          Expect.equal (packets[4].Payload.Span[4]) 4uy "two before")
+              // P_DIFF of the second picture is 1; of the third, which skips the upper temporal layer, 2.
+              Expect.equal (packets[2].Payload.Span[4]) 2uy "one before"
+              Expect.equal (packets[4].Payload.Span[4]) 4uy "two before")
 
       testCase "VP9: a picture may begin with an upper layer only where the packet before it is known" (fun () ->
           // Flexible, inter, SID 1, no prediction from below.
@@ -233,11 +244,20 @@ let private vp9Tests =
 let private h264Tests =
     let format = PayloadFormats.For("video/H264", "packetization-mode=1")
     let sps = "6742c01f da014016e8"
-    let annexB (units: string list) = units |> List.map (fun u -> Array.append [| 0uy; 0uy; 0uy; 1uy |] (hex u)) |> Array.concat
+
+    let annexB (units: string list) =
+        units
+        |> List.map (fun u -> Array.append [| 0uy; 0uy; 0uy; 1uy |] (hex u))
+        |> Array.concat
 
     [ testCase "H.264: parameter sets travel before their picture in one STAP-A, RFC 6184 §5.7.1" (fun () ->
           let payloads =
-              payloadsOf "video/H264" "packetization-mode=1" null 100 [ frame (annexB [ "6742c01f"; "68ce3c80"; "658884" ]) ]
+              payloadsOf
+                  "video/H264"
+                  "packetization-mode=1"
+                  null
+                  100
+                  [ frame (annexB [ "6742c01f"; "68ce3c80"; "658884" ]) ]
 
           Expect.equal
               (payloads |> Array.map Convert.ToHexString)
@@ -250,7 +270,10 @@ let private h264Tests =
 
       testCase "H.264: FU-A of equal size, RFC 6184 §5.8" (fun () ->
           let unit = Array.append [| 0x65uy |] (Array.create 150 0xAAuy)
-          let payloads = payloadsOf "video/H264" "packetization-mode=1" null 64 [ frame (Array.append [| 0uy; 0uy; 1uy |] unit) ]
+
+          let payloads =
+              payloadsOf "video/H264" "packetization-mode=1" null 64 [ frame (Array.append [| 0uy; 0uy; 1uy |] unit) ]
+
           Expect.equal (payloads |> Array.map _.Length) [| 52; 52; 52 |] "sizes"
           Expect.equal (payloads |> Array.map (fun p -> p[0])) [| 0x7Cuy; 0x7Cuy; 0x7Cuy |] "indicators"
           Expect.equal (payloads |> Array.map (fun p -> p[1])) [| 0x85uy; 0x05uy; 0x45uy |] "S and E"
@@ -280,7 +303,11 @@ let private h264Tests =
               "with them"
 
           let off =
-              PayloadFormats.For("video/H264", "packetization-mode=1", PayloadFormatOptions(RepeatParameterSets = false))
+              PayloadFormats.For(
+                  "video/H264",
+                  "packetization-mode=1",
+                  PayloadFormatOptions(RepeatParameterSets = false)
+              )
 
           let packetizer = Packetizer(off.CreatePacketizer())
           packetizer.Packetize(frame (annexB [ sps; "658884" ])) |> ignore
@@ -295,14 +322,19 @@ let private h264Tests =
               Array.concat [ hex "00000004 6742c01f"; hex "000000c9 65"; Array.create 200 0x99uy ]
 
           let packets = packets avcc 64 [ frame data ]
-          Expect.equal (assembled (avcc.CreateDepacketizer()) [ for p in packets -> p.Payload.ToArray() ]) (Some data) "the frame"
+
+          Expect.equal
+              (assembled (avcc.CreateDepacketizer()) [ for p in packets -> p.Payload.ToArray() ])
+              (Some data)
+              "the frame"
 
           Expect.throwsT<ArgumentException>
               (fun () -> MediaWorld.packets avcc 64 [ frame (hex "00000005 6742") ] |> ignore)
               "a length beyond the end")
 
       testCase "H.264: what cannot be packetized is said, and uses no sequence number" (fun () ->
-          let packetizer = Packetizer(PayloadFormats.For("video/H264").CreatePacketizer(), 64, Nullable 7us)
+          let packetizer =
+              Packetizer(PayloadFormats.For("video/H264").CreatePacketizer(), 64, Nullable 7us)
 
           for wrong, word in
               [ hex "6742c01f", "start code"
@@ -337,7 +369,12 @@ let private h265Tests =
           let told = info format paci true
           Expect.isTrue told.IsKeyFrame "key"
           Expect.equal told.TemporalLayer (Nullable 0) "TID"
-          Expect.equal (assembled (format.CreateDepacketizer()) [ paci ]) (Some(hex "00000001 2601 8877")) "the NAL unit"
+
+          Expect.equal
+              (assembled (format.CreateDepacketizer()) [ paci ])
+              (Some(hex "00000001 2601 8877"))
+              "the NAL unit"
+
           Expect.isFalse (info format (hex "6401 2638 aabb") true).IsValid "cut short"
           Expect.isFalse (info format (hex "6401 6400 6401 0000") true).IsValid "a PACI in a PACI")
 
@@ -345,7 +382,10 @@ let private h265Tests =
           let payloads =
               payloadsOf "video/H265" "" null 100 [ frame (hex "00000001 0203 88aa 00000001 0212 88bb") ]
 
-          Expect.equal (payloads |> Array.map Convert.ToHexString) [| "6002" + "0004" + "020388AA" + "0004" + "021288BB" |] "AP")
+          Expect.equal
+              (payloads |> Array.map Convert.ToHexString)
+              [| "6002" + "0004" + "020388AA" + "0004" + "021288BB" |]
+              "AP")
 
       testCase "H.265: decoding order numbers and several streams are refused" (fun () ->
           for fmtp in [ "sprop-max-don-diff=1"; "tx-mode=MRST" ] do
@@ -370,24 +410,38 @@ let private av1Tests =
           Expect.equal (assembled (format.CreateDepacketizer()) payloads) (Some unit) "with a delimiter again")
 
       testCase "AV1: four elements and more have sizes each" (fun () ->
-          let unit = hex "1200" |> fun d -> Array.append d (Array.concat (Array.replicate 4 (hex "320230aa")))
+          let unit =
+              hex "1200"
+              |> fun d -> Array.append d (Array.concat (Array.replicate 4 (hex "320230aa")))
+
           let payloads = payloadsOf "video/AV1" "" null 100 [ frame unit ]
           Expect.equal (Convert.ToHexString payloads[0]) ("00" + String.replicate 4 "033030AA") "W is 0"
           Expect.equal (assembled (format.CreateDepacketizer()) payloads) (Some unit) "the unit")
 
       testCase "AV1: sizes in elements are kept, delimiters are not, and lying ones are refused" (fun () ->
-          let read payload = assembled (format.CreateDepacketizer()) [ hex payload ]
+          let read payload =
+              assembled (format.CreateDepacketizer()) [ hex payload ]
+
           Expect.equal (read "10 3202 30aa") (Some(hex "1200 320230aa")) "an OBU with its size"
           Expect.equal (read "20 01 10 30 30aa") (Some(hex "1200 320230aa")) "a delimiter"
 
-          for wrong in [ "10"; "10 3205 30aa"; "20 05 30"; "20 01 30"; "88 30aa"; "00 8080808080808080 01"; "10 b0aa" ] do
+          for wrong in
+              [ "10"
+                "10 3205 30aa"
+                "20 05 30"
+                "20 01 30"
+                "88 30aa"
+                "00 8080808080808080 01"
+                "10 b0aa" ] do
               Expect.isNone (read wrong) wrong)
 
       testCase "AV1: OBUs of two layers are not in one packet" (fun () ->
           let layered (layer: int) =
               Array.concat [ hex "36"; [| byte (layer <<< 3) |]; hex "02 30aa" ]
 
-          let payloads = payloadsOf "video/AV1" "" null 100 [ frame (Array.append (layered 0) (layered 1)) ]
+          let payloads =
+              payloadsOf "video/AV1" "" null 100 [ frame (Array.append (layered 0) (layered 1)) ]
+
           Expect.equal payloads.Length 2 "packets"
           Expect.equal (info format payloads[1] true).SpatialLayer (Nullable 1) "its layer") ]
 
@@ -416,12 +470,17 @@ let private audioTests =
           for mime in [ "audio/PCMU"; "audio/PCMA"; "audio/G722" ] do
               let format = PayloadFormats.For mime
               Expect.equal format.ClockRate 8000 "its clock"
-              let packets = packets format 100 [ EncodedFrame(Data = ReadOnlyMemory(Array.zeroCreate 160), Timestamp = 5u) ]
+
+              let packets =
+                  packets format 100 [ EncodedFrame(Data = ReadOnlyMemory(Array.zeroCreate 160), Timestamp = 5u) ]
+
               Expect.equal (packets |> Array.map _.Timestamp) [| 5u; 85u |] "timestamps")
 
       testCase "an Opus packet that does not fit is refused" (fun () ->
           Expect.throwsT<ArgumentException>
-              (fun () -> packets (PayloadFormats.For "audio/opus") 64 [ frame (Array.create 65 0xF8uy) ] |> ignore)
+              (fun () ->
+                  packets (PayloadFormats.For "audio/opus") 64 [ frame (Array.create 65 0xF8uy) ]
+                  |> ignore)
               "65 octets")
 
       property "RED: blocks come out as they went in, RFC 2198" (fun seed ->
@@ -437,10 +496,16 @@ let private audioTests =
           Expect.equal (RedBlock.Read(ReadOnlyMemory payload, Span read)) blocks.Length "how many"
 
           for i in 0 .. blocks.Length - 1 do
-              Expect.equal (read[i].PayloadType, read[i].TimestampOffset) (blocks[i].PayloadType, blocks[i].TimestampOffset) "a block"
+              Expect.equal
+                  (read[i].PayloadType, read[i].TimestampOffset)
+                  (blocks[i].PayloadType, blocks[i].TimestampOffset)
+                  "a block"
+
               Expect.equal (read[i].Data.ToArray()) (blocks[i].Data.ToArray()) "its data"
 
-          let primary = assembled (PayloadFormats.For("audio/red", "111/111").CreateDepacketizer()) [ payload ]
+          let primary =
+              assembled (PayloadFormats.For("audio/red", "111/111").CreateDepacketizer()) [ payload ]
+
           Expect.equal primary (Some((Array.last blocks).Data.ToArray())) "the primary one")
 
       Laws.anyBytes "RED: any bytes are read without throwing" (fun octets ->

@@ -27,7 +27,9 @@ type Dice(seed: int) =
 
 /// No start code within, no zero at the end: what an encoder's emulation prevention sees to.
 let private escaped (body: byte[]) =
-    let body = body |> Array.map (fun octet -> if octet < 4uy then octet + 4uy else octet)
+    let body =
+        body |> Array.map (fun octet -> if octet < 4uy then octet + 4uy else octet)
+
     body
 
 let private unit (header: byte list) (body: byte[]) =
@@ -35,7 +37,8 @@ let private unit (header: byte list) (body: byte[]) =
 
 /// Frames of a format, of about `size` octets, the first a key frame.
 let private h264 (dice: Dice) size isKey =
-    let slice header = unit [ header ] (Array.append [| 0x88uy |] (dice.Bytes(1 + size)))
+    let slice header =
+        unit [ header ] (Array.append [| 0x88uy |] (dice.Bytes(1 + size)))
 
     Array.concat
         [ if isKey then
@@ -77,9 +80,7 @@ let private vp8 (dice: Dice) size isKey =
 let private vp9 (dice: Dice) size isKey =
     // 320 × 240: frame marker, profile 0, key, shown; sync code; BT.601, 4:2:0; sizes less one.
     if isKey then
-        Array.append
-            [| 0x82uy; 0x49uy; 0x83uy; 0x42uy; 0x20uy; 0x13uy; 0xF0uy; 0x0Euy; 0xF0uy |]
-            (dice.Bytes(1 + size))
+        Array.append [| 0x82uy; 0x49uy; 0x83uy; 0x42uy; 0x20uy; 0x13uy; 0xF0uy; 0x0Euy; 0xF0uy |] (dice.Bytes(1 + size))
     else
         Array.append [| 0x86uy |] (Array.append (dice.Bytes size) [| 1uy |])
 
@@ -154,7 +155,8 @@ let kinds =
         Fmtp = "0-15"
         Frame = fun dice _ _ -> dice.Bytes 4 } ]
 
-let formatOf (kind: Kind) = PayloadFormats.For(kind.Mime, kind.Fmtp)
+let formatOf (kind: Kind) =
+    PayloadFormats.For(kind.Mime, kind.Fmtp)
 
 let isVideo (kind: Kind) = kind.Mime.StartsWith "video/"
 
@@ -169,8 +171,7 @@ let frames (kind: Kind) (dice: Dice) (size: int) (count: int) : EncodedFrame[] =
 
 /// The packets of frames, from a sequence number that soon wraps.
 let packets (format: PayloadFormat) (size: int) (frames: EncodedFrame seq) : RtpPacket[] =
-    let packetizer =
-        Packetizer(format.CreatePacketizer(), size, Nullable 65_500us)
+    let packetizer = Packetizer(format.CreatePacketizer(), size, Nullable 65_500us)
 
     let into = List<RtpPacket>()
 

@@ -55,7 +55,11 @@ let private reordered (kind: Kind) =
             |> fun all ->
                 // The first ones stay first: what is before them is not known to be missing.
                 Array.append all[..0] (dice.Shuffled(40, all[1..]))
-            |> Array.collect (fun packet -> if dice.Below 10 = 0 then [| packet; packet |] else [| packet |])
+            |> Array.collect (fun packet ->
+                if dice.Below 10 = 0 then
+                    [| packet; packet |]
+                else
+                    [| packet |])
 
         // Who joins cannot know that an earlier packet is on its way once a frame was delivered.
         let builder = SampleBuilder(format, patient)
@@ -72,39 +76,41 @@ let private reordered (kind: Kind) =
             Expect.equal frame.LostBefore 0 "nothing before it")
 
 let private lossy (kind: Kind) =
-    property $"{kind.Mime}: of frames that lost a packet none is delivered, of the others nothing but the whole" (fun seed ->
-        let dice = Dice seed
-        let format = formatOf kind
-        let sent = frames kind dice 2000 40
-        let packets = packets format 300 sent
-        let survivors = packets |> Array.filter (fun _ -> dice.Below 10 > 0)
+    property
+        $"{kind.Mime}: of frames that lost a packet none is delivered, of the others nothing but the whole"
+        (fun seed ->
+            let dice = Dice seed
+            let format = formatOf kind
+            let sent = frames kind dice 2000 40
+            let packets = packets format 300 sent
+            let survivors = packets |> Array.filter (fun _ -> dice.Below 10 > 0)
 
-        let maimed =
-            let lost = HashSet(packets |> Array.map _.SequenceNumber)
+            let maimed =
+                let lost = HashSet(packets |> Array.map _.SequenceNumber)
 
-            for packet in survivors do
-                lost.Remove packet.SequenceNumber |> ignore
+                for packet in survivors do
+                    lost.Remove packet.SequenceNumber |> ignore
 
-            packets
-            |> Array.filter (fun packet -> lost.Contains packet.SequenceNumber)
-            |> Array.map _.Timestamp
-            |> HashSet
+                packets
+                |> Array.filter (fun packet -> lost.Contains packet.SequenceNumber)
+                |> Array.map _.Timestamp
+                |> HashSet
 
-        let builder = SampleBuilder(format)
-        let got = rebuilt builder (dice.Shuffled(5, survivors))
-        let wanted = dict [ for frame in sent -> frame.Timestamp, octets frame ]
+            let builder = SampleBuilder(format)
+            let got = rebuilt builder (dice.Shuffled(5, survivors))
+            let wanted = dict [ for frame in sent -> frame.Timestamp, octets frame ]
 
-        for frame in got do
-            Expect.isFalse (maimed.Contains frame.Timestamp) "a whole one"
-            Expect.equal (octets frame) wanted[frame.Timestamp] "as it was sent"
+            for frame in got do
+                Expect.isFalse (maimed.Contains frame.Timestamp) "a whole one"
+                Expect.equal (octets frame) wanted[frame.Timestamp] "as it was sent"
 
-        let order = got |> Array.map (fun frame -> int (frame.Timestamp - 0xFFFF_F000u))
-        Expect.equal order (Array.sort order) "in order"
-        Expect.equal builder.PacketsHeld 0 "nothing is held"
+            let order = got |> Array.map (fun frame -> int (frame.Timestamp - 0xFFFF_F000u))
+            Expect.equal order (Array.sort order) "in order"
+            Expect.equal builder.PacketsHeld 0 "nothing is held"
 
-        // VP8, VP9 and audio tell where a frame starts, so that not one is missing without need, but for the reordered first.
-        if List.contains kind.Mime [ "video/VP8"; "video/VP9"; "audio/opus" ] then
-            Expect.isGreaterThanOrEqual got.Length (sent.Length - maimed.Count - 6) "the others come out")
+            // VP8, VP9 and audio tell where a frame starts, so that not one is missing without need, but for the reordered first.
+            if List.contains kind.Mime [ "video/VP8"; "video/VP9"; "audio/opus" ] then
+                Expect.isGreaterThanOrEqual got.Length (sent.Length - maimed.Count - 6) "the others come out")
 
 let private vp8 = kinds[0]
 let private h264 = kinds[2]
@@ -126,7 +132,9 @@ let private cases =
           let format = formatOf vp8
           let sent = frames vp8 (Dice 4) 0 40
           let packets = packets format 300 sent
-          let builder = SampleBuilder(format, SampleBuilderOptions(MaxLate = TimeSpan.FromMilliseconds 500.0))
+
+          let builder =
+              SampleBuilder(format, SampleBuilderOptions(MaxLate = TimeSpan.FromMilliseconds 500.0))
           // A frame is one packet, 33 ms long; the sixth is lost.
           let got = List()
 
@@ -156,7 +164,12 @@ let private cases =
               let references =
                   [| for packet in packets format 300 (frames vp8 (Dice 6) 3000 3000) do
                          let copy = packet.Payload.ToArray()
-                         push builder { packet with Payload = ReadOnlyMemory copy }
+
+                         push
+                             builder
+                             { packet with
+                                 Payload = ReadOnlyMemory copy }
+
                          popAll builder |> ignore
                          WeakReference copy |]
 
@@ -173,7 +186,10 @@ let private cases =
           let format = formatOf vp8
 
           let builder =
-              SampleBuilder(format, SampleBuilderOptions(MaxPackets = 64, MaxOctets = 65_536, MaxLate = TimeSpan.FromHours 10.0))
+              SampleBuilder(
+                  format,
+                  SampleBuilderOptions(MaxPackets = 64, MaxOctets = 65_536, MaxLate = TimeSpan.FromHours 10.0)
+              )
 
           // A frame that never ends, and one packet of it missing.
           for i in 0..5000 do
@@ -197,20 +213,34 @@ let private cases =
 
           let shifted =
               packets
-              |> Array.mapi (fun i p -> if i >= 10 then { p with SequenceNumber = p.SequenceNumber + 20_000us } else p)
+              |> Array.mapi (fun i p ->
+                  if i >= 10 then
+                      { p with
+                          SequenceNumber = p.SequenceNumber + 20_000us }
+                  else
+                      p)
 
           // One stray packet changes nothing.
-          let stray = { packets[0] with SequenceNumber = 30_000us }
+          let stray =
+              { packets[0] with
+                  SequenceNumber = 30_000us }
+
           let got = rebuilt builder [| yield! shifted[..4]; stray; yield! shifted[5..] |]
           Expect.equal (got |> Array.map octets) (sent |> Array.map octets) "every frame"
           Expect.equal builder.PacketsLate 1L "the stray one")
 
       testCase "durations: of audio as told, of video to the next frame" (fun () ->
           let opus = kinds |> List.find (fun kind -> kind.Mime = "audio/opus")
-          let got = rebuilt (SampleBuilder(formatOf opus)) (packets (formatOf opus) 300 (frames opus (Dice 1) 20 3))
+
+          let got =
+              rebuilt (SampleBuilder(formatOf opus)) (packets (formatOf opus) 300 (frames opus (Dice 1) 20 3))
+
           Expect.equal (got |> Array.map _.Duration.TotalMilliseconds) [| 20.0; 20.0; 20.0 |] "Opus"
           let format = formatOf vp8
-          let got = rebuilt (SampleBuilder format) (packets format 300 (frames vp8 (Dice 1) 20 3))
+
+          let got =
+              rebuilt (SampleBuilder format) (packets format 300 (frames vp8 (Dice 1) 20 3))
+
           Expect.equal (got |> Array.map (fun f -> f.Duration.Ticks)) [| 0L; 333_333L; 333_333L |] "VP8")
 
       testCase "frames tell of their packets, and keep them where asked" (fun () ->
@@ -233,8 +263,7 @@ let private cases =
       testCase "the cost of a packet does not depend on what is held" (fun () ->
           let format = formatOf vp8
 
-          let template =
-              (packets format 300 (frames vp8 (Dice 1) 0 1))[0]
+          let template = (packets format 300 (frames vp8 (Dice 1) 0 1))[0]
 
           // A far packet waits while the gap before it fills in order: the worst that order can be.
           let cost (window: int) =
@@ -252,13 +281,23 @@ let private cases =
 
                           for round in 0 .. rounds - 1 do
                               let first = round * window
-                              let far = { template with SequenceNumber = uint16 (first + window - 1) }
-                              let near = { template with SequenceNumber = uint16 first }
+
+                              let far =
+                                  { template with
+                                      SequenceNumber = uint16 (first + window - 1) }
+
+                              let near =
+                                  { template with
+                                      SequenceNumber = uint16 first }
+
                               builder.Push(&near)
                               builder.Push(&far)
 
                               for i in 1 .. window - 2 do
-                                  let packet = { template with SequenceNumber = uint16 (first + i) }
+                                  let packet =
+                                      { template with
+                                          SequenceNumber = uint16 (first + i) }
+
                                   builder.Push(&packet)
 
                                   match builder.TryPop() with

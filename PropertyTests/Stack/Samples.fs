@@ -3,7 +3,9 @@
 module Hybrid.WebRtc.PropertyTests.Stack.Samples
 
 open System
+open System.Collections.Generic
 open Microsoft.FSharp.Reflection
+open Hybrid.WebRtc.Rtp
 open Hybrid.WebRtc.Core
 
 /// Builds one value of a type, every option present, every array of one element. `leaf ()` numbers its leaves.
@@ -22,6 +24,21 @@ let rec private build (leaf: unit -> int) (shape: Type) : objnull =
         box (uint64 (leaf ()))
     elif shape = typeof<uint16> then
         box (uint16 (leaf ()))
+    elif shape = typeof<uint32> then
+        box (uint32 (leaf ()))
+    elif shape = typeof<float> then
+        box (float (leaf ()))
+    elif shape = typeof<int16> then
+        box (int16 (leaf ()))
+    elif shape = typeof<ExtensionMap> then
+        box (ExtensionMap [| KeyValuePair(1 + leaf () % 2, "urn:test") |])
+    elif shape = typeof<ReadOnlyMemory<RtpPacket>> then
+        box (ReadOnlyMemory [| unbox<RtpPacket>(nonNull (build leaf typeof<RtpPacket>)) |])
+    elif shape = typeof<Rtcp[]> then
+        // As they are on the wire, where they have tests of their own.
+        box [| PictureLossIndication(uint32 (leaf ()), uint32 (leaf ())) |]
+    elif shape = typeof<TrackChange> then
+        box (TrackAdded(leaf (), [| "stream" |]))
     elif shape = typeof<byte> then
         box (byte (leaf ()))
     elif shape = typeof<bool> then

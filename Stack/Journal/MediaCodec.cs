@@ -203,41 +203,8 @@ internal static class MediaCodec
         }
     }
 
-    /// <summary>Writes statistics.</summary>
-    public static void Write(JournalBuffer to, MediaStatistics value)
-    {
-        to.Array(
-            value.Inbound,
-            inbound =>
-            {
-                to.Number(inbound.Ssrc);
-                to.Number(inbound.PacketsReceived);
-                to.Number(inbound.PacketsLost);
-                to.Number(inbound.BytesReceived);
-                to.Number(inbound.RetransmittedPacketsReceived);
-                to.Number(inbound.NackCount);
-                to.Number(inbound.PliCount);
-            }
-        );
-        to.Array(
-            value.Outbound,
-            outbound =>
-            {
-                to.Number(outbound.Ssrc);
-                to.Number(outbound.PacketsSent);
-                to.Number(outbound.BytesSent);
-                to.Number(outbound.RetransmittedPacketsSent);
-                to.Number(outbound.NackCount);
-                to.Number(outbound.PliCount);
-            }
-        );
-        to.Option(value.AvailableOutgoingBitrate, to.Number);
-        to.Text(value.SrtpCipher);
-        to.Number(value.CcfbSent);
-        to.Number(value.CcfbReceived);
-    }
-
-    private static void Write(JournalBuffer to, RtpCodecParameters value)
+    /// <summary>Writes a codec as it was negotiated.</summary>
+    public static void Write(JournalBuffer to, RtpCodecParameters value)
     {
         Write(to, value.Codec);
         to.Number(value.PayloadType);

@@ -287,7 +287,7 @@ internal static class OutputCodec
         to.Option(stats.Association, association => Write(to, association));
         to.Array(stats.Pairs, pair => Write(to, pair));
         to.Array(stats.Channels, channel => Write(to, channel));
-        MediaCodec.Write(to, stats.Media);
+        MediaStatsCodec.Write(to, stats.Media);
         to.Number(stats.ChannelsOpened);
         to.Number(stats.ChannelsClosed);
         to.Number(stats.PacketsSent);

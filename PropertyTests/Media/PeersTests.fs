@@ -1,0 +1,225 @@
+/// Whole peers in the simulated internet, sending pictures.
+module Hybrid.WebRtc.PropertyTests.Media.PeersTests
+
+open System
+open Expecto
+open Hybrid.WebRtc.Core
+open Hybrid.WebRtc.Rtp
+open Hybrid.WebRtc.PropertyTests
+
+let private config capabilities : PeerConfig =
+    { World.config with
+        Capabilities = capabilities }
+
+let private init: TransceiverInit =
+    { Kind = MediaKind.Video
+      Direction = Direction.SendOnly
+      Streams = [| "stream" |]
+      Encodings = [||]
+      Track = ValueSome "track" }
+
+/// The transceivers that an end was told of last.
+let private transceivers (who: char) (world: World) : TransceiverInfo[] =
+    world.Ends[who].Events
+    |> List.tryPick (function
+        | TransceiversChanged infos -> Some infos
+        | _ -> None)
+    |> Option.defaultValue [||]
+
+let private isReady (world: World) =
+    World.connection 'a' world = PeerConnectionState.Connected
+    && World.connection 'b' world = PeerConnectionState.Connected
+
+/// `a` sends a picture to `b`: connected, with the transceiver and the payload type of VP8.
+let private opened capabilities (weather: Weather) (seed: int64) : struct (World * TransceiverId * byte) =
+    let world = World.createOf (config capabilities) Weather.fair seed
+
+    match World.demand 'a' (fun c -> AddTransceiver(c, init)) world with
+    | world, Transceiver info ->
+        let world = World.negotiate 'a' world
+        let world, ready = World.run (Duration.seconds 30L) isReady world
+        Expect.isTrue ready "connected"
+        let infos = transceivers 'a' world
+        let codec: RtpCodecParameters = infos[0].SendCodecs[0]
+        Expect.equal codec.Codec.MimeType "video/VP8" "what is preferred"
+        struct (World.under weather world, info.Id, byte codec.PayloadType)
+    | _ -> failtest "no transceiver"
+
+/// A picture of five packets; its number is in each of them.
+let private frame (payloadType: byte) (number: int) : RtpPacket[] =
+    [| for i in 0..4 ->
+           let payload = Array.create 800 (byte i)
+           payload[0] <- byte number
+           payload[1] <- byte (number >>> 8)
+
+           { Marker = (i = 4)
+             PayloadType = payloadType
+             SequenceNumber = uint16 (1_000 + 5 * number + i)
+             Timestamp = uint32 (3_000 * number)
+             Ssrc = 0u
+             Csrcs = ReadOnlyMemory()
+             ExtensionProfile = 0us
+             Extensions = ReadOnlyMemory()
+             Map = ExtensionMap.Empty
+             Payload = ReadOnlyMemory payload
+             Padding = 0uy } |]
+
+/// So many pictures, thirty a second.
+let private send (transceiver: TransceiverId) (payloadType: byte) (count: int) (world: World) : World =
+    (world, [ 0 .. count - 1 ])
+    ||> List.fold (fun world number ->
+        world
+        |> World.tell 'a' (SendRtp(transceiver, 0, RtpMappings.identity, ReadOnlyMemory(frame payloadType number)))
+        |> World.pass (Duration.milliseconds 33L))
+
+let private received (world: World) : RtpPacket list =
+    List.rev world.Ends['b'].Rtp
+    |> List.map (fun (struct (_, _, _, packet)) -> packet)
+
+/// Pictures all of whose packets came within half a second of the first.
+let private whole (world: World) : int =
+    world.Ends['b'].Rtp
+    |> List.groupBy (fun (struct (_, _, _, packet)) -> packet.Timestamp)
+    |> List.filter (fun (_, packets) ->
+        let times = packets |> List.map (fun (struct (at, _, _, _)) -> at)
+
+        packets
+        |> List.distinctBy (fun (struct (_, _, _, packet)) -> packet.SequenceNumber)
+        |> List.length
+            =
+            5
+        && List.max times - List.min times <= Duration.milliseconds 500L)
+    |> List.length
+
+let private lossy: Weather =
+    { Weather.fair with
+        Loss = 0.05
+        Delay = Duration.milliseconds 30L }
+
+let private dropsOf (who: char) (layer: Layer) (reason: Drop) (world: World) : int64 =
+    match World.demand who GetStats world with
+    | _, Stats statistics ->
+        statistics.Drops
+        |> Array.filter (fun drop -> drop.Layer = layer && drop.Reason = reason)
+        |> Array.sumBy _.Count
+    | _ -> failtest "no statistics"
+
+let private media (who: char) (world: World) : MediaStatistics =
+    match World.demand who GetStats world with
+    | _, Stats statistics -> statistics.Media
+    | _ -> failtest "no statistics"
+
+/// Without whatever repairs.
+let private unrepaired: MediaCapabilities =
+    { Capabilities.defaults with
+        Video =
+            Capabilities.defaults.Video
+            |> Array.map (fun codec ->
+                { codec with
+                    Retransmission = false
+                    Feedback =
+                        codec.Feedback
+                        |> Array.filter (fun f -> not (f.StartsWith("nack", StringComparison.Ordinal))) }) }
+
+let tests =
+    testList
+        "Media of peers"
+        [ testCase "in fair weather every packet arrives once, in order, and both ends count alike" (fun () ->
+              let struct (world, id, payloadType) = opened Capabilities.defaults Weather.fair 1L
+              let world = send id payloadType 60 world |> World.pass (Duration.seconds 3L)
+              let packets = received world
+              Expect.equal packets.Length 300 "all"
+
+              for i, packet in List.indexed packets do
+                  Expect.equal packet.SequenceNumber (uint16 (1_000 + i)) "in order"
+                  Expect.equal packet.Marker (i % 5 = 4) "the marker"
+                  Expect.equal packet.Timestamp (uint32 (3_000 * (i / 5))) "the timestamp"
+                  Expect.equal packet.Payload.Span[0] (byte (i / 5)) "the payload"
+
+              let events = world.Ends['b'].Events
+              Expect.equal (events |> List.filter _.IsReceiverUnmuted |> List.length) 1 "unmuted once"
+              Expect.equal (events |> List.filter _.IsSourceFound |> List.length) 1 "one source"
+              let sent = (media 'a' world).Outbound[0]
+              let came = (media 'b' world).Inbound[0]
+              Expect.equal came.PacketsReceived 300L "received"
+              Expect.equal (sent.PacketsSent - sent.RetransmittedPacketsSent) 300L "sent"
+              Expect.equal came.BytesReceived (300L * 800L) "octets"
+              Expect.equal came.PacketsLost 0L "lost"
+
+              match sent.RemoteReceiver with
+              | ValueSome remote ->
+                  let trip = ValueOption.defaultValue 0L<us> remote.RoundTripTime
+                  Expect.isTrue (trip >= 20_000L<us> && trip < 40_000L<us>) "the round trip of 20 ms"
+              | ValueNone -> failtest "no report")
+
+          testCase "at 5 % loss and 60 ms more than 99 % of pictures are whole, and far fewer without NACK" (fun () ->
+              for seed in 1L .. 3L do
+                  let struct (world, id, payloadType) = opened Capabilities.defaults lossy seed
+                  let world = send id payloadType 300 world |> World.pass (Duration.seconds 2L)
+                  Expect.isGreaterThan (whole world) 297 "repaired"
+                  let struct (world, id, payloadType) = opened unrepaired lossy seed
+                  let world = send id payloadType 300 world |> World.pass (Duration.seconds 2L)
+                  Expect.isLessThan (whole world) 285 "not repaired")
+
+          testCase "a packet without a map of extensions is sent as one without extensions" (fun () ->
+              let struct (world, id, payloadType) = opened Capabilities.defaults Weather.fair 3L
+
+              let bare =
+                  frame payloadType 0
+                  |> Array.map (fun packet ->
+                      { packet with
+                          Map = Unchecked.defaultof<ExtensionMap> })
+
+              let world =
+                  world
+                  |> World.tell 'a' (SendRtp(id, 0, RtpMappings.identity, ReadOnlyMemory bare))
+                  |> World.pass (Duration.seconds 1L)
+
+              Expect.equal (received world).Length 5 "all")
+
+          testCase "one sequence number is not sent with two contents" (fun () ->
+              let struct (world, id, payloadType) = opened Capabilities.defaults Weather.fair 5L
+              let world = send id payloadType 3 world
+              let before = dropsOf 'a' Layer.Rtp Drop.Replayed world
+
+              let world =
+                  world
+                  |> World.tell 'a' (SendRtp(id, 0, RtpMappings.identity, ReadOnlyMemory(frame payloadType 1)))
+                  |> World.pass (Duration.seconds 1L)
+
+              Expect.equal (dropsOf 'a' Layer.Rtp Drop.Replayed world - before) 5L "refused"
+              Expect.equal (received world).Length 15 "and not delivered")
+
+          testCase "forged, cut and repeated packets are counted and nothing else" (fun () ->
+              let struct (world, id, payloadType) = opened Capabilities.defaults Weather.fair 7L
+
+              let world =
+                  send id payloadType 90 (World.withForger 1.0 7L world)
+                  |> World.pass (Duration.seconds 1L)
+
+              Expect.equal (received world).Length 450 "each once"
+              Expect.isGreaterThan (dropsOf 'b' Layer.Srtp Drop.Replayed world) 50L "replays"
+              Expect.isGreaterThan (dropsOf 'b' Layer.Srtp Drop.Unauthentic world) 10L "forgeries")
+
+          testCase "a flood of NACKs brings a bounded number of packets" (fun () ->
+              let struct (world, id, payloadType) = opened Capabilities.defaults Weather.fair 9L
+              let world = send id payloadType 60 world
+              let ssrc = (media 'a' world).Outbound[0].Ssrc
+
+              let asked: Rtcp =
+                  Nack(
+                      1u,
+                      ssrc,
+                      [| for i in 0..16 ->
+                             { PacketId = uint16 (1_000 + 17 * i)
+                               Bitmask = 0xFFFFus } |]
+                  )
+
+              let world =
+                  (world, [ 1..200 ])
+                  ||> List.fold (fun world _ -> World.tell 'b' (SendRtcp [| asked |]) world)
+                  |> World.pass (Duration.milliseconds 500L)
+
+              let again = (media 'a' world).Outbound[0].RetransmittedPacketsSent
+              Expect.isGreaterThan again 0L "some"
+              Expect.isLessThan again 700L "not all of 57,800") ]
