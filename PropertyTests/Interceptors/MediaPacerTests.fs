@@ -168,6 +168,20 @@ let tests =
               Expect.isLessThanOrEqual worst (Duration.milliseconds 250L) "the longest wait"
               Expect.isLessThan state.Octets 2_600_000L "at most 250 ms of it waits")
 
+          testCase
+              "a frame that the rate has no room for leaves evenly over 250 ms, not at once at their end"
+              (fun () ->
+                  let mutable state = at 30_000
+
+                  for i in 0..99 do
+                      state <- video (seconds 1.0) 1_200 i state
+
+                  let struct (_, left) = runs (seconds 2.0) state
+                  Expect.equal left.Length 100 "all"
+
+                  for _, together in left |> List.groupBy (fun (struct (at, _, _)) -> at) do
+                      Expect.isLessThanOrEqual together.Length 4 "5 ms of them, and the packet that begins in them")
+
           testCase "without an estimator all passes" (fun () ->
               let state: MediaPacer.State<int> = MediaPacer.create ()
               Expect.isTrue (MediaPacer.isClear state) "clear"
