@@ -16,6 +16,7 @@ let main args =
       RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
       House.Examples.tests
+      House.MediaExamples.tests
       House.Benchmarks.tests
       PreludeTests.tests
       SlotsTests.tests
