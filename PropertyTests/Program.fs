@@ -107,6 +107,7 @@ let main args =
       Media.BitstreamTests.tests
       Media.PeersTests.tests
       Media.ReceivingTests.tests
-      Media.RepairTests.tests ]
+      Media.RepairTests.tests
+      Media.ReceiverTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args

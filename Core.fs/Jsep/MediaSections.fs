@@ -22,6 +22,8 @@ module internal MediaSections =
             Simulcast: SimulcastStreams
             /// `rtcp-mux`, `rtcp-rsize`, `extmap-allow-mixed`, `cryptex`.
             Flags: string[]
+            /// `rtcp-xr:rcvr-rtt`.
+            RoundTrips: bool
         }
 
     /// Of the `m=` line; one at least, even of a section that has nothing.
@@ -49,6 +51,8 @@ module internal MediaSections =
                yield! msids
            for flag in content.Flags do
                SdpAttribute.flag flag
+           if content.RoundTrips then
+               SdpAttribute.create "rtcp-xr" "rcvr-rtt=all"
            yield! Codecs.attributes content.Codecs
            yield! Simulcast.attributes content.Simulcast
            if isSending then
@@ -126,7 +130,8 @@ module internal MediaSections =
                        "rtcp-rsize"
                        "extmap-allow-mixed"
                        if encryption <> HeaderEncryptionPolicy.Disable then
-                           "cryptex" |] },
+                           "cryptex" |]
+                  RoundTrips = true },
                 types,
                 ids)
 
@@ -171,4 +176,5 @@ module internal MediaSections =
                if isMixed then
                    "extmap-allow-mixed"
                if encryption <> HeaderEncryptionPolicy.Disable && isCryptex at offer then
-                   "cryptex" |] }
+                   "cryptex" |]
+          RoundTrips = SdpAttributes.receiverRoundTrip offered }

@@ -71,6 +71,7 @@ type internal Agreement =
         ReceiveCodecs: RtpCodecParameters[]
         Extensions: Extmap[]
         ReducedSize: bool
+        ReceiverRoundTrip: bool
         HeaderEncryption: bool
         Remote: RemoteFacts
     }

@@ -146,6 +146,57 @@ module internal MediaReceiving =
         else
             struct (nack, false)
 
+    /// How often what is missing before a whole key frame is asked for.
+    [<Literal>]
+    let private MostAskedBefore = 2
+
+    /// Once a key frame is whole hardly anybody needs what is missing before it: the second answer does not wait for it for long.
+    let private keyed
+        (sequence: int64)
+        (section: MediaSection)
+        (packet: inref<RtpPacket>)
+        (parts: ReceiveParts)
+        (nack: NackGenerator.State)
+        : struct (ReceiveParts * NackGenerator.State) =
+        let known = parts.KeyFrame
+
+        if nack.Missing.Length = 0 then
+            struct (parts, nack)
+        else
+            let isOf = known.From >= 0L && packet.Timestamp = known.Timestamp
+
+            let key =
+                if
+                    not isOf
+                    && KeyFrames.begins section.KeyFrames[int packet.PayloadType] packet.Payload.Span
+                then
+                    { From = sequence
+                      Timestamp = packet.Timestamp
+                      UpTo = (if packet.Marker then sequence else -1L) }
+                elif isOf && packet.Marker then
+                    { known with UpTo = sequence }
+                else
+                    known
+
+            if
+                key.From >= 0L
+                && key.UpTo >= key.From
+                && not (NackGenerator.isMissingWithin key.From key.UpTo nack)
+            then
+                let nack = NackGenerator.passed key.From MostAskedBefore nack
+
+                let key =
+                    if NackGenerator.isMissingWithin 0L (key.From - 1L) nack then
+                        key
+                    else
+                        { key with From = -1L; UpTo = -1L }
+
+                struct ({ parts with KeyFrame = key }, nack)
+            elif key.From <> known.From || key.UpTo <> known.UpTo then
+                struct ({ parts with KeyFrame = key }, nack)
+            else
+                struct (parts, nack)
+
     /// From now on the peer sends: its track is unmuted.
     let private heardFrom (section: MediaSection) (s: MediaState) : MediaState =
         { s with
@@ -158,6 +209,28 @@ module internal MediaReceiving =
                                 { other with IsHeard = true }
                             else
                                 other) } }
+
+    /// Packets that are delivered and are to be held.
+    let private held
+        (now: Instant)
+        (at: int)
+        (target: Duration)
+        (section: MediaSection)
+        (asked: MediaOutput list)
+        (s: MediaState)
+        : Step<MediaState, MediaOutput> =
+        let mutable s = s
+        let mutable due = []
+
+        for output in asked do
+            match output with
+            | MediaOutput.Deliver(_, _, packet) when section.Kinds[int packet.PayloadType] = PayloadKind.Media ->
+                let struct (next, outputs) = MediaHolding.hold now at target section &packet s
+                s <- next
+                due <- due @ outputs
+            | _ -> ()
+
+        struct (s, asked @ due)
 
     /// A packet of a media stream, with its unwrapped number.
     let private arrived
@@ -237,6 +310,7 @@ module internal MediaReceiving =
                         gaveUp <- gaveUp || over
 
             let struct (nack, over) = noted now sequence arrival section nack
+            let struct (parts, nack) = keyed sequence section &packet parts nack
             let isEvent = kind = PayloadKind.TelephoneEvent
 
             let next =
@@ -284,6 +358,11 @@ module internal MediaReceiving =
                     struct (s, asked)
                 else
                     struct (heardFrom section s, MediaOutput.Unmuted stream.Transceiver :: asked)
+
+            let struct (s, asked) =
+                match section.Hold with
+                | ValueNone -> struct (s, asked)
+                | ValueSome target -> held now at target section asked s
 
             if gaveUp || over then
                 struct (s, asked @ [ MediaOutput.Unrepaired stream.Ssrc ])

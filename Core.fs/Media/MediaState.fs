@@ -80,6 +80,8 @@ type internal MediaTerms =
         TransportCc: bool
         /// RFC 8888, in its place.
         Ccfb: bool
+        /// RTCRtpReceiver.jitterBufferTarget where one was set, negotiated yet or not.
+        Holds: struct (TransceiverId * Duration)[]
     }
 
 /// Of RTCP: what does not change with media packets.
@@ -95,10 +97,8 @@ type internal ControlState =
         Streams: struct (uint32 * SrtpStream)[]
         CcfbSent: int64
         CcfbReceived: int64
-        /// The last receiver reference time of the peer's, RFC 3611 §4.4: (SSRC, middle of NTP, when); 0: none.
-        ReferenceSsrc: uint32
-        Reference: uint32
-        ReferenceAt: Instant
+        /// The last receiver reference times of the peer's that were not answered yet, RFC 3611 §4.4: whose, middle of NTP, when.
+        References: struct (uint32 * uint32 * Instant)[]
     }
 
 /// All media of a connection.
@@ -124,6 +124,10 @@ type internal MediaOutput =
     | TransmitRtcp of SealedRtcp
     /// Lent.
     | Deliver of Transceiver: TransceiverId * Rid: string * Packet: RtpPacket
+    /// Whether packets wait for `Due` before frames are made of them.
+    | Held of Transceiver: TransceiverId * IsHeld: bool
+    /// Packets of a source up to a number may be made frames of: what is missing below it does not come.
+    | Due of Transceiver: TransceiverId * Ssrc: uint32 * UpTo: uint16
     | Unmuted of TransceiverId
     | Found of Transceiver: TransceiverId * Ssrc: uint32 * Rid: string
     | Heard of Rtcp[]
@@ -153,7 +157,8 @@ module internal MediaState =
             { Sections = Array.Empty()
               Cname = ""
               TransportCc = false
-              Ccfb = false }
+              Ccfb = false
+              Holds = Array.Empty() }
           Senders = Array.Empty()
           Receivers = Array.Empty()
           Path =
@@ -174,9 +179,7 @@ module internal MediaState =
               Streams = Array.Empty()
               CcfbSent = 0L
               CcfbReceived = 0L
-              ReferenceSsrc = 0u
-              Reference = 0u
-              ReferenceAt = 0L<us> } }
+              References = Array.Empty() } }
 
     let ntp (now: Instant) (s: MediaState) : uint64 = Ntp.ofInstant s.Config.NtpOffset now
 

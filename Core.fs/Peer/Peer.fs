@@ -145,7 +145,7 @@ module Peer =
                         "The sender sends no sound that telephone-event was negotiated for; see canInsertDTMF."
                 ))
                 s
-        | SetJitterBuffer _ -> ignored Layer.Rtp Drop.Unsupported s
+        | SetJitterBuffer(transceiver, target) -> media now (MediaInput.SetJitterBuffer(transceiver, target)) s
         | GetStats command -> Step.one (Reply(command, Stats(statistics now heard.Packets heard.Bytes s))) s
         // Answered before, by `step`.
         | Close _ -> Step.only s

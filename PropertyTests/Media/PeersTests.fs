@@ -49,8 +49,10 @@ let private opened capabilities (weather: Weather) (seed: int64) : struct (World
 let private frame (payloadType: byte) (number: int) : RtpPacket[] =
     [| for i in 0..4 ->
            let payload = Array.create 800 (byte i)
-           payload[0] <- byte number
-           payload[1] <- byte (number >>> 8)
+           // As VP8 goes on, no key frame.
+           payload[0] <- 0uy
+           payload[1] <- byte number
+           payload[2] <- byte (number >>> 8)
 
            { Marker = (i = 4)
              PayloadType = payloadType
@@ -134,7 +136,7 @@ let tests =
                   Expect.equal packet.SequenceNumber (uint16 (1_000 + i)) "in order"
                   Expect.equal packet.Marker (i % 5 = 4) "the marker"
                   Expect.equal packet.Timestamp (uint32 (3_000 * (i / 5))) "the timestamp"
-                  Expect.equal packet.Payload.Span[0] (byte (i / 5)) "the payload"
+                  Expect.equal packet.Payload.Span[1] (byte (i / 5)) "the payload"
 
               let events = world.Ends['b'].Events
               Expect.equal (events |> List.filter _.IsReceiverUnmuted |> List.length) 1 "unmuted once"
@@ -193,6 +195,7 @@ let tests =
                     ReceiveCodecs = [||]
                     Extensions = ExtensionMap.Empty
                     ReducedSize = true
+                    ReceiverRoundTrip = true
                     HeaderEncryption = false
                     RemoteSources = [||]
                     RemoteRids = [||] }
