@@ -104,6 +104,9 @@ let main args =
       Media.SampleBuilderTests.tests
       Media.FilesTests.tests
       Media.BitstreamTests.tests
-      Media.PeersTests.tests ]
+      Media.PeersTests.tests
+      Media.FecTests.tests
+      Media.RedTests.tests
+      Media.SendingTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args
