@@ -45,6 +45,7 @@ module internal Agreements =
                           ReducedSize = false
                           ReceiverRoundTrip = false
                           HeaderEncryption = false
+                          DeclaresFec = false
                           Remote = nothing }
 
                 let receives =
@@ -89,6 +90,9 @@ module internal Agreements =
           ReducedSize = both (fun m -> SdpAttributes.rtcpRsize m.Level.Attributes)
           ReceiverRoundTrip = both (fun m -> SdpAttributes.receiverRoundTrip m.Level.Attributes)
           HeaderEncryption = MediaSections.isCryptex at local && MediaSections.isCryptex at remote
+          DeclaresFec =
+            (Sources.ofMedia ours).Sources
+            |> Array.exists (fun source -> source.FecSsrc <> 0u)
           Remote =
             { Sources = (Sources.ofMedia theirs).Sources
               Rids =

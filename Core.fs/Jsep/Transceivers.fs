@@ -73,6 +73,8 @@ type internal Agreement =
         ReducedSize: bool
         ReceiverRoundTrip: bool
         HeaderEncryption: bool
+        /// Our description names sources of FlexFEC: we send some.
+        DeclaresFec: bool
         Remote: RemoteFacts
     }
 

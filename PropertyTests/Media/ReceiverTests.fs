@@ -266,4 +266,51 @@ let private reports =
                   Expect.sequenceEqual (answered [ 7u; 8u; 7u ]) [ struct (8u, 8u); struct (7u, 7u) ] "both"
                   Expect.hasLength (answered [ 1u .. 40u ]) 16 "the last ones") ]
 
-let tests = testList "Receivers of media" [ holding; keyFrames; reports ]
+let private withFec capabilities (seed: int64) : World =
+    let isWanted (codec: RtpCodec) =
+        codec.MimeType = "video/VP8"
+        || codec.MimeType = "video/rtx"
+        || codec.MimeType = "video/flexfec-03"
+
+    let struct (world, id, payloadType) =
+        PeersTests.openedPreferring isWanted capabilities PeersTests.lossy seed
+
+    PeersTests.send id payloadType 600 world |> World.pass (Duration.seconds 2L)
+
+let private eachOnce (world: World) =
+    let numbers = PeersTests.received world |> List.map _.SequenceNumber
+    Expect.equal numbers.Length (List.distinct numbers).Length "each packet once"
+
+let private wholePeers =
+    testList
+        "FlexFEC between peers"
+        [ testCase "at 5 % loss and 60 ms more than 99.5 % of pictures are whole with NACK and FEC" (fun () ->
+              for seed in 1L .. 3L do
+                  let world = withFec Capabilities.defaults seed
+                  let came = (PeersTests.media 'b' world).Inbound[0]
+                  Expect.isGreaterThan (PeersTests.whole world) 597 "whole"
+                  eachOnce world
+                  Expect.isGreaterThan came.FecPacketsReceived 50L "FEC came"
+                  Expect.isGreaterThanOrEqual came.FecPacketsReceived came.FecPacketsDiscarded "and was counted"
+                  Expect.isGreaterThan came.PacketsLost 100L "packets were lost"
+                  Expect.notEqual came.FecSsrc 0u "whose FEC")
+
+          testCase "FEC alone brings back most of what single losses took" (fun () ->
+              for seed in 1L .. 3L do
+                  let world = withFec PeersTests.unrepaired seed
+                  let came = (PeersTests.media 'b' world).Inbound[0]
+
+                  let struct (bare, id, payloadType) =
+                      PeersTests.opened PeersTests.unrepaired PeersTests.lossy seed
+
+                  let bare =
+                      PeersTests.send id payloadType 600 bare |> World.pass (Duration.seconds 2L)
+
+                  Expect.isLessThan (PeersTests.whole bare) 500 "without"
+                  Expect.isGreaterThan (PeersTests.whole world) 520 "with"
+                  eachOnce world
+                  Expect.isGreaterThan (came.FecPacketsReceived - came.FecPacketsDiscarded) 30L "brought back"
+                  Expect.equal came.NackCount 0L "nothing is asked for") ]
+
+let tests =
+    testList "Receivers of media" [ holding; keyFrames; reports; wholePeers ]
