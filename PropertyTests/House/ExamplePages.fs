@@ -93,7 +93,7 @@ let list (name: string) (tests: (string * string * string list * (Running -> Tas
         Outside.needing (need folder) sentence (fun struct (path, program) ->
             task {
                 let! chromium = launch path
-                use running = Examples.converse program ([ "--port"; "0" ] @ arguments)
+                use running = Examples.converse program (arguments @ [ "--port"; "0" ])
                 let! address = Examples.await running @"(http://127\.0\.0\.1:\d+)"
                 do! body (Running(running, address.Groups[1].Value, chromium))
             })
