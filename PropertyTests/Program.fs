@@ -106,6 +106,8 @@ let main args =
       Media.SampleBuilderTests.tests
       Media.FilesTests.tests
       Media.BitstreamTests.tests
-      Media.PeersTests.tests ]
+      Media.PeersTests.tests
+      Media.ReceivingTests.tests
+      Media.RepairTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args

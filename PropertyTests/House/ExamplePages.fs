@@ -8,9 +8,12 @@ open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.RealPeers
 
 /// A running example, and the browser for its pages.
-type Running(program: Outside.Conversation, address: string, chromium: Chromium) =
+type Running(program: Outside.Conversation, address: string, folder: string, chromium: Chromium) =
     /// Its standard input and output.
     member _.Program = program
+
+    /// For its files, gone after the test; in its arguments it is written `{folder}`.
+    member _.Folder = folder
 
     /// Of its page, without a slash at the end.
     member _.Address = address
@@ -91,12 +94,14 @@ let list (name: string) (tests: (string * string * string list * (Running -> Tas
 
     let one (folder: string, sentence: string, arguments: string list, body: Running -> Task) =
         Outside.needing (need folder) sentence (fun struct (path, program) ->
-            task {
-                let! chromium = launch path
-                use running = Examples.converse program (arguments @ [ "--port"; "0" ])
-                let! address = Examples.await running @"(http://127\.0\.0\.1:\d+)"
-                do! body (Running(running, address.Groups[1].Value, chromium))
-            })
+            Examples.temporary (fun folder ->
+                task {
+                    let! chromium = launch path
+                    let arguments = arguments |> List.map _.Replace("{folder}", folder)
+                    use running = Examples.converse program (arguments @ [ "--port"; "0" ])
+                    let! address = Examples.await running @"(http://127\.0\.0\.1:\d+)"
+                    do! body (Running(running, address.Groups[1].Value, folder, chromium))
+                }))
 
     let finish =
         testCaseTask "the browser ends" (fun () ->

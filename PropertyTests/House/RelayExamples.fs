@@ -50,10 +50,6 @@ let private whep () =
 /// Even, as RTP's are, and no other test run's.
 let private port = 10_000 + 4 * (Environment.ProcessId % 5_000)
 
-/// Where RtpForwarder says what it sends.
-let private sdp =
-    Path.Combine(Path.GetTempPath(), $"hybrid-{Environment.ProcessId}.sdp")
-
 let private framesIn (path: string) : int =
     use reader = new IvfReader(File.OpenRead path)
 
@@ -248,43 +244,42 @@ let tests =
           "Whip: our client publishes, our client of WHEP watches and saves, and so does a page",
           [ "server"; "--token"; "secret" ],
           fun example ->
-              Examples.temporary (fun folder ->
-                  task {
-                      let whip = Result.defaultValue "" (Examples.built "Examples/Whip" ())
+              task {
+                  let whip = Result.defaultValue "" (Examples.built "Examples/Whip" ())
 
-                      let! struct (code, output) =
-                          Examples.run 60.0 whip [ "client"; example.Address + "/whip/clip" ]
+                  let! struct (code, output) =
+                      Examples.run 60.0 whip [ "client"; example.Address + "/whip/clip" ]
 
-                      Expect.equal code 1 "without the token"
-                      Expect.stringContains output "401" "what the server said"
+                  Expect.equal code 1 "without the token"
+                  Expect.stringContains output "401" "what the server said"
 
-                      use client =
-                          Examples.converse whip [ "client"; example.Address + "/whip/clip"; "--token"; "secret" ]
+                  use client =
+                      Examples.converse whip [ "client"; example.Address + "/whip/clip"; "--token"; "secret" ]
 
-                      let! _ = Examples.await client "Publishing"
-                      let! page = example.Open "/?channel=clip&token=secret"
-                      do! ExamplePages.press page "Watch"
+                  let! _ = Examples.await client "Publishing"
+                  let! page = example.Open "/?channel=clip&token=secret"
+                  do! ExamplePages.press page "Watch"
 
-                      let! struct (code, output) =
-                          Examples.run
-                              60.0
-                              (whep ())
-                              [ "client"
-                                example.Address + "/whep/clip"
-                                "--token"
-                                "secret"
-                                "--save"
-                                folder
-                                "--seconds"
-                                "6" ]
+                  let! struct (code, output) =
+                      Examples.run
+                          60.0
+                          (whep ())
+                          [ "client"
+                            example.Address + "/whep/clip"
+                            "--token"
+                            "secret"
+                            "--save"
+                            example.Folder
+                            "--seconds"
+                            "6" ]
 
-                      Expect.equal code 0 output
-                      Expect.isGreaterThan (framesIn (Path.Combine(folder, "video.ivf"))) 30 output
-                      Expect.isGreaterThan (FileInfo(Path.Combine(folder, "audio.ogg")).Length) 5_000L output
-                      do! ExamplePages.plays page 30
-                      do! ExamplePages.sounds page
-                      do! page.Close()
-                  })
+                  Expect.equal code 0 output
+                  Expect.isGreaterThan (framesIn (Path.Combine(example.Folder, "video.ivf"))) 30 output
+                  Expect.isGreaterThan (FileInfo(Path.Combine(example.Folder, "audio.ogg")).Length) 5_000L output
+                  do! ExamplePages.plays page 30
+                  do! ExamplePages.sounds page
+                  do! page.Close()
+              }
 
           "Examples/Whep",
           "Whep: the server's clip plays on its page, through an ICE restart",
@@ -304,41 +299,46 @@ let tests =
 
           "Examples/RtpForwarder",
           "RtpForwarder: ffmpeg decodes the browser's picture and sound from plain RTP",
-          [ "--video-port"; $"{port}"; "--audio-port"; $"{port + 2}"; "--sdp"; sdp ],
+          [ "--video-port"
+            $"{port}"
+            "--audio-port"
+            $"{port + 2}"
+            "--sdp"
+            "{folder}/forward.sdp" ],
           fun example ->
-              Examples.temporary (fun folder ->
-                  task {
-                      let program = ffmpeg ()
-                      let! page = example.Open $"/?picture={fst red}"
-                      do! ExamplePages.press page "Send the camera"
-                      do! until page "() => document.querySelector('#status').textContent === 'Forwarding.'" null
+              task {
+                  let program = ffmpeg ()
+                  let! page = example.Open $"/?picture={fst red}"
+                  do! ExamplePages.press page "Send the camera"
+                  do! until page "() => document.querySelector('#status').textContent === 'Forwarding.'" null
 
-                      let picture, sound =
-                          Path.Combine(folder, "picture.rgb"), Path.Combine(folder, "sound.wav")
+                  let folder = example.Folder
 
-                      let! struct (code, output) =
-                          Outside.execute
-                              60.0
-                              folder
-                              program
-                              (List.ofArray (
-                                  $"-hide_banner -loglevel error -nostdin -protocol_whitelist file,udp,rtp -i {sdp} -map 0:v -frames:v 20 -vf scale=2:2 -pix_fmt rgb24 -f rawvideo {picture} -map 0:a -t 1 {sound}"
-                                      .Split
-                                      ' '
-                              ))
+                  let picture, sound =
+                      Path.Combine(folder, "picture.rgb"), Path.Combine(folder, "sound.wav")
 
-                      File.Delete sdp
-                      Expect.equal code 0 output
-                      let pixels = File.ReadAllBytes picture
-                      Expect.equal pixels.Length (20 * 4 * 3) output
+                  let! struct (code, output) =
+                      Outside.execute
+                          60.0
+                          folder
+                          program
+                          (List.ofArray (
+                              $"-hide_banner -loglevel error -nostdin -protocol_whitelist file,udp,rtp -i forward.sdp -map 0:v -frames:v 20 -vf scale=2:2 -pix_fmt rgb24 -f rawvideo {picture} -map 0:a -t 1 {sound}"
+                                  .Split
+                                  ' '
+                          ))
 
-                      for i in 0..2 do
-                          let seen = int pixels[pixels.Length - 3 + i]
-                          Expect.isLessThan (abs (seen - (snd red)[i])) tolerance $"{pixels[pixels.Length - 3 ..]}"
+                  Expect.equal code 0 output
+                  let pixels = File.ReadAllBytes picture
+                  Expect.equal pixels.Length (20 * 4 * 3) output
 
-                      Expect.isGreaterThan (FileInfo(sound).Length) 90_000L "a second of sound"
-                      do! page.Close()
-                  })
+                  for i in 0..2 do
+                      let seen = int pixels[pixels.Length - 3 + i]
+                      Expect.isLessThan (abs (seen - (snd red)[i])) tolerance $"{pixels[pixels.Length - 3 ..]}"
+
+                  Expect.isGreaterThan (FileInfo(sound).Length) 90_000L "a second of sound"
+                  do! page.Close()
+              }
 
           "Examples/RtpToWebRtc",
           "RtpToWebRtc: what ffmpeg sends shows on the page, and goes on when another ffmpeg takes over",
