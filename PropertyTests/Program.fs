@@ -17,6 +17,7 @@ let main args =
       RealPeers.AiortcTests.tests
       House.Examples.tests
       House.MediaExamples.tests
+      House.RelayExamples.tests
       House.Benchmarks.tests
       PreludeTests.tests
       SlotsTests.tests
