@@ -100,10 +100,12 @@ module internal MediaReceiving =
         (counts: ReceiveCounts)
         : ReceiveCounts =
         let came = if arrival = Arrival.Restored then 0L else 1L
+        // Of a retransmission the payload begins with the original number, RFC 4588 §4.
+        let octets = packet.Payload.Length + (if arrival = Arrival.Again then 2 else 0)
 
         { Packets = counts.Packets + came
-          Octets = counts.Octets + came * int64 packet.Payload.Length
-          HeaderOctets = counts.HeaderOctets + came * int64 (size - packet.Payload.Length)
+          Octets = counts.Octets + came * int64 octets
+          HeaderOctets = counts.HeaderOctets + came * int64 (size - octets)
           Frames =
             (if packet.Marker && not isKnown && section.Plan.Kind = MediaKind.Video then
                  counts.Frames + 1L
@@ -446,7 +448,20 @@ module internal MediaReceiving =
                             let repairedStream = s.Receivers[primary]
 
                             match Rtx.unwrap repairedStream.Ssrc original &packet with
-                            | ValueNone -> Step.only s
+                            | ValueNone ->
+                                // Padding, with which the peer probes: the source's it is, as browsers count.
+                                let counts = repairedStream.Counts
+
+                                Step.only (
+                                    MediaState.withReceiver
+                                        primary
+                                        { repairedStream with
+                                            Counts =
+                                                { counts with
+                                                    Packets = counts.Packets + 1L
+                                                    HeaderOctets = counts.HeaderOctets + int64 result.Length } }
+                                        s
+                                )
                             | ValueSome inner ->
                                 let sequence = Sequence.unwrap repairedStream.Reception.Highest inner.SequenceNumber
 
