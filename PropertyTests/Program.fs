@@ -107,6 +107,9 @@ let main args =
       Media.BitstreamTests.tests
       Media.PeersTests.tests
       Media.ReceivingTests.tests
-      Media.RepairTests.tests ]
+      Media.RepairTests.tests
+      Media.FecTests.tests
+      Media.RedTests.tests
+      Media.SendingTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args
