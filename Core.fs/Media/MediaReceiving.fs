@@ -434,34 +434,29 @@ module internal MediaReceiving =
                         let original = section.Pairs.Original[int packet.PayloadType]
                         let primary = ReceiveBinding.repaired stream section s
 
-                        let stream =
-                            { stream with
-                                Counts =
-                                    { stream.Counts with
-                                        Packets = stream.Counts.Packets + 1L } }
+                        // Padding, with which the peer probes, even before there is a packet to send again: counted with the source's
+                        // own, as browsers do.
+                        let padded (s: MediaState) =
+                            let counts = stream.Counts
 
-                        let s = MediaState.withReceiver at stream s
+                            Step.only (
+                                MediaState.withReceiver
+                                    at
+                                    { stream with
+                                        Counts =
+                                            { counts with
+                                                Packets = counts.Packets + 1L
+                                                HeaderOctets = counts.HeaderOctets + int64 result.Length } }
+                                    s
+                            )
 
                         if primary < 0 || original = 255uy then
-                            Step.only s
+                            padded s
                         else
                             let repairedStream = s.Receivers[primary]
 
                             match Rtx.unwrap repairedStream.Ssrc original &packet with
-                            | ValueNone ->
-                                // Padding, with which the peer probes: the source's it is, as browsers count.
-                                let counts = repairedStream.Counts
-
-                                Step.only (
-                                    MediaState.withReceiver
-                                        primary
-                                        { repairedStream with
-                                            Counts =
-                                                { counts with
-                                                    Packets = counts.Packets + 1L
-                                                    HeaderOctets = counts.HeaderOctets + int64 result.Length } }
-                                        s
-                                )
+                            | ValueNone -> padded s
                             | ValueSome inner ->
                                 let sequence = Sequence.unwrap repairedStream.Reception.Highest inner.SequenceNumber
 

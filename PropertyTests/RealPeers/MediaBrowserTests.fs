@@ -46,8 +46,6 @@ let private firefoxes =
           browser.Test "tracks come, go and change" changes
           browser.Test "tracks are replaced and paused on either side" pauses
           browser.Test "the codec changes within a call" codecChanges
-          browser.Test "keys are pressed and heard, here and there" tones
-          browser.Test "pictures go both ways at 5 % loss" lossy
           browser.End ]
 
 let tests = testList "browsers' media" [ chromiums; firefoxes ]

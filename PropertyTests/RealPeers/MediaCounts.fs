@@ -1,6 +1,7 @@
 /// What getStats() tells here and there of the same streams, W3C webrtc-stats.
 module Hybrid.WebRtc.PropertyTests.RealPeers.MediaCounts
 
+open System
 open System.Text.Json
 open System.Threading.Tasks
 open Expecto
@@ -35,7 +36,7 @@ let private bySsrc (ssrc: uint32) (list: string) (all: JsonElement) : JsonElemen
 let private apart (pairs: (string * float * float) list) : (string * float * float) list =
     pairs |> List.filter (fun (_, a, b) -> abs (a - b) > 0.02 * max a b)
 
-let private optional (n: System.Nullable<int64>) = float (n.GetValueOrDefault())
+let private optional (n: Nullable<int64>) = float (n.GetValueOrDefault())
 
 let private outbound (s: RTCOutboundRtpStreamStats) (there: JsonElement) : (string * float * float) list =
     let t = bySsrc s.Ssrc "received" there
@@ -79,10 +80,12 @@ let counts (page: Page) : Task =
         do! negotiate Ours ours page
         do! connected
         // The first frame sent is a key frame: receivers count none before one.
-        use picture = Player.Vp8()
-        use sound = Player.Sound()
+        let begins = TaskCompletionSource()
+        use picture = Player.Vp8 begins.Task
+        use sound = Player.Sound begins.Task
         do! video.Sender.ReplaceTrackAsync picture.Track
         do! audio.Sender.ReplaceTrackAsync sound.Track
+        begins.SetResult()
         let! _ = page.Call(20.0, "() => decoded(pc, 'video', 60)", null)
 
         do!
@@ -145,6 +148,8 @@ let counts (page: Page) : Task =
                         then
                             Ok()
                         else
+                            let differ = String.Join(", ", differ)
+                            let trips = String.Join(", ", trips)
                             Error $"here and there: {differ}; round trips: {trips}"
                 })
     }

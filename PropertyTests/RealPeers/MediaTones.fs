@@ -31,7 +31,7 @@ let tones (page: Page) : Task =
             | dtmf -> dtmf
 
         Expect.isTrue dtmf.CanInsertDTMF "they were negotiated"
-        dtmf.InsertDTMF("15#D0*", 250, 150)
+        dtmf.InsertDTMF("1#D0", 300, 150)
 
         do!
             eventually (fun () ->
@@ -39,7 +39,7 @@ let tones (page: Page) : Task =
                     let! heard = page.Call "() => phone.keys"
 
                     return
-                        if heard.GetString() = "15#D0*" then
+                        if heard.GetString() = "1#D0" then
                             Ok()
                         else
                             Error $"the browser heard {heard}"

@@ -107,7 +107,8 @@ const prefer = (transceiver, ...mimeTypes) => {
   transceiver.setCodecPreferences(known.filter((c) => wanted.includes(c.mimeType.toLowerCase())));
 };
 
-// Listens for the keys of a telephone on an audio track: answers an object whose `keys` grows by each that sounded 40 ms and more.
+// Listens for the keys of a telephone on an audio track: answers an object whose `keys` grows by each that is
+// another one than that before it.
 const keysOf = async (track) => {
   const context = new AudioContext();
   const processor = `registerProcessor("keys", class extends AudioWorkletProcessor {
@@ -140,12 +141,7 @@ const keysOf = async (track) => {
   const node = new AudioWorkletNode(context, "keys");
   context.createMediaStreamSource(new MediaStream([track])).connect(node).connect(context.destination);
   const heard = { keys: "", context };
-  let last = "";
-  let times = 0;
-  node.port.onmessage = ({ data }) => {
-    times = data === last ? times + 1 : 1;
-    last = data;
-    if (times === 2) heard.keys += data;
-  };
+  // A busy machine tears a tone apart: the same key again is none.
+  node.port.onmessage = ({ data }) => { if (!heard.keys.endsWith(data)) heard.keys += data; };
   return heard;
 };
