@@ -100,10 +100,12 @@ module internal MediaReceiving =
         (counts: ReceiveCounts)
         : ReceiveCounts =
         let came = if arrival = Arrival.Restored then 0L else 1L
+        // Of a retransmission the payload begins with the original number, RFC 4588 §4.
+        let octets = packet.Payload.Length + (if arrival = Arrival.Again then 2 else 0)
 
         { Packets = counts.Packets + came
-          Octets = counts.Octets + came * int64 packet.Payload.Length
-          HeaderOctets = counts.HeaderOctets + came * int64 (size - packet.Payload.Length)
+          Octets = counts.Octets + came * int64 octets
+          HeaderOctets = counts.HeaderOctets + came * int64 (size - octets)
           Frames =
             (if packet.Marker && not isKnown && section.Plan.Kind = MediaKind.Video then
                  counts.Frames + 1L
@@ -511,21 +513,29 @@ module internal MediaReceiving =
                         let original = section.Pairs.Original[int packet.PayloadType]
                         let primary = ReceiveBinding.repaired stream section s
 
-                        let stream =
-                            { stream with
-                                Counts =
-                                    { stream.Counts with
-                                        Packets = stream.Counts.Packets + 1L } }
+                        // Padding, with which the peer probes, even before there is a packet to send again: counted with the source's
+                        // own, as browsers do.
+                        let padded (s: MediaState) =
+                            let counts = stream.Counts
 
-                        let s = MediaState.withReceiver at stream s
+                            Step.only (
+                                MediaState.withReceiver
+                                    at
+                                    { stream with
+                                        Counts =
+                                            { counts with
+                                                Packets = counts.Packets + 1L
+                                                HeaderOctets = counts.HeaderOctets + int64 result.Length } }
+                                    s
+                            )
 
                         if primary < 0 || original = 255uy then
-                            Step.only s
+                            padded s
                         else
                             let repairedStream = s.Receivers[primary]
 
                             match Rtx.unwrap repairedStream.Ssrc original &packet with
-                            | ValueNone -> Step.only s
+                            | ValueNone -> padded s
                             | ValueSome inner ->
                                 let sequence = Sequence.unwrap repairedStream.Reception.Highest inner.SequenceNumber
 

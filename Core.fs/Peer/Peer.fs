@@ -218,7 +218,7 @@ module Peer =
         | Live(s, heard), _ ->
             let heard =
                 match input with
-                | Datagram(_, bytes) ->
+                | Datagram(_, bytes) when Demultiplexing.kindOf (Span.op_Implicit bytes.Span) <> Demux.Stun ->
                     { Packets = heard.Packets + 1L
                       Bytes = heard.Bytes + int64 bytes.Length }
                 | _ -> heard

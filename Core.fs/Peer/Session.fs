@@ -114,10 +114,13 @@ module internal Session =
 
     // --- Datagrams out
 
-    /// One datagram more went out.
+    /// One datagram more went out; connectivity checks do not count, webrtc-stats RTCTransportStats.
     let counted (packet: Packet) (traffic: Traffic) : Traffic =
-        { PacketsSent = traffic.PacketsSent + 1L
-          BytesSent = traffic.BytesSent + int64 packet.Size }
+        match packet with
+        | Packet.Stun _ -> traffic
+        | _ ->
+            { PacketsSent = traffic.PacketsSent + 1L
+              BytesSent = traffic.BytesSent + int64 packet.Size }
 
     let transmit path (packet: Packet) (s: State) : Step<State, Output> =
         Step.one
