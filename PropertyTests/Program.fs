@@ -16,6 +16,7 @@ let main args =
       RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
       House.Examples.tests
+      House.MediaExamples.tests
       House.Benchmarks.tests
       PreludeTests.tests
       SlotsTests.tests
@@ -105,6 +106,8 @@ let main args =
       Media.FilesTests.tests
       Media.BitstreamTests.tests
       Media.PeersTests.tests
+      Media.ReceivingTests.tests
+      Media.RepairTests.tests
       Media.FecTests.tests
       Media.RedTests.tests
       Media.SendingTests.tests ]

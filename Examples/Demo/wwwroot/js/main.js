@@ -4,16 +4,17 @@ import { Chat } from "./chat.js";
 import { ConnectionView } from "./connection.js";
 import { Files } from "./files.js";
 import { duration } from "./format.js";
+import { Media } from "./media.js";
 import { Session } from "./session.js";
 import { Throughput } from "./throughput.js";
 
 const $ = (id) => document.getElementById(id);
-const signalling = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/signal`;
 const waits = [1, 2, 4, 8, 15]; // seconds between attempts
 
 const throughput = new Throughput();
 const chat = new Chat();
 const files = new Files();
+const media = new Media();
 const view = new ConnectionView(() => throughput.rates);
 
 let session = null;
@@ -36,7 +37,7 @@ function connect() {
   }
 
   say("connecting", "Connecting to the program.", "Exchanging descriptions over a WebSocket; candidates follow one by one.");
-  const s = (session = new Session(signalling));
+  const s = (session = new Session());
   $("hangup").disabled = false;
 
   s.addEventListener("hello", ({ detail }) => ($("runtime").textContent = detail.runtime));
@@ -57,7 +58,7 @@ function connect() {
   });
 
   s.addEventListener("end", ({ detail }) => lost(detail));
-  for (const part of [throughput, chat, files, view]) part.attach(s);
+  for (const part of [throughput, chat, files, media, view]) part.attach(s);
 }
 
 function connected(s) {
