@@ -24,7 +24,53 @@ type End =
         Consumes: bool
         Ignored: int
         HasEnded: bool
+        Schedule: Schedule voption
+        /// What came while the end's process did not run, newest first.
+        Held: struct (Path * byte[]) list
     }
+
+/// A machine that others use, too: a process runs for a while, and is held up for a while.
+and Schedule =
+    {
+        /// It runs for no time up to this long.
+        Runs: Duration
+        /// It is held up from this long up to that.
+        Least: Duration
+        Most: Duration
+        /// The present or next time that it is held up.
+        From: Instant
+        Until: Instant
+        Entropy: Entropy
+    }
+
+[<RequireQualifiedAccess>]
+module Schedule =
+    let create (runs: Duration) (least: Duration) (most: Duration) (seed: int64) : Schedule =
+        { Runs = runs
+          Least = least
+          Most = most
+          From = 0L<us>
+          Until = 0L<us>
+          Entropy = Entropy.ofNumber seed }
+
+    /// At a time, or soon after it, when the process runs.
+    let rec at (now: Instant) (s: Schedule) : Schedule =
+        if s.Until > now then
+            s
+        else
+            let struct (x, entropy) = Entropy.unit s.Entropy
+            let struct (y, entropy) = Entropy.unit entropy
+            let from = s.Until + int64 (x * float s.Runs) * 1L<us>
+
+            at
+                now
+                { s with
+                    From = from
+                    Until = from + s.Least + int64 (y * float (s.Most - s.Least)) * 1L<us>
+                    Entropy = entropy }
+
+    /// When the process next runs, once `at` was asked.
+    let awake (now: Instant) (s: Schedule) : Instant = if now < s.From then now else s.Until
 
 /// Someone on the path who sees every datagram, changes none, and sends forgeries beside them: octets changed, ends cut
 /// off, and old datagrams again.
@@ -83,6 +129,16 @@ module World =
         | Ok peer -> peer
         | Error mistake -> failwith mistake.Message
 
+    let private other (who: char) =
+        match who with
+        | 'a' -> 'b'
+        | 'b' -> 'a'
+        | 'c' -> 'd'
+        | _ -> 'c'
+
+    /// A peer of its own seed.
+    let peerOf (config: PeerConfig) (seed: int64) : Peer.State = peer config (Entropy.ofNumber seed)
+
     let private host config entropy interfaces =
         { Peer = peer config entropy
           Interfaces = interfaces
@@ -94,7 +150,9 @@ module World =
           Replies = Map.empty
           Consumes = true
           Ignored = 0
-          HasEnded = false }
+          HasEnded = false
+          Schedule = ValueNone
+          Held = [] }
 
     let private address (text: string) = (Address.parse text).Value
 
@@ -167,6 +225,26 @@ module World =
     let under (weather: Weather) (world: World) : World =
         { world with
             Net = Internet.under weather world.Net }
+
+    /// With two hosts more, `'c'` and `'d'`, each on the network of one of the first two.
+    let withPair (config: PeerConfig) (seed: int64) (world: World) : World =
+        let entropy = Entropy.ofNumber seed
+
+        { world with
+            Ends =
+                world.Ends
+                |> Map.add 'c' (host config (Entropy.split "c" entropy) [ address "192.0.2.2" ])
+                |> Map.add 'd' (host config (Entropy.split "d" entropy) [ address "198.51.100.2" ]) }
+
+    /// With a link that all pass which is sent by `'a'`, and by `'c'` where there is one, to the others. The way back has room
+    /// for all.
+    let withLink (link: Link) (world: World) : World =
+        let from = [ 'a'; 'c' ] |> List.choose (fun who -> Map.tryFind who world.Ends)
+
+        { world with
+            Net = Internet.withLink 1 link (from |> List.collect _.Interfaces) world.Net }
+
+    let link (world: World) : Link = Internet.link 1 world.Net
 
     /// The same world with one end changed.
     let change (who: char) (change: End -> End) (world: World) : World =
@@ -326,7 +404,7 @@ module World =
 
     /// Signalling carries a candidate to the other end, where it has a remote description to go with.
     and private trickle (who: char) (candidate: LocalCandidate) (world: World) : World =
-        let other = if who = 'a' then 'b' else 'a'
+        let other = other who
         let command = world.NextCommand
 
         let world =
@@ -339,6 +417,28 @@ module World =
             { world with
                 Mail = (other, candidate.Candidate) :: world.Mail }
         | _ -> world
+
+    /// From now on an end's process runs by a schedule: what comes while it does not waits, and so do its timers.
+    let scheduled (who: char) (schedule: Schedule) (world: World) : World =
+        change
+            who
+            (fun e ->
+                { e with
+                    Schedule =
+                        ValueSome(
+                            Schedule.at
+                                world.Now
+                                { schedule with
+                                    From = world.Now
+                                    Until = world.Now }
+                        ) })
+            world
+
+    /// When an end's process next runs.
+    let awake (now: Instant) (e: End) : Instant =
+        match e.Schedule with
+        | ValueSome schedule when now < Instant.never -> Schedule.awake now (Schedule.at now schedule)
+        | _ -> now
 
     /// Gives an end an input.
     let tell (who: char) (input: Input) (world: World) : World = feed who input world
@@ -359,8 +459,6 @@ module World =
         match ask who request world with
         | world, Ok answer -> world, answer
         | _, Error mistake -> failwithf "%O: %s" mistake.Name mistake.Message
-
-    let private other who = if who = 'a' then 'b' else 'a'
 
     let private describe who request world =
         match demand who request world with
@@ -394,7 +492,9 @@ module World =
     /// When something next happens.
     let next (world: World) : Instant =
         (Internet.next world.Net, world.Ends)
-        ||> Map.fold (fun soonest _ e -> Instant.min soonest (Peer.deadline e.Peer))
+        ||> Map.fold (fun soonest _ e ->
+            let due = if e.Held.IsEmpty then Peer.deadline e.Peer else world.Now
+            Instant.min soonest (awake (max world.Now due) e))
 
     let private forgery (genuine: byte[]) (forger: Forger) : struct (byte[] * Forger) =
         let struct (kind, entropy) = Entropy.below 3 forger.Entropy
@@ -435,6 +535,20 @@ module World =
 
     /// What has arrived goes to whoever has the port, all of one instant first; then whoever is due ticks, once.
     let private turn (world: World) : World =
+        // Kept, so that nobody has to draw from the beginning again.
+        let world =
+            (world, world.Ends)
+            ||> Map.fold (fun world who e ->
+                match e.Schedule with
+                | ValueSome schedule when schedule.Until <= world.Now ->
+                    change
+                        who
+                        (fun e ->
+                            { e with
+                                Schedule = ValueSome(Schedule.at world.Now schedule) })
+                        world
+                | _ -> world)
+
         let rec drain (world: World) =
             let struct (arrived, net) = Internet.receive world.Now world.Net
             let world = { world with Net = net }
@@ -451,6 +565,14 @@ module World =
                         |> Map.tryPick (fun port at -> if at.Equals flow.To then Some(who, port) else None))
 
                 match receiver with
+                | Some(who, port) when awake world.Now world.Ends[who] > world.Now ->
+                    let path = { Local = port; Remote = flow.From }
+
+                    world
+                    |> change who (fun e ->
+                        { e with
+                            Held = struct (path, bytes) :: e.Held })
+                    |> drain
                 | Some(who, port) ->
                     let path = { Local = port; Remote = flow.From }
 
@@ -460,9 +582,23 @@ module World =
                     |> drain
                 | None -> drain world
 
-        let world = drain world
+        let running (world: World) =
+            [ for KeyValue(who, e) in world.Ends do
+                  if awake world.Now e = world.Now then
+                      who ]
 
-        (world, [ 'a'; 'b' ])
+        // What waited for a process comes first.
+        let world =
+            (world, running world)
+            ||> List.fold (fun world who ->
+                match world.Ends[who].Held with
+                | [] -> world
+                | held ->
+                    (change who (fun e -> { e with Held = [] }) world, List.rev held)
+                    ||> List.fold (fun world (struct (path, bytes)) -> feed who (Datagram(path, Memory bytes)) world))
+            |> drain
+
+        (world, running world)
         ||> List.fold (fun world who ->
             if Peer.deadline world.Ends[who].Peer <= world.Now then
                 feed who Tick world

@@ -107,3 +107,97 @@ module Wire =
             struct (ValueSome(struct (destination, Array.copy bytes)),
                     { wire with
                         UnderWay = Map.remove key wire.UnderWay })
+
+/// The narrowest link of a path, behind a queue that drops what it has no room for. A pure machine: `send` says at once when a
+/// datagram leaves.
+[<NoComparison; NoEquality>]
+type Link =
+    private
+        {
+            /// Bits a second that it takes at a time; a datagram is sent at the rate of when it begins to be.
+            Rate: Instant -> float
+            /// Octets that may wait.
+            Room: int
+            /// When all that waits has left.
+            FreeAt: Instant
+            /// What waits or is being sent: when it will have left, and its octets.
+            Queue: Log<struct (Instant * int)>
+            Waiting: int
+            /// Datagrams as they left: when each came, when it left, and its octets. Oldest first.
+            Passed: Log<struct (Instant * Instant * int)>
+            Dropped: int
+        }
+
+[<RequireQualifiedAccess>]
+module Link =
+    /// IPv4's and UDP's headers.
+    [<Literal>]
+    let private Overhead = 28
+
+    let create (rate: Instant -> float) (room: int) : Link =
+        { Rate = rate
+          Room = room
+          FreeAt = 0L<us>
+          Queue = Log.startingAt 0L
+          Waiting = 0
+          Passed = Log.startingAt 0L
+          Dropped = 0 }
+
+    /// When a datagram of `size` octets, headers apart, has left; ValueNone where there is no room for it.
+    let send (now: Instant) (size: int) (link: Link) : struct (Instant voption * Link) =
+        let octets = size + Overhead
+        let mutable first = link.Queue.First
+        let mutable waiting = link.Waiting
+        let mutable going = true
+
+        while going && first < link.Queue.Next do
+            let struct (at, gone) = link.Queue[first]
+
+            if at <= now then
+                waiting <- waiting - gone
+                first <- first + 1L
+            else
+                going <- false
+
+        let queue = Log.dropTo first link.Queue
+
+        if waiting + octets > link.Room then
+            struct (ValueNone,
+                    { link with
+                        Queue = queue
+                        Waiting = waiting
+                        Dropped = link.Dropped + 1 })
+        else
+            let from = max now link.FreeAt
+            let at = from + int64 (8e6 * float octets / link.Rate from) * 1L<us>
+
+            struct (ValueSome at,
+                    { link with
+                        FreeAt = at
+                        Queue = Log.append (struct (at, octets)) queue
+                        Waiting = waiting + octets
+                        Passed = Log.append (struct (now, at, octets)) link.Passed })
+
+    /// Datagrams that there was no room for.
+    let dropped (link: Link) : int = link.Dropped
+
+    /// Datagrams that came from one time to before another: how long each waited, in milliseconds, ascending.
+    let waits (from: Instant) (until: Instant) (link: Link) : float[] =
+        [| for i in link.Passed.First .. link.Passed.Next - 1L do
+               let struct (came, left, octets) = link.Passed[i]
+
+               if came >= from && came < until then
+                   float (left - came) / 1000.0 - 8e3 * float octets / link.Rate came |]
+        |> Array.sort
+
+    /// Bits a second that left from one time to before another, headers included.
+    let rate (from: Instant) (until: Instant) (link: Link) : float =
+        let mutable octets = 0L
+
+        for i in link.Passed.First .. link.Passed.Next - 1L do
+            let struct (_, left, size) = link.Passed[i]
+
+            if left >= from && left < until then
+                octets <- octets + int64 size
+
+        8e6 * float octets / float (until - from)

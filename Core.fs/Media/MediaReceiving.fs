@@ -272,12 +272,12 @@ module internal MediaReceiving =
                 let path =
                     if s.Terms.Ccfb then
                         { path with
-                            Ccfb = CcfbRecorder.received now packet.Ssrc packet.SequenceNumber 0uy path.Ccfb }
+                            Ccfb = CcfbRecorder.received now packet.Ssrc packet.SequenceNumber bytes.Length 0uy path.Ccfb }
                     elif packet.TryGetExtension(HeaderExtension.TransportCc, &stamp) && stamp.Length >= 2 then
                         let sequence = BinaryPrimitives.ReadUInt16BigEndian stamp.Span
 
                         { path with
-                            Recorder = TransportCcRecorder.received now sequence path.Recorder }
+                            Recorder = TransportCcRecorder.received now sequence bytes.Length path.Recorder }
                     else
                         path
 
