@@ -394,6 +394,12 @@ public sealed partial class RTCPeerConnection
             case Core.Event.ToneChanged e:
                 return OnTransceiver(e.Transceiver, transceiver => transceiver.Sender.Dtmf?.Tell(e.Tone, e.Buffer));
 
+            case Core.Event.ToneReceived e:
+                return OnTransceiver(
+                    e.Transceiver,
+                    transceiver => transceiver.Receiver.TellTone(e.Tone[0], e.Duration.OrNothing())
+                );
+
             case Core.Event.KeyLogged e:
                 return () => LogKey(e.Line);
 

@@ -2,12 +2,19 @@ using Hybrid.WebRtc.Rtp;
 
 namespace Hybrid.WebRtc;
 
+/// <summary>A DTMF tone that the peer has sent as a telephone event, RFC 4733. Beyond W3C.</summary>
+/// <param name="Tone"><c>0</c> to <c>9</c>, <c>*</c>, <c>#</c>, <c>A</c> to <c>D</c>.</param>
+/// <param name="Duration">How long it sounded, as the peer says; where its end was lost, as long as is known.</param>
+public readonly record struct RTCDTMFTone(char Tone, TimeSpan Duration);
+
 /// <summary>Receives a track, <see href="https://www.w3.org/TR/webrtc/#rtcrtpreceiver-interface">RTCRtpReceiver</see>.</summary>
 public sealed class RTCRtpReceiver
 {
     private readonly RTCPeerConnection _connection;
     private readonly RTCRtpTransceiver _transceiver;
     private readonly RtpSources _sources;
+    private readonly Notifier<char> _toneStarts;
+    private readonly Notifier<RTCDTMFTone> _tones;
     private readonly Lock _gate = new();
     private volatile RemoteTrack[] _tracks;
     private volatile Core.RtpCodecParameters[] _codecs = [];
@@ -19,12 +26,23 @@ public sealed class RTCRtpReceiver
         _connection = connection;
         _transceiver = transceiver;
         _sources = new RtpSources(connection.Time);
+        _toneStarts = connection.Notify.Event<char>(held: 64);
+        _tones = connection.Notify.Event<RTCDTMFTone>(held: 64);
         Track = new RemoteTrack(connection, this, transceiver.Kind, track);
         _tracks = [Track];
     }
 
     /// <summary>What is received; there from the beginning, muted until something comes.</summary>
     public RemoteTrack Track { get; }
+
+    /// <summary>
+    /// DTMF tones of the peer's, RFC 4733, each once, when it has ended: audio with <c>audio/telephone-event</c> negotiated. Their packets are
+    /// among those of <see cref="RemoteTrack.Packets"/>, too. What comes before anyone has subscribed is held for the first subscriber. Beyond W3C.
+    /// </summary>
+    public IObservable<RTCDTMFTone> OnTone => _tones;
+
+    /// <summary>The same tones when they begin to sound: <c>0</c> to <c>9</c>, <c>*</c>, <c>#</c>, <c>A</c> to <c>D</c>. Beyond W3C.</summary>
+    public IObservable<char> OnToneStart => _toneStarts;
 
     /// <summary>What it is received over; null until descriptions have brought it into being.</summary>
     public RTCDtlsTransport? Transport => _connection.TransportOf(_transceiver);
@@ -177,8 +195,19 @@ public sealed class RTCRtpReceiver
             track.TellRtcp(packet);
     }
 
+    /// <summary>A tone begins, or has ended; on the context.</summary>
+    internal void TellTone(char tone, long? micros)
+    {
+        if (micros is { } sounded)
+            _tones.Tell(new(tone, TimeSpan.FromMicroseconds(sounded)));
+        else
+            _toneStarts.Tell(tone);
+    }
+
     internal void Complete()
     {
+        _toneStarts.Complete();
+        _tones.Complete();
         foreach (var track in _tracks)
             track.Complete();
     }

@@ -16,6 +16,7 @@ let main args =
       RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
       House.Examples.tests
+      House.MediaExamples.tests
       House.Benchmarks.tests
       PreludeTests.tests
       SlotsTests.tests
@@ -104,6 +105,8 @@ let main args =
       Media.SampleBuilderTests.tests
       Media.FilesTests.tests
       Media.BitstreamTests.tests
-      Media.PeersTests.tests ]
+      Media.PeersTests.tests
+      Media.ReceivingTests.tests
+      Media.RepairTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args

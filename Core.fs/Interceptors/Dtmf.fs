@@ -208,7 +208,9 @@ module internal DtmfSender =
                             [ ToneChange(string tone, rest); Send(true, timestamp, first) ])
 
 /// Notices DTMF tones of the other side, RFC 4733 §2.5.2. Each event has a timestamp of its own; all its packets, and repetitions, share
-/// it.
+/// it. One that lasts longer than its duration can say goes on under another timestamp, §2.5.1.3.
+///
+///     Silent ──a packet of a new event──▶ Sounding ──its end, a new event, or no packet for a while──▶ Silent
 [<RequireQualifiedAccess>]
 module internal DtmfReceiver =
     [<Struct; NoComparison>]
@@ -218,26 +220,69 @@ module internal DtmfReceiver =
             Sounding: char voption
             /// The timestamp of the last event; -1: none.
             Timestamp: int64
-            /// Whether its end was told.
-            Ended: bool
-            /// Of the last event, in units of the clock.
+            /// Of the last event, in units of the clock: what segments before this one came to, and this one.
+            Before: int64
             Duration: uint16
+            /// When a tone of which nothing more comes is over; `Instant.never` where none sounds.
+            SilentAt: Instant
         }
 
     [<NoComparison>]
     type Output =
         | ToneStarted of Tone: char
         /// `Duration` in units of the clock.
-        | ToneEnded of Tone: char * Duration: uint16
+        | ToneEnded of Tone: char * Duration: int64
+
+    /// Updates come every 50 ms, and a tone is not to be drawn out by more than three of them, RFC 4733 §2.5.2.2; what the network delays
+    /// gets as much again.
+    let patience: Duration = Duration.milliseconds 300L
 
     let create () : State =
         { Sounding = ValueNone
           Timestamp = -1L
-          Ended = true
-          Duration = 0us }
+          Before = 0L
+          Duration = 0us
+          SilentAt = Instant.never }
+
+    /// When `tick` has an end to tell of.
+    let deadline (state: State) : Instant = state.SilentAt
+
+    let private silent (state: State) : State =
+        { state with
+            Sounding = ValueNone
+            SilentAt = Instant.never }
+
+    /// Of a tone whose end did not come.
+    let tick (now: Instant) (state: State) : Step<State, Output> =
+        match state.Sounding with
+        | ValueSome tone when now >= state.SilentAt ->
+            Step.one (ToneEnded(tone, state.Before + int64 state.Duration)) (silent state)
+        | _ -> Step.only state
+
+    /// A packet of the event that is known.
+    let private again (now: Instant) (tone: char) (event: TelephoneEvent) (state: State) : Step<State, Output> =
+        // It is over, or the peer gives one timestamp to two events.
+        if state.Sounding <> ValueSome tone then
+            Step.only state
+        else
+            let state =
+                { state with
+                    Duration = max state.Duration event.Duration
+                    SilentAt = now + patience }
+
+            if event.End then
+                Step.one (ToneEnded(tone, state.Before + int64 event.Duration)) (silent state)
+            else
+                Step.only state
 
     /// Takes the payload of a telephone-event packet. One of an event before the last, or that is no DTMF, changes nothing.
-    let received (timestamp: uint32) (payload: ReadOnlySpan<byte>) (state: State) : Step<State, Output> =
+    let received
+        (now: Instant)
+        (marker: bool)
+        (timestamp: uint32)
+        (payload: ReadOnlySpan<byte>)
+        (state: State)
+        : Step<State, Output> =
         match TelephoneEvent.read payload with
         | ValueNone -> Step.only state
         | ValueSome event ->
@@ -249,34 +294,36 @@ module internal DtmfReceiver =
                 if state.Timestamp >= 0L && age < 0 then
                     Step.only state
                 elif state.Timestamp >= 0L && age = 0 then
-                    if state.Ended || state.Sounding <> ValueSome tone then
-                        Step.only state
-                    elif event.End then
-                        Step.one
-                            (ToneEnded(tone, event.Duration))
-                            { state with
-                                Sounding = ValueNone
-                                Ended = true
-                                Duration = event.Duration }
-                    else
-                        Step.only
-                            { state with
-                                Duration = max state.Duration event.Duration }
+                    again now tone event state
+                elif
+                    not marker
+                    && state.Sounding = ValueSome tone
+                    && state.Duration = UInt16.MaxValue
+                then
+                    // The next segment of a long tone, RFC 4733 §2.5.1.3.
+                    again
+                        now
+                        tone
+                        event
+                        { state with
+                            Timestamp = int64 timestamp
+                            Before = state.Before + int64 state.Duration
+                            Duration = 0us }
                 else
                     // The end of the one before was lost.
                     let before =
                         match state.Sounding with
-                        | ValueSome sounding -> [ ToneEnded(sounding, state.Duration) ]
+                        | ValueSome sounding -> [ ToneEnded(sounding, state.Before + int64 state.Duration) ]
                         | ValueNone -> []
 
-                    let started =
-                        if event.End then
-                            [ ToneStarted tone; ToneEnded(tone, event.Duration) ]
-                        else
-                            [ ToneStarted tone ]
+                    let next =
+                        { Sounding = ValueSome tone
+                          Timestamp = int64 timestamp
+                          Before = 0L
+                          Duration = event.Duration
+                          SilentAt = now + patience }
 
-                    struct ({ Sounding = (if event.End then ValueNone else ValueSome tone)
-                              Timestamp = int64 timestamp
-                              Ended = event.End
-                              Duration = event.Duration },
-                            before @ started)
+                    if event.End then
+                        struct (silent next, before @ [ ToneStarted tone; ToneEnded(tone, int64 event.Duration) ])
+                    else
+                        struct (next, before @ [ ToneStarted tone ])

@@ -217,6 +217,9 @@ module internal RedReceiver =
             Highest: int64
             /// Which of the 64 numbers up to it came; bit 0 is the highest.
             Seen: uint64
+            /// Repetitions that came, and their octets.
+            Repeated: int64
+            RepeatedOctets: int64
             /// Packets that only their repetition brought.
             Recovered: int64
             Malformed: int64
@@ -225,6 +228,8 @@ module internal RedReceiver =
     let create () : State =
         { Highest = 0L
           Seen = 0UL
+          Repeated = 0L
+          RepeatedOctets = 0L
           Recovered = 0L
           Malformed = 0L }
 
@@ -250,6 +255,9 @@ module internal RedReceiver =
 
                 struct ({ state with Seen = state.Seen ||| bit }, state.Seen &&& bit = 0UL)
 
+    /// Notes a packet of the stream that is not RED, by its unwrapped number; false: a repetition has brought it.
+    let plain (number: int64) (state: State) : struct (State * bool) = note number state
+
     /// The packets that a RED packet brings and that did not come before, oldest first. `number`: its unwrapped sequence number; the k-th
     /// block before the primary one is packet `number - k`, since each packet before is repeated once (RFC 2198 §4).
     /// A packet that only comes by repetition has no header extension of its own.
@@ -272,6 +280,12 @@ module internal RedReceiver =
 
                 // An empty block stands for nothing: it only keeps the count.
                 if i = last || block.Payload.Length > 0 then
+                    if i < last then
+                        state <-
+                            { state with
+                                Repeated = state.Repeated + 1L
+                                RepeatedOctets = state.RepeatedOctets + int64 block.Payload.Length }
+
                     let struct (next, isNew) = note numbered state
                     state <- next
 

@@ -286,7 +286,7 @@ module internal MediaControl =
                      TransportCcRecorder.deadline s.Path.Recorder)
 
         for stream in s.Receivers do
-            due <- Instant.min due (NackGenerator.deadline stream.Nack)
+            due <- Instant.min due (ReceiveStream.deadline stream)
 
         due
 

@@ -7,129 +7,6 @@ open Hybrid.WebRtc.Rtp
 /// From datagrams to the packets of receivers: opened, told apart by source, put back where they were lost.
 [<RequireQualifiedAccess>]
 module internal MediaReceiving =
-    /// A text in a header extension; empty where the packet has none.
-    let private text
-        (extension: HeaderExtension)
-        (map: ExtensionMap)
-        (header: inref<RtpHeader>)
-        (bytes: ReadOnlySpan<byte>)
-        =
-        let id = map.IdOf extension
-        let mutable found = ""
-
-        if id <> 0 && header.ExtensionLength > 0 then
-            let mutable elements =
-                ExtensionReader(header.ExtensionProfile, bytes.Slice(header.ExtensionOffset, header.ExtensionLength))
-
-            while found = "" && elements.MoveNext() do
-                if elements.Id = id then
-                    match ExtensionText.read elements.Data with
-                    | ValueSome text -> found <- text
-                    | ValueNone -> ()
-
-        found
-
-    /// The section that a new source belongs to, RFC 9143 §9.2: by its MID, by a description's `a=ssrc`, or by a payload type that only
-    /// one section has.
-    let private sectionOf
-        (header: inref<RtpHeader>)
-        (bytes: ReadOnlySpan<byte>)
-        (s: MediaState)
-        : MediaSection voption =
-        let sections = s.Terms.Sections
-        let mutable found = ValueNone
-        let mutable named = false
-
-        for section in sections do
-            if found.IsNone && not named then
-                match text HeaderExtension.Mid section.Plan.Extensions &header bytes with
-                | "" -> ()
-                | mid ->
-                    named <- true
-
-                    for other in sections do
-                        if other.Plan.Mid = mid then
-                            found <- ValueSome other
-
-        let ssrc = header.Ssrc
-
-        if found.IsNone && not named then
-            for section in sections do
-                if
-                    found.IsNone
-                    && section.Plan.RemoteSources
-                       |> Array.exists (fun source ->
-                           source.Ssrc = ssrc || source.RtxSsrc = ssrc || source.FecSsrc = ssrc)
-                then
-                    found <- ValueSome section
-
-        if found.IsNone && not named then
-            let mutable several = false
-
-            for section in sections do
-                if
-                    section.Plan.Receiving
-                    && section.Kinds[int header.PayloadType] <> PayloadKind.Unknown
-                then
-                    several <- several || found.IsSome
-                    found <- ValueSome section
-
-            if several then
-                found <- ValueNone
-
-        found
-
-    /// A source seen for the first time, RFC 8852 §3 for its rid; ValueNone: it belongs nowhere.
-    let private bind (header: inref<RtpHeader>) (bytes: ReadOnlySpan<byte>) (s: MediaState) : ReceiveStream voption =
-        match sectionOf &header bytes s with
-        | ValueSome section ->
-            let kind =
-                match section.Kinds[int header.PayloadType] with
-                | PayloadKind.Retransmission -> PayloadKind.Retransmission
-                | PayloadKind.FlexFec -> PayloadKind.FlexFec
-                | PayloadKind.Unknown -> PayloadKind.Unknown
-                | _ -> PayloadKind.Media
-
-            let map = section.Plan.Extensions
-
-            let rid =
-                if kind = PayloadKind.Media then
-                    text HeaderExtension.Rid map &header bytes
-                else
-                    match text HeaderExtension.RepairedRid map &header bytes with
-                    | "" -> text HeaderExtension.Rid map &header bytes
-                    | rid -> rid
-
-            // A simulcast packet that does not say whose it is may be any encoding's: its rid comes with the next ones.
-            if kind = PayloadKind.Unknown || (section.Plan.RemoteRids.Length > 0 && rid = "") then
-                ValueNone
-            else
-                ValueSome(ReceiveStream.create header.Ssrc kind section.Plan.Transceiver rid)
-        | ValueNone -> ValueNone
-
-    /// The place of the media stream that a stream of retransmissions repeats, or -1.
-    let private repaired (rtx: ReceiveStream) (section: MediaSection) (s: MediaState) : int =
-        let declared =
-            section.Plan.RemoteSources
-            |> Array.tryPick (fun source -> if source.RtxSsrc = rtx.Ssrc then Some source.Ssrc else None)
-
-        match declared with
-        | Some ssrc -> ReceiveStreams.find ssrc s.Receivers
-        | None ->
-            let mutable at = -1
-
-            for i in 0 .. s.Receivers.Length - 1 do
-                let stream = s.Receivers[i]
-
-                if
-                    stream.Kind = PayloadKind.Media
-                    && stream.Transceiver = rtx.Transceiver
-                    && stream.Rid = rtx.Rid
-                then
-                    at <- i
-
-            at
-
     let private deliver
         (section: MediaSection)
         (stream: ReceiveStream)
@@ -156,70 +33,246 @@ module internal MediaReceiving =
         else
             was
 
-    /// A packet of a media stream, that came as itself or was sent again. `index`: unwrapped.
+    let private toned (clockRate: int) (transceiver: TransceiverId) (output: DtmfReceiver.Output) : MediaOutput =
+        match output with
+        | DtmfReceiver.ToneStarted tone -> MediaOutput.ToneHeard(transceiver, tone, ValueNone)
+        | DtmfReceiver.ToneEnded(tone, units) ->
+            MediaOutput.ToneHeard(transceiver, tone, ValueSome(units * 1_000_000L<us> / int64 (max 1 clockRate)))
+
+    /// A telephone event, RFC 4733.
+    let private heard
+        (now: Instant)
+        (section: MediaSection)
+        (packet: inref<RtpPacket>)
+        (stream: ReceiveStream)
+        : Step<ReceiveStream, MediaOutput> =
+        let clockRate = section.ClockRates[int packet.PayloadType]
+
+        let struct (tones, outputs) =
+            DtmfReceiver.received now packet.Marker packet.Timestamp packet.Payload.Span stream.Parts.Tones
+
+        struct ({ stream with
+                    Parts =
+                        { stream.Parts with
+                            Tones = tones
+                            ToneClock = clockRate } },
+                outputs |> List.map (toned clockRate stream.Transceiver))
+
+    /// Tones whose end did not come.
+    let tick (now: Instant) (s: MediaState) : Step<MediaState, MediaOutput> =
+        let mutable step: Step<MediaState, MediaOutput> = Step.only s
+
+        for i in 0 .. s.Receivers.Length - 1 do
+            if DtmfReceiver.deadline s.Receivers[i].Parts.Tones <= now then
+                step <-
+                    Step.bind
+                        (fun (s: MediaState) ->
+                            let stream = s.Receivers[i]
+                            let parts = stream.Parts
+                            let struct (tones, outputs) = DtmfReceiver.tick now parts.Tones
+
+                            struct (MediaState.withReceiver
+                                        i
+                                        { stream with
+                                            Parts = { parts with Tones = tones } }
+                                        s,
+                                    outputs |> List.map (toned parts.ToneClock stream.Transceiver)))
+                        step
+
+        step
+
+    /// Whether a packet has come before, another way.
+    let private isKnown (arrival: Arrival) (sequence: int64) (stream: ReceiveStream) : bool =
+        match arrival with
+        | Arrival.Again -> not (NackGenerator.isMissing sequence stream.Nack)
+        | Arrival.Restored ->
+            sequence <= stream.Parts.FecFrom
+            || ReceiveStream.wasRepaired sequence stream.Parts
+        | _ -> ReceiveStream.wasRepaired sequence stream.Parts
+
+    /// Counts a packet: all that the network brought, what was sent again and what came twice too, as webrtc-stats has it.
+    let private counted
+        (arrival: Arrival)
+        (isKnown: bool)
+        (section: MediaSection)
+        (packet: inref<RtpPacket>)
+        (size: int)
+        (counts: ReceiveCounts)
+        : ReceiveCounts =
+        let came = if arrival = Arrival.Restored then 0L else 1L
+
+        { Packets = counts.Packets + came
+          Octets = counts.Octets + came * int64 packet.Payload.Length
+          HeaderOctets = counts.HeaderOctets + came * int64 (size - packet.Payload.Length)
+          Frames =
+            (if packet.Marker && not isKnown && section.Plan.Kind = MediaKind.Video then
+                 counts.Frames + 1L
+             else
+                 counts.Frames) }
+
+    /// What sound brings where RED repeats, RFC 2198: the packets before it that did not come, and its own, in order. Null: no RED.
+    let private repeated
+        (sequence: int64)
+        (section: MediaSection)
+        (packet: inref<RtpPacket>)
+        (parts: ReceiveParts)
+        : struct (ReceiveParts * (RtpPacket[] | null)) =
+        if section.Plan.Kind <> MediaKind.Audio then
+            struct (parts, null)
+        elif section.Kinds[int packet.PayloadType] = PayloadKind.Red then
+            let struct (red, brought) = RedReceiver.received sequence &packet parts.Red
+            struct ({ parts with Red = red }, brought)
+        elif parts.Red.Highest = 0L then
+            struct (parts, null)
+        else
+            let struct (red, isNew) = RedReceiver.plain sequence parts.Red
+            let own = packet
+            struct ({ parts with Red = red }, (if isNew then [| own |] else Array.Empty()))
+
+    /// Whether more is missing than is worth asking for is the second answer.
+    let private noted
+        (now: Instant)
+        (sequence: int64)
+        (arrival: Arrival)
+        (section: MediaSection)
+        (nack: NackGenerator.State)
+        : struct (NackGenerator.State * bool) =
+        if section.AsksAgain then
+            // What FEC or RED brings is late as disorder is: patience learns of it, and asks for what they leave over.
+            let struct (nack, outputs) =
+                NackGenerator.received now sequence (arrival = Arrival.Again) nack
+
+            struct (nack, not outputs.IsEmpty)
+        else
+            struct (nack, false)
+
+    /// From now on the peer sends: its track is unmuted.
+    let private heardFrom (section: MediaSection) (s: MediaState) : MediaState =
+        { s with
+            Terms =
+                { s.Terms with
+                    Sections =
+                        s.Terms.Sections
+                        |> Array.map (fun other ->
+                            if other.Plan.Transceiver = section.Plan.Transceiver then
+                                { other with IsHeard = true }
+                            else
+                                other) } }
+
+    /// A packet of a media stream, with its unwrapped number.
     let private arrived
         (now: Instant)
         (at: int)
         (sequence: int64)
-        (isRepair: bool)
+        (arrival: Arrival)
         (section: MediaSection)
         (packet: inref<RtpPacket>)
         (size: int)
         (s: MediaState)
         : Step<MediaState, MediaOutput> =
         let stream = s.Receivers[at]
+        let kind = section.Kinds[int packet.PayloadType]
 
-        if isRepair && not (NackGenerator.isMissing sequence stream.Nack) then
-            // It came meanwhile.
-            let next =
+        let reception =
+            // What was sent again, in a stream of its own, was lost all the same: RFC 4588 §6.2 has each stream reported on by itself.
+            if arrival = Arrival.Itself then
+                Reception.received
+                    now
+                    sequence
+                    packet.Timestamp
+                    (max 1 section.ClockRates[int packet.PayloadType])
+                    stream.Reception
+            else
+                stream.Reception
+
+        let isKnown = isKnown arrival sequence stream
+
+        let struct (parts, brought) =
+            if isKnown then
+                struct (stream.Parts, null)
+            else
+                repeated sequence section &packet stream.Parts
+
+        let isKnown =
+            isKnown
+            || (match brought with
+                | null -> false
+                | brought -> brought.Length = 0)
+
+        let counts = counted arrival isKnown section &packet size stream.Counts
+
+        if isKnown then
+            let asked = stream.Asked
+
+            MediaState.withReceiver
+                at
                 { stream with
-                    Counts =
-                        { stream.Counts with
-                            Discarded = stream.Counts.Discarded + 1L } }
-
-            Step.only (MediaState.withReceiver at next s)
-        else
-            let struct (nack, outputs) =
-                if section.AsksAgain then
-                    NackGenerator.received now sequence isRepair stream.Nack
-                else
-                    Step.only stream.Nack
-
-            let counts = stream.Counts
-
-            let next =
-                { stream with
-                    // What was sent again, in a stream of its own, was lost all the same: RFC 4588 §6.2 has each stream reported on by itself.
-                    Reception =
-                        (if isRepair then
-                             stream.Reception
+                    Reception = reception
+                    Parts = parts
+                    Counts = counts
+                    Asked =
+                        (if arrival = Arrival.Restored then
+                             { asked with
+                                 FecVain = asked.FecVain + 1L }
                          else
-                             Reception.received
-                                 now
-                                 sequence
-                                 packet.Timestamp
-                                 (max 1 section.ClockRates[int packet.PayloadType])
-                                 stream.Reception)
+                             asked) }
+                s
+            |> (if parts.Red.Malformed > stream.Parts.Red.Malformed then
+                    Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Malformed))
+                else
+                    Step.only)
+        else
+            let mutable nack = stream.Nack
+            let mutable gaveUp = false
+
+            match brought with
+            | null -> ()
+            | brought ->
+                for i in 0 .. brought.Length - 1 do
+                    let number = Sequence.unwrap sequence brought[i].SequenceNumber
+
+                    if number <> sequence then
+                        let struct (next, over) = noted now number Arrival.Restored section nack
+                        nack <- next
+                        gaveUp <- gaveUp || over
+
+            let struct (nack, over) = noted now sequence arrival section nack
+            let isEvent = kind = PayloadKind.TelephoneEvent
+
+            let next =
+                { stream with
+                    Reception = reception
                     Nack = nack
-                    PayloadType = packet.PayloadType
+                    // Events go between the packets of a codec, which stays what it is.
+                    PayloadType = (if isEvent then stream.PayloadType else packet.PayloadType)
                     At = now
                     AudioLevel = level &packet stream.AudioLevel
-                    Counts =
-                        { counts with
-                            Packets = counts.Packets + 1L
-                            Octets = counts.Octets + int64 packet.Payload.Length
-                            HeaderOctets = counts.HeaderOctets + int64 (size - packet.Payload.Length)
-                            Frames =
-                                (if packet.Marker && section.Plan.Kind = MediaKind.Video then
-                                     counts.Frames + 1L
-                                 else
-                                     counts.Frames) } }
+                    Counts = counts
+                    Parts =
+                        (if arrival = Arrival.Itself then
+                             parts
+                         else
+                             ReceiveStream.repaired sequence parts) }
 
-            let isFirst = counts.Packets = 0L
-            let asked = deliver section next &packet []
+            let struct (next, tones) =
+                if isEvent then
+                    heard now section &packet next
+                else
+                    Step.only next
 
             let asked =
-                if isFirst then
+                match brought with
+                | null -> deliver section next &packet tones
+                | brought ->
+                    let mutable asked = tones
+
+                    for i in brought.Length - 1 .. -1 .. 0 do
+                        asked <- deliver section next &brought[i] asked
+
+                    asked
+
+            let asked =
+                if stream.Counts.Packets = 0L then
                     MediaOutput.Found(stream.Transceiver, stream.Ssrc, stream.Rid) :: asked
                 else
                     asked
@@ -230,22 +283,109 @@ module internal MediaReceiving =
                 if section.IsHeard then
                     struct (s, asked)
                 else
-                    struct ({ s with
-                                Terms =
-                                    { s.Terms with
-                                        Sections =
-                                            s.Terms.Sections
-                                            |> Array.map (fun other ->
-                                                if other.Plan.Transceiver = section.Plan.Transceiver then
-                                                    { other with IsHeard = true }
-                                                else
-                                                    other) } },
-                            MediaOutput.Unmuted stream.Transceiver :: asked)
+                    struct (heardFrom section s, MediaOutput.Unmuted stream.Transceiver :: asked)
 
-            if outputs |> List.exists _.IsGaveUp then
+            if gaveUp || over then
                 struct (s, asked @ [ MediaOutput.Unrepaired stream.Ssrc ])
             else
                 struct (s, asked)
+
+    // ---- FEC ----
+
+    let private withFec (at: int) (fec: FlexFecReceiver.State) (s: MediaState) : MediaState =
+        let stream = s.Receivers[at]
+
+        MediaState.withReceiver
+            at
+            { stream with
+                Parts =
+                    { stream.Parts with
+                        Fec = ValueSome fec } }
+            s
+
+    /// Packets that came back have arrived.
+    let private restored
+        (now: Instant)
+        (at: int)
+        (section: MediaSection)
+        (packets: byte[][])
+        (s: MediaState)
+        : Step<MediaState, MediaOutput> =
+        let mutable step: Step<MediaState, MediaOutput> = Step.only s
+
+        for bytes in packets do
+            step <-
+                Step.bind
+                    (fun (s: MediaState) ->
+                        match RtpPackets.read (ReadOnlyMemory bytes) section.Plan.Extensions with
+                        | ValueSome packet when section.Kinds[int packet.PayloadType] = PayloadKind.Media ->
+                            let sequence =
+                                Sequence.unwrap s.Receivers[at].Reception.Highest packet.SequenceNumber
+
+                            arrived now at sequence Arrival.Restored section &packet bytes.Length s
+                        // FEC of something else than what was sent.
+                        | _ -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Malformed)) s)
+                    step
+
+        step
+
+    /// Tells FEC of a packet that came by itself, decrypted. One that was sent again has the header extensions of another stream.
+    let private protect
+        (now: Instant)
+        (at: int)
+        (sequence: int64)
+        (section: MediaSection)
+        (bytes: ReadOnlyMemory<byte>)
+        (s: MediaState)
+        : Step<MediaState, MediaOutput> =
+        match s.Receivers[at].Parts.Fec with
+        | ValueNone -> Step.only s
+        | ValueSome fec ->
+            let struct (fec, back) =
+                FlexFecReceiver.media sequence section.Plan.Extensions bytes.Span fec
+
+            restored now at section back (withFec at fec s)
+
+    /// A FEC packet, which names the stream that it is about.
+    let private repair
+        (now: Instant)
+        (section: MediaSection)
+        (payload: ReadOnlyMemory<byte>)
+        (s: MediaState)
+        : Step<MediaState, MediaOutput> =
+        match FlexFec.read payload.Span with
+        | ValueNone -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Malformed)) s
+        | ValueSome header ->
+            let at = ReceiveStreams.find header.Ssrc s.Receivers
+
+            if
+                at < 0
+                || s.Receivers[at].Kind <> PayloadKind.Media
+                || s.Receivers[at].Transceiver <> section.Plan.Transceiver
+            then
+                Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
+            else
+                let stream = s.Receivers[at]
+
+                match stream.Parts.Fec with
+                | ValueSome fec ->
+                    let struct (fec, back) = FlexFecReceiver.repair payload.Span fec
+                    restored now at section back (withFec at fec s)
+                // Packets are kept from here on: without FEC that costs nothing.
+                | ValueNone ->
+                    let struct (fec, _) =
+                        FlexFecReceiver.repair payload.Span (FlexFecReceiver.create header.Ssrc)
+
+                    Step.only (
+                        MediaState.withReceiver
+                            at
+                            { stream with
+                                Parts =
+                                    { stream.Parts with
+                                        Fec = ValueSome fec
+                                        FecFrom = stream.Reception.Highest } }
+                            s
+                    )
 
     let private opened
         (now: Instant)
@@ -290,7 +430,7 @@ module internal MediaReceiving =
                     | PayloadKind.Unknown -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unsupported)) s
                     | PayloadKind.Retransmission ->
                         let original = section.Pairs.Original[int packet.PayloadType]
-                        let primary = repaired stream section s
+                        let primary = ReceiveBinding.repaired stream section s
 
                         let stream =
                             { stream with
@@ -322,11 +462,17 @@ module internal MediaReceiving =
                                                     RtxOctets = asked.RtxOctets + int64 inner.Payload.Length } }
                                         s
 
-                                arrived now primary sequence true section &inner result.Length s
-                    | PayloadKind.FlexFec -> Step.only s
+                                arrived now primary sequence Arrival.Again section &inner result.Length s
+                    | PayloadKind.FlexFec -> repair now section packet.Payload s
                     | _ ->
                         let sequence = Sequence.ofIndex result.Index
-                        arrived now at sequence false section &packet result.Length s
+                        let step = arrived now at sequence Arrival.Itself section &packet result.Length s
+
+                        if stream.Parts.Fec.IsNone then
+                            step
+                        else
+                            let whole = Memory.op_Implicit (bytes.Slice(0, result.Length))
+                            Step.bind (protect now at sequence section whole) step
 
     /// A datagram of SRTP, decrypted in place.
     let received (now: Instant) (bytes: Memory<byte>) (s: MediaState) : Step<MediaState, MediaOutput> =
@@ -351,7 +497,7 @@ module internal MediaReceiving =
                         match RtpHeader.readSealed (Span.op_Implicit bytes.Span) with
                         | ValueNone -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Malformed)) s
                         | ValueSome header ->
-                            match bind &header (Span.op_Implicit bytes.Span) s with
+                            match ReceiveBinding.bind &header (Span.op_Implicit bytes.Span) s with
                             | ValueNone -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
                             | ValueSome stream ->
                                 let at = ~~~at

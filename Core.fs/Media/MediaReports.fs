@@ -22,6 +22,8 @@ module internal MediaReports =
             | ValueSome section -> section.Plan.ReceiveCodecs
             | ValueNone -> [||]
 
+        let struct (fecPackets, fecOctets, fecDiscarded) = ReceiveStream.fec stream
+
         { Transceiver = stream.Transceiver
           Ssrc = stream.Ssrc
           Rid = stream.Rid
@@ -38,10 +40,11 @@ module internal MediaReports =
                  ValueNone
              else
                  ValueSome stream.At)
-          PacketsDiscarded = stream.Counts.Discarded
-          FecPacketsReceived = stream.Asked.FecPackets
-          FecBytesReceived = stream.Asked.FecOctets
-          FecPacketsDiscarded = stream.Asked.FecDiscarded
+          // By a jitter buffer: what comes twice does not count, webrtc-stats.
+          PacketsDiscarded = 0L
+          FecPacketsReceived = fecPackets
+          FecBytesReceived = fecOctets
+          FecPacketsDiscarded = fecDiscarded
           RetransmittedPacketsReceived = stream.Asked.RtxPackets
           RetransmittedBytesReceived = stream.Asked.RtxOctets
           NackCount = stream.Asked.Nacks

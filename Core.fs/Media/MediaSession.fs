@@ -172,6 +172,7 @@ module internal MediaSession =
         | MediaInput.Tick when s.Keys.IsNone -> Step.only s
         | MediaInput.Tick ->
             MediaControl.tick now s
+            |> Step.bind (MediaReceiving.tick now)
             |> Step.bind (MediaTones.tick now)
             |> Step.bind (fun s ->
                 if MediaPacer.deadline s.Path.Pacer <= now then

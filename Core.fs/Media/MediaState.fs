@@ -130,6 +130,8 @@ type internal MediaOutput =
     | KeyFrameWanted of Transceiver: TransceiverId * Encoding: int
     /// Packets of a source are lost for good: only a key frame helps.
     | Unrepaired of Ssrc: uint32
+    /// Of the peer's: ValueNone, it begins.
+    | ToneHeard of Transceiver: TransceiverId * Tone: char * Duration: Duration voption
     | Toned of Transceiver: TransceiverId * Tone: string * Buffer: string
     | Estimated of BitsPerSecond: int64
     | Dropped of Layer * Drop

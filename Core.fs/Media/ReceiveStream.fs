@@ -11,22 +11,51 @@ type internal ReceiveCounts =
         /// Payload, without padding.
         Octets: int64
         HeaderOctets: int64
-        Discarded: int64
         /// By marker (video).
         Frames: int64
     }
 
+/// How a packet came.
+type internal Arrival =
+    /// In a datagram of its own.
+    | Itself = 0
+    /// Sent again, RFC 4588.
+    | Again = 1
+    /// Brought back by FEC.
+    | Restored = 2
+
 /// What was asked of the source, and what came of it.
 [<NoComparison; NoEquality>]
 type internal AskedCounts =
-    { Nacks: int64
-      Plis: int64
-      Firs: int64
-      RtxPackets: int64
-      RtxOctets: int64
-      FecPackets: int64
-      FecOctets: int64
-      FecDiscarded: int64 }
+    {
+        Nacks: int64
+        Plis: int64
+        Firs: int64
+        RtxPackets: int64
+        RtxOctets: int64
+        /// Packets that FEC brought back of those that had come.
+        FecVain: int64
+    }
+
+/// What few streams have need of, and others share one value of.
+[<NoComparison; NoEquality>]
+type internal ReceiveParts =
+    {
+        /// What telephone events say, RFC 4733.
+        Tones: DtmfReceiver.State
+        /// Of the last telephone event's payload type, Hz.
+        ToneClock: int
+        /// What RED repeats of sound, RFC 2198.
+        Red: RedReceiver.State
+        /// Of FlexFEC; ValueNone until the first FEC packet that is about the stream.
+        Fec: FlexFecReceiver.State voption
+        /// The highest number that had come when `Fec` began.
+        FecFrom: int64
+        /// What was sent again or brought back, the last numbers last, and the highest of them: one that comes by itself after all
+        /// is not delivered twice.
+        Repaired: int64[]
+        RepairedUpTo: int64
+    }
 
 /// One SSRC that the peer sends.
 [<NoComparison; NoEquality>]
@@ -52,10 +81,24 @@ type internal ReceiveStream =
         /// When a key frame was last asked for.
         KeyFrameAskedAt: Instant
         Remote: RemoteOutboundStats voption
+        Parts: ReceiveParts
     }
 
 [<RequireQualifiedAccess>]
 module internal ReceiveStream =
+    let private noParts: ReceiveParts =
+        { Tones = DtmfReceiver.create ()
+          ToneClock = 0
+          Red = RedReceiver.create ()
+          Fec = ValueNone
+          FecFrom = 0L
+          Repaired = Array.Empty()
+          RepairedUpTo = -1L }
+
+    /// Numbers that are remembered of those that came by repair.
+    [<Literal>]
+    let private MaxRepaired = 128
+
     let create (ssrc: uint32) (kind: PayloadKind) (transceiver: TransceiverId) (rid: string) : ReceiveStream =
         { Ssrc = ssrc
           Kind = kind
@@ -68,7 +111,6 @@ module internal ReceiveStream =
             { Packets = 0L
               Octets = 0L
               HeaderOctets = 0L
-              Discarded = 0L
               Frames = 0L }
           PayloadType = 255uy
           At = 0L<us>
@@ -79,12 +121,44 @@ module internal ReceiveStream =
               Firs = 0L
               RtxPackets = 0L
               RtxOctets = 0L
-              FecPackets = 0L
-              FecOctets = 0L
-              FecDiscarded = 0L }
+              FecVain = 0L }
           FirSequence = 0uy
           KeyFrameAskedAt = -1_000_000_000L<us>
-          Remote = ValueNone }
+          Remote = ValueNone
+          Parts = noParts }
+
+    /// Whether a packet came by repair, of late.
+    let wasRepaired (sequence: int64) (parts: ReceiveParts) : bool =
+        sequence <= parts.RepairedUpTo && Array.IndexOf(parts.Repaired, sequence) >= 0
+
+    let repaired (sequence: int64) (parts: ReceiveParts) : ReceiveParts =
+        let known = parts.Repaired
+        let kept = min known.Length (MaxRepaired - 1)
+        let next: int64[] = Array.zeroCreate (kept + 1)
+        Array.Copy(known, known.Length - kept, next, 0, kept)
+        next[kept] <- sequence
+
+        { parts with
+            Repaired = next
+            RepairedUpTo = max parts.RepairedUpTo sequence }
+
+    /// FEC packets and payload octets that came, whether beside the stream (FlexFEC) or within it (RED), and how many of them brought
+    /// nothing back.
+    let fec (stream: ReceiveStream) : struct (int64 * int64 * int64) =
+        let red = stream.Parts.Red
+
+        match stream.Parts.Fec with
+        | ValueSome state ->
+            let counters = state.Counters
+
+            struct (counters.Received + red.Repeated,
+                    counters.Octets + red.RepeatedOctets,
+                    counters.Discarded + stream.Asked.FecVain + red.Repeated - red.Recovered)
+        | ValueNone -> struct (red.Repeated, red.RepeatedOctets, red.Repeated - red.Recovered)
+
+    /// When it has something to ask for, or to tell.
+    let deadline (stream: ReceiveStream) : Instant =
+        Instant.min (NackGenerator.deadline stream.Nack) (DtmfReceiver.deadline stream.Parts.Tones)
 
 /// Streams by their SSRC: ascending, so that one is found in a logarithm.
 [<RequireQualifiedAccess>]

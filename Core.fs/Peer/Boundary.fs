@@ -301,5 +301,7 @@ type Event =
     | BitrateEstimated of BitsPerSecond: int64
     /// RTCDTMFToneChangeEvent, W3C WebRTC 1.0 §7.3: `Tone` is empty at the end, `Buffer` what is left.
     | ToneChanged of Transceiver: TransceiverId * Tone: string * Buffer: string
+    /// A tone of the peer's, RFC 4733: it begins (ValueNone), or it has ended, and how long the peer says it has sounded.
+    | ToneReceived of Transceiver: TransceiverId * Tone: string * Duration: Duration voption
     /// One line of a key log file, NSS format.
     | KeyLogged of Line: string

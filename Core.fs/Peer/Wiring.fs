@@ -420,6 +420,7 @@ module internal Wiring =
         | MediaOutput.KeyFrameWanted(transceiver, encoding) -> raising (KeyFrameRequested(transceiver, encoding)) s
         // Taken by the session itself.
         | MediaOutput.Unrepaired _ -> Step.only s
+        | MediaOutput.ToneHeard(transceiver, tone, length) -> raising (ToneReceived(transceiver, string tone, length)) s
         | MediaOutput.Toned(transceiver, tone, buffer) -> raising (ToneChanged(transceiver, tone, buffer)) s
         | MediaOutput.Estimated bits -> raising (BitrateEstimated bits) s
         | MediaOutput.Dropped(layer, reason) -> ignored layer reason s

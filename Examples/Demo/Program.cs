@@ -1,18 +1,9 @@
 using System.CommandLine;
 using Hybrid.WebRtc.Demo;
+using Hybrid.WebRtc.Examples;
 using Spectre.Console;
 
-var port = new Option<int>("--port")
-{
-    Description = "The TCP port of the page, on 127.0.0.1 only.",
-    DefaultValueFactory = _ => 8080,
-};
-port.Validators.Add(result =>
-{
-    if (result.GetValue(port) is < 0 or > 65535)
-        result.AddError("--port must be from 0 (any free one) to 65535.");
-});
-
+var port = Site.PortOption();
 var noPage = new Option<bool>("--no-page") { Description = "End after the two .NET peers have met." };
 
 var command = new RootCommand("Two .NET peers meet over UDP; then a page for your browser.") { port, noPage };
@@ -22,7 +13,15 @@ command.SetAction(
         if (!await TwoPeers.MeetAsync(cancellation))
             return 1;
 
-        return arguments.GetValue(noPage) ? 0 : await Page.ServeAsync(arguments.GetValue(port), cancellation);
+        if (arguments.GetValue(noPage))
+            return 0;
+
+        var room = new Room();
+        var site = new Site("Demo", "A browser and a .NET program, connected by WebRTC.")
+        {
+            Attend = visitor => new Attendant(visitor, room).RunAsync(),
+        };
+        return await site.ServeAsync(arguments.GetValue(port), cancellation);
     }
 );
 

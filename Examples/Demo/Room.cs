@@ -8,10 +8,6 @@ internal sealed class Room
 {
     private const string Program = "Program";
     private readonly ConcurrentDictionary<int, RTCDataChannel> _members = new();
-    private int _last;
-
-    /// <summary>A number for the next page.</summary>
-    public int NextPage() => Interlocked.Increment(ref _last);
 
     /// <summary>Joins a page's chat channel; <paramref name="stats"/> answers its <c>/stats</c>.</summary>
     public void Join(int page, RTCDataChannel channel, Func<Task<string>> stats)

@@ -3,18 +3,6 @@ using System.Text.Json.Serialization;
 
 namespace Hybrid.WebRtc.Demo;
 
-/// <summary>A message of the signalling socket; one member is set. <c>wwwroot/js/session.js</c> is the other end.</summary>
-internal sealed record Signal
-{
-    public Hello? Hello { get; init; }
-    public RTCSessionDescription? Description { get; init; }
-    public RTCIceCandidateInit? Candidate { get; init; }
-    public string? Error { get; init; }
-}
-
-/// <summary>What the page is told first: its number, and what it talks to.</summary>
-internal sealed record Hello(int Page, string Runtime);
-
 /// <summary>How things stand at the program's end, a few times a second.</summary>
 /// <param name="At">Milliseconds on the program's clock.</param>
 /// <param name="Received">Octets of bulk data that have arrived here.</param>
@@ -43,7 +31,6 @@ internal sealed record FileHeader(string Name, long Size);
 internal sealed record FileVerdict(long Size, string? Sha256, string? Error);
 
 [JsonSourceGenerationOptions(JsonSerializerDefaults.Web, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
-[JsonSerializable(typeof(Signal))]
 [JsonSerializable(typeof(Telemetry))]
 [JsonSerializable(typeof(ChatLine))]
 [JsonSerializable(typeof(BulkRequest))]

@@ -27,7 +27,8 @@ let built (folder: string) () : Result<string, string> =
     | path when File.Exists path -> Ok path
     | _ -> Error $"{folder} is not built: `dotnet build -c Release {folder}`"
 
-let private run seconds (program: string) (arguments: string list) =
+/// Runs a program to its end.
+let run seconds (program: string) (arguments: string list) =
     Outside.execute seconds Outside.root "dotnet" (program :: arguments)
 
 /// Runs it to its end, and fails with what it wrote where it fails.
@@ -38,7 +39,8 @@ let private succeed seconds program arguments =
         return output
     }
 
-let private temporary (body: string -> Task) : Task =
+/// A folder for the time being.
+let temporary (body: string -> Task) : Task =
     task {
         let folder = Directory.CreateTempSubdirectory("hybrid-example-").FullName
 
@@ -56,7 +58,7 @@ let private randomFile (folder: string) (size: int) =
     path
 
 /// Reads lines until one matches; the match.
-let private await (talk: Outside.Conversation) (pattern: string) : Task<Match> =
+let await (talk: Outside.Conversation) (pattern: string) : Task<Match> =
     let rec next left =
         task {
             let! line = talk.Read 30.0
@@ -72,7 +74,8 @@ let private await (talk: Outside.Conversation) (pattern: string) : Task<Match> =
 
     next 50
 
-let private converse program (arguments: string list) =
+/// Starts a program to talk with.
+let converse program (arguments: string list) =
     new Outside.Conversation("dotnet", program :: arguments)
 
 /// The demo, and a browser for its page.

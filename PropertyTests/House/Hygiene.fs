@@ -86,12 +86,12 @@ let private none (pattern: string) (chosen: string -> bool) =
     let found = matches pattern chosen
     Expect.isEmpty found (String.Join("\n", found))
 
-/// The examples' folders.
+/// The examples' folders; what they share is none.
 let private examples () =
     match full "Examples" with
     | folder when Directory.Exists folder ->
         Directory.GetDirectories folder
-        |> Array.filter (fun inner -> Directory.GetFiles(inner, "*.csproj").Length > 0)
+        |> Array.filter (fun inner -> File.Exists(Path.Combine(inner, "Program.cs")))
         |> Array.map (fun inner -> string (Path.GetFileName inner))
         |> Array.toList
     | _ -> []

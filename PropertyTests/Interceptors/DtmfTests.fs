@@ -46,14 +46,24 @@ let private sends said =
               | ValueNone -> failtest "payload"
           | DtmfSender.ToneChange _ -> () ]
 
+let private event tone ends duration =
+    TelephoneEvent.write
+        { Event = tone
+          End = ends
+          Volume = 10uy
+          Duration = duration }
+
+let private take at marker timestamp (payload: byte[]) s =
+    DtmfReceiver.received (ms at) marker timestamp (ReadOnlySpan payload) s
+
 let private detect said =
     let mutable s = DtmfReceiver.create ()
 
-    [ for _, output in said do
+    [ for at, output in said do
           match output with
-          | DtmfSender.Send(_, timestamp, payload) ->
+          | DtmfSender.Send(marker, timestamp, payload) ->
               let struct (next, outputs) =
-                  DtmfReceiver.received timestamp (ReadOnlySpan payload) s
+                  DtmfReceiver.received (ms (int at)) marker timestamp (ReadOnlySpan payload) s
 
               s <- next
               yield! outputs
@@ -123,7 +133,7 @@ let tests =
               let expected =
                   [ for tone in "0123456789*#ABCD" do
                         DtmfReceiver.ToneStarted tone
-                        DtmfReceiver.ToneEnded(tone, 800us) ]
+                        DtmfReceiver.ToneEnded(tone, 800L) ]
 
               Expect.equal (detect said) expected "all"
               Expect.equal (detect (List.collect (fun x -> [ x; x ]) said)) expected "twice each"
@@ -132,25 +142,43 @@ let tests =
                   Expect.equal (detect (List.removeAt missing said)) expected $"without packet {missing}")
 
           testCase "an end that was lost is noticed by the next tone, and a late packet changes nothing" (fun () ->
-              let event tone ends duration =
-                  TelephoneEvent.write
-                      { Event = tone
-                        End = ends
-                        Volume = 10uy
-                        Duration = duration }
+              let struct (s, first) =
+                  take 0 true 100u (event 1uy false 400us) (DtmfReceiver.create ())
 
-              let take timestamp (payload: byte[]) s =
-                  DtmfReceiver.received timestamp (ReadOnlySpan payload) s
-
-              let struct (s, first) = take 100u (event 1uy false 400us) (DtmfReceiver.create ())
-              let struct (s, second) = take 2000u (event 2uy false 400us) s
-              let struct (_, late) = take 100u (event 1uy true 800us) s
+              let struct (s, second) = take 200 true 2000u (event 2uy false 400us) s
+              let struct (_, late) = take 201 false 100u (event 1uy true 800us) s
               Expect.equal first [ DtmfReceiver.ToneStarted '1' ] "first"
-              Expect.equal second [ DtmfReceiver.ToneEnded('1', 400us); DtmfReceiver.ToneStarted '2' ] "second"
+              Expect.equal second [ DtmfReceiver.ToneEnded('1', 400L); DtmfReceiver.ToneStarted '2' ] "second"
               Expect.isEmpty late "late")
+
+          testCase "a tone of which nothing more comes is over after a while, once" (fun () ->
+              let struct (s, _) =
+                  take 0 true 100u (event 7uy false 400us) (DtmfReceiver.create ())
+
+              let struct (s, _) = take 50 false 100u (event 7uy false 800us) s
+              Expect.equal (DtmfReceiver.deadline s) (ms 350) "after the last packet"
+              let struct (s, early) = DtmfReceiver.tick (ms 349) s
+              Expect.isEmpty early "not before"
+              let struct (s, due) = DtmfReceiver.tick (ms 350) s
+              Expect.equal due [ DtmfReceiver.ToneEnded('7', 800L) ] "as long as is known"
+              Expect.equal (DtmfReceiver.deadline s) Instant.never "silent"
+              let struct (_, after) = take 400 false 100u (event 7uy true 1200us) s
+              Expect.isEmpty after "it does not end twice")
+
+          testCase "a tone longer than its duration can say goes on under another timestamp" (fun () ->
+              let struct (s, first) =
+                  take 0 true 0u (event 5uy false 65_535us) (DtmfReceiver.create ())
+
+              let struct (s, second) = take 20 false 65_600u (event 5uy false 100us) s
+              let struct (s, third) = take 40 false 65_600u (event 5uy true 4_465us) s
+              Expect.equal first [ DtmfReceiver.ToneStarted '5' ] "once"
+              Expect.isEmpty second "the same tone"
+              Expect.equal third [ DtmfReceiver.ToneEnded('5', 70_000L) ] "both together"
+              let struct (_, marked) = take 60 true 90_000u (event 5uy false 100us) s
+              Expect.equal marked [ DtmfReceiver.ToneStarted '5' ] "a new one")
 
           Laws.anyBytes "any payload is taken" (fun bytes ->
               let struct (_, outputs) =
-                  DtmfReceiver.received 1u (ReadOnlySpan bytes) (DtmfReceiver.create ())
+                  DtmfReceiver.received (ms 0) true 1u (ReadOnlySpan bytes) (DtmfReceiver.create ())
 
               outputs.Length <= 2) ]

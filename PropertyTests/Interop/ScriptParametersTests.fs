@@ -325,6 +325,31 @@ let private dtmf =
                   media.Sink.Raise(Event.ToneChanged(1, "", ""))
                   do! settled pc
                   Expect.sequenceEqual told [ "1|2"; "2|"; "|" ] "in order"
+              })
+
+          testCaseTask "the peer's tones are told when they begin, and once when they have ended" (fun () ->
+              task {
+                  let media = MediaScript()
+                  let pc = media.Connect()
+                  let receiver = pc.AddTransceiver(audio).Receiver
+                  media.Negotiate()
+                  do! settled pc
+                  // Before anyone listens.
+                  media.Sink.Raise(Event.ToneReceived(1, "#", ValueNone))
+                  media.Sink.Raise(Event.ToneReceived(1, "#", ValueSome 100_000L<us>))
+                  do! settled pc
+                  let told = ConcurrentQueue<string>()
+
+                  use _ = receiver.OnToneStart.Subscribe(fun tone -> told.Enqueue $"{tone}")
+
+                  use _ =
+                      receiver.OnTone.Subscribe(fun tone ->
+                          told.Enqueue $"{tone.Tone} {tone.Duration.TotalMilliseconds}")
+
+                  media.Sink.Raise(Event.ToneReceived(1, "A", ValueNone))
+                  media.Sink.Raise(Event.ToneReceived(1, "A", ValueSome 70_000L<us>))
+                  do! settled pc
+                  Expect.sequenceEqual told [ "#"; "# 100"; "A"; "A 70" ] "in order"
               }) ]
 
 [<Tests>]

@@ -119,12 +119,12 @@ type Page
 
 /// What every page of ours is loaded with.
 module internal PageScript =
+    let private media =
+        File.ReadAllText(Path.Combine(Outside.root, "PropertyTests", "RealPeers", "media.js"))
+
     /// `gathered(pc)` waits for the end of gathering and answers the whole local description; `opened(channel)` waits for an
     /// open channel; `next(channel)` waits for one message. For media see media.js beside this file.
     let html =
-        let media =
-            File.ReadAllText(Path.Combine(Outside.root, "PropertyTests", "RealPeers", "media.js"))
-
         """<!doctype html><meta charset="utf-8"><title>Hybrid WebRTC test page</title><body>
 <script>
 const gathered = async (pc) => {
@@ -141,6 +141,24 @@ const next = (channel) => new Promise((go) => channel.addEventListener("message"
 """
         + media
         + "</script>"
+
+    /// For a page that is not ours: what media.js has, a camera that sends `cameraColour` and a tone, and the page's
+    /// connections, the latest of which is `pc`.
+    let guest =
+        media
+        + """
+Object.assign(globalThis, { painted, tone, show, colourOf, until, alike, shows, stats, decoded });
+globalThis.cameraColour = [50, 70, 200];
+navigator.mediaDevices.getUserMedia = async ({ video, audio }) => {
+  globalThis.camera = video && painted(cameraColour);
+  return new MediaStream([...(audio ? [tone()] : []), ...(video ? [camera] : [])]);
+};
+globalThis.RTCPeerConnection = class extends RTCPeerConnection {
+  constructor(...args) {
+    super(...args);
+    globalThis.pc = this;
+  }
+};"""
 
 /// A headless Chromium with a user-data directory of its own, gone when disposed.
 type Chromium private (playwright: IPlaywright, browser: IBrowser, site: Site) =
@@ -181,15 +199,16 @@ type Chromium private (playwright: IPlaywright, browser: IBrowser, site: Site) =
             return new Chromium(playwright, browser, new Site(PageScript.html))
         }
 
-    /// A page in a context of its own: nothing is shared with other pages.
-    member _.Open() : Task<Page> =
+    /// Another site's page, in a context of its own, on which this script runs before any of its own.
+    member _.Visit(address: string, script: string) : Task<Page> =
         task {
             let! context = browser.NewContextAsync()
             let! page = context.NewPageAsync()
             let log = Collections.Concurrent.ConcurrentQueue<string>()
             page.Console.Add(fun message -> log.Enqueue $"{message.Type}: {message.Text}")
             page.PageError.Add(fun error -> log.Enqueue $"error: {error}")
-            let! _ = page.GotoAsync site.Address
+            let! _ = page.AddInitScriptAsync script
+            let! _ = page.GotoAsync address
 
             let reload () : Task =
                 task {
@@ -199,6 +218,9 @@ type Chromium private (playwright: IPlaywright, browser: IBrowser, site: Site) =
 
             return Page((fun script json -> page.EvaluateAsync<string>(script, json)), reload, page.CloseAsync, log)
         }
+
+    /// A page in a context of its own: nothing is shared with other pages.
+    member this.Open() : Task<Page> = this.Visit(site.Address, "")
 
     interface IAsyncDisposable with
         member _.DisposeAsync() =

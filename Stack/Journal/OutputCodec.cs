@@ -215,6 +215,12 @@ internal static class OutputCodec
                 to.Text(changed.Tone);
                 to.Text(changed.Buffer);
                 break;
+            case Event.ToneReceived received:
+                to.Byte(26);
+                to.Number(received.Transceiver);
+                to.Text(received.Tone);
+                to.Option(received.Duration, to.Number);
+                break;
             default:
                 throw new UnreachableException("An event that the journal does not know.");
         }

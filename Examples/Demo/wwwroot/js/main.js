@@ -8,7 +8,6 @@ import { Session } from "./session.js";
 import { Throughput } from "./throughput.js";
 
 const $ = (id) => document.getElementById(id);
-const signalling = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/signal`;
 const waits = [1, 2, 4, 8, 15]; // seconds between attempts
 
 const throughput = new Throughput();
@@ -36,7 +35,7 @@ function connect() {
   }
 
   say("connecting", "Connecting to the program.", "Exchanging descriptions over a WebSocket; candidates follow one by one.");
-  const s = (session = new Session(signalling));
+  const s = (session = new Session());
   $("hangup").disabled = false;
 
   s.addEventListener("hello", ({ detail }) => ($("runtime").textContent = detail.runtime));

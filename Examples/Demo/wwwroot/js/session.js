@@ -1,13 +1,7 @@
 // One connection to the program, from the signalling socket to the last channel. A lost session is over: main.js starts another.
-//
-// Signalling is JSON over one WebSocket, the same both ways:
-//   { description: { type, sdp } }          an offer or an answer
-//   { candidate: { candidate, sdpMid, … } } a trickled candidate; an empty line ends the generation
-// and from the program alone:
-//   { hello: { page, runtime } }            once, at first
-//   { error: "…" }                          what went wrong, for a person to read
-//
-// The page offers, and is the polite side of perfect negotiation; the program may offer too.
+// The page makes the first offer; the program may offer, too.
+
+import { Signalling } from "/common/signalling.js";
 
 const openWithin = 15_000;
 
@@ -19,18 +13,25 @@ export class Session extends EventTarget {
   channels = [];
   ended = false;
   #began = performance.now();
-  #makingOffer = false;
-  #socket;
+  #signalling;
   #timeout;
 
-  constructor(url) {
+  constructor() {
     super();
     this.pc = new RTCPeerConnection();
     this.#watch();
-    this.#socket = new WebSocket(url);
-    this.#socket.onopen = () => this.mark("Signalling open");
-    this.#socket.onmessage = (e) => this.#receive(JSON.parse(e.data)).catch((error) => this.#end(`Negotiation failed: ${error.message}`));
-    this.#socket.onclose = () => this.#end(this.wasConnected ? "The program has gone." : "The program does not answer.");
+    const signalling = (this.#signalling = new Signalling(this.pc));
+    signalling.addEventListener("open", () => this.mark("Signalling open"));
+    signalling.addEventListener("hello", ({ detail }) => this.#raise("hello", detail));
+    signalling.addEventListener("offered", () => this.mark("Offer made"));
+    signalling.addEventListener("described", () => {
+      this.mark("Answer received");
+      this.#watchDtls();
+    });
+    signalling.addEventListener("candidate", ({ detail }) => this.#found(detail.by, detail.line));
+    signalling.addEventListener("end", ({ detail }) => {
+      this.#end(detail ?? (this.wasConnected ? "The program has gone." : "The program does not answer."));
+    });
 
     // Each channel shows another way of delivery. They exist before the offer, so one handshake carries them all.
     this.chat = this.#channel("chat");
@@ -85,24 +86,6 @@ export class Session extends EventTarget {
   #watch() {
     const pc = this.pc;
 
-    pc.onnegotiationneeded = async () => {
-      try {
-        this.#makingOffer = true;
-        await pc.setLocalDescription();
-        this.#say({ description: pc.localDescription });
-        this.mark("Offer made");
-      } catch (error) {
-        this.#end(`The offer could not be made: ${error.message}`);
-      } finally {
-        this.#makingOffer = false;
-      }
-    };
-
-    pc.onicecandidate = ({ candidate }) => {
-      this.#say({ candidate: candidate?.toJSON() ?? { candidate: "" } });
-      if (candidate?.candidate) this.#found("browser", candidate.candidate);
-    };
-
     pc.oniceconnectionstatechange = () => {
       if (pc.iceConnectionState === "connected" || pc.iceConnectionState === "completed") this.mark("Path found (ICE)");
       this.#raise("state");
@@ -147,46 +130,12 @@ export class Session extends EventTarget {
     this.#raise("candidates");
   }
 
-  #say(message) {
-    const send = () => this.#socket.send(JSON.stringify(message));
-
-    if (this.#socket.readyState === WebSocket.OPEN) send();
-    else if (this.#socket.readyState === WebSocket.CONNECTING) this.#socket.addEventListener("open", send, { once: true });
-  }
-
-  async #receive({ hello, description, candidate, error }) {
-    const pc = this.pc;
-
-    if (hello) this.#raise("hello", hello);
-    if (error) this.#end(error);
-
-    if (description) {
-      // Perfect negotiation, WebRTC 1.0 §10.7. We are polite: on a collision our own offer is rolled back, implicitly.
-      const collision = description.type === "offer" && (this.#makingOffer || pc.signalingState !== "stable");
-      if (collision) console.info("offers collided; ours gives way");
-      this.mark("Answer received");
-      await pc.setRemoteDescription(description);
-      this.#watchDtls();
-
-      if (description.type === "offer") {
-        await pc.setLocalDescription();
-        this.#say({ description: pc.localDescription });
-      }
-    }
-
-    if (candidate) {
-      if (candidate.candidate) this.#found("program", candidate.candidate);
-      await pc.addIceCandidate(candidate);
-    }
-  }
-
   #end(reason, wanted = false) {
     if (this.ended) return;
     const connected = this.wasConnected;
     this.ended = true;
     clearTimeout(this.#timeout);
-    this.#socket.onclose = null;
-    this.#socket.close();
+    this.#signalling.close();
     this.pc.close();
     this.#raise("end", { reason, wanted, connected });
   }

@@ -24,7 +24,7 @@
   addEventListener("DOMContentLoaded", () => {
     show();
 
-    document.getElementById("theme").addEventListener("click", () => {
+    document.getElementById("theme")?.addEventListener("click", () => {
       choice = choices[(choices.indexOf(choice) + 1) % choices.length];
 
       try {
