@@ -106,6 +106,7 @@ let main args =
       Media.FilesTests.tests
       Media.BitstreamTests.tests
       Media.PeersTests.tests
+      Media.BandwidthTests.tests
       Media.ReceivingTests.tests
       Media.RepairTests.tests ]
     |> testList "Hybrid"

@@ -12,7 +12,7 @@ type internal Bandwidth =
     {
         /// For all media together, bits a second.
         Target: int
-        /// At which packets may leave, so that a frame larger than others is not held back for long.
+        /// At which packets may leave, so that a frame larger than others is not held back for long; `Int32.MaxValue`: as they come.
         Pacing: int
         /// The path was overused of late: what leaves faster than the target waits in its queue.
         Narrow: bool
@@ -102,6 +102,10 @@ module internal Gcc =
     [<Literal>]
     let private NarrowFactor = 1.15
 
+    /// From 2 Gbit/s on nothing is paced: what leaves at once, 5 ms of it, is more than any burst.
+    [<Literal>]
+    let private Unpaced = 2e9
+
     /// A path that was overused is taken to be narrow for that long.
     let private narrow: Duration = Duration.seconds 30L
 
@@ -136,8 +140,10 @@ module internal Gcc =
         (overused: bool)
         (narrow: bool)
         : Bandwidth =
+        let pacing = (if narrow then NarrowFactor else PacingFactor) * target
+
         { Target = int target
-          Pacing = int (min 2e9 ((if narrow then NarrowFactor else PacingFactor) * target))
+          Pacing = (if pacing >= Unpaced then Int32.MaxValue else int pacing)
           Narrow = narrow
           RoundTrip = roundTrip
           Loss = loss

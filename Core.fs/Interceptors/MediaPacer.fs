@@ -248,7 +248,11 @@ module internal MediaPacer =
                 rescaled
                     now
                     { state.Bucket with
-                        Pacing = perMicrosecond (float bandwidth.Pacing)
+                        Pacing =
+                            (if bandwidth.Pacing = Int32.MaxValue then
+                                 infinity
+                             else
+                                 perMicrosecond (float bandwidth.Pacing))
                         Longest = (if bandwidth.Narrow then longestNarrow else longest)
                         Repair = RepairShare * target }
                     state.Bucket
