@@ -190,6 +190,15 @@ public sealed record RTCOutboundRtpStreamStats() : RTCSentRtpStreamStats("outbou
     /// <summary>The source of retransmissions; null: none negotiated.</summary>
     public uint? RtxSsrc { get; init; }
 
+    /// <summary>The source of FlexFEC, which is sent where setCodecPreferences named it; null: none negotiated. An addition to W3C's.</summary>
+    public uint? FecSsrc { get; init; }
+
+    /// <summary>Packets of FEC sent, which <see cref="RTCSentRtpStreamStats.PacketsSent"/> counts too. An addition to W3C's.</summary>
+    public long FecPacketsSent { get; init; }
+
+    /// <summary>Octets of FEC sent. An addition to W3C's.</summary>
+    public long FecBytesSent { get; init; }
+
     /// <summary>Bits a second that congestion control grants it; null before there is an estimate.</summary>
     public double? TargetBitrate { get; init; }
 

@@ -47,8 +47,7 @@ public sealed class RemoteTrack : MediaStreamTrack
     private volatile RtpLayer[] _layers = [];
     private volatile bool _muted = true;
     private RtpTrack? _relay;
-    private long _relayedAt;
-    private bool _hasRelayed;
+    private (string Rid, long At)[] _relayed = [];
     private int _queued;
     private bool _isLate;
 
@@ -159,16 +158,19 @@ public sealed class RemoteTrack : MediaStreamTrack
 
     internal override void AskForKeyFrame(string rid) => Relay().AskForKeyFrame(rid);
 
-    /// <summary>On any thread: the peer is asked once a quarter of a second at most. Whether it was.</summary>
+    /// <summary>On any thread: the peer is asked once a quarter of a second at most, of each encoding. Whether it was.</summary>
     internal bool RelayKeyFrameRequest(string rid)
     {
         lock (_gate)
         {
             var now = _connection.Time.GetTimestamp();
-            if (_hasRelayed && _connection.Time.GetElapsedTime(_relayedAt, now) < RelayInterval)
+            var at = Array.FindIndex(_relayed, other => other.Rid == rid);
+            if (at >= 0 && _connection.Time.GetElapsedTime(_relayed[at].At, now) < RelayInterval)
                 return false;
-            _hasRelayed = true;
-            _relayedAt = now;
+            if (at >= 0)
+                _relayed[at].At = now;
+            else
+                _relayed = [.. _relayed.TakeLast(MaxLayers - 1), (rid, now)];
         }
         RequestKeyFrame(rid);
         return true;

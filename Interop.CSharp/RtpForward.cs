@@ -9,9 +9,14 @@ namespace Hybrid.WebRtc;
 /// </summary>
 public sealed class RtpForward : IDisposable
 {
+    /// <summary>A key frame that does not come is asked for again: requests are lost, and browsers pass over one that follows another within 300 ms.</summary>
+    private const uint AskAgain = 45_000;
+
     private readonly Lock _gate = new();
     private string? _rid;
     private string? _next;
+    private bool _isAwaited;
+    private uint? _askedAt;
     private object _run = new();
     private RtpCodecTable _codecs = RtpCodecTable.AsIs;
     private IDepacketizer? _depacketizer;
@@ -24,6 +29,7 @@ public sealed class RtpForward : IDisposable
         Target = target;
         Encoding = encoding;
         _rid = rid;
+        _isAwaited = target.Kind == MediaKind.Video && target.HasSent(encoding);
     }
 
     /// <summary>Where packets come from.</summary>
@@ -58,6 +64,7 @@ public sealed class RtpForward : IDisposable
             if (_isOver)
                 return;
             _next = rid == _rid ? null : rid;
+            _askedAt = null;
             if (_next is null)
                 return;
         }
@@ -80,11 +87,12 @@ public sealed class RtpForward : IDisposable
     /// <summary>A burst of the peer's; on its loop's thread.</summary>
     internal void Pass(string rid, ReadOnlyMemory<RtpPacket> packets, Core.RtpCodecParameters[] codecs)
     {
-        object run;
+        object? run;
         RtpCodecTable table;
+        var asks = false;
         lock (_gate)
         {
-            if (_isOver)
+            if (_isOver || packets.IsEmpty)
                 return;
             if (!_codecs.IsOf(codecs))
             {
@@ -93,19 +101,38 @@ public sealed class RtpForward : IDisposable
             }
 
             _rid ??= rid;
-            if (_next == rid && FirstOfKeyFrame(packets.Span) is >= 0 and var first)
+            if (_next == rid || (_isAwaited && _rid == rid))
             {
-                _rid = rid;
-                _next = null;
-                _run = new object();
-                packets = packets[first..];
+                if (FirstOfKeyFrame(packets.Span) is >= 0 and var first)
+                {
+                    _rid = rid;
+                    _next = null;
+                    _isAwaited = false;
+                    _run = new object();
+                    packets = packets[first..];
+                }
+                else
+                {
+                    asks = IsTimeToAsk(packets.Span[0].Timestamp);
+                }
             }
-            if (_rid != rid)
-                return;
-            run = _run;
+            // Receivers who still have another source's frames would take frames of this one for their continuation.
+            run = _rid == rid && !_isAwaited ? _run : null;
             table = _codecs;
         }
-        Target.Forward(Encoding, run, table, packets);
+        if (asks)
+            Source.RequestKeyFrame(rid);
+        if (run is not null)
+            Target.Forward(Encoding, run, table, packets);
+    }
+
+    /// <summary>By the clock of pictures, 90 kHz: from the first packet on that was none of a key frame's.</summary>
+    private bool IsTimeToAsk(uint timestamp)
+    {
+        var isTime = _askedAt is { } before && timestamp - before is >= AskAgain and < 1U << 31;
+        if (isTime || _askedAt is null)
+            _askedAt = timestamp;
+        return isTime;
     }
 
     /// <summary>Somebody who receives it cannot go on without.</summary>
@@ -124,8 +151,9 @@ public sealed class RtpForward : IDisposable
             return packets.IsEmpty ? -1 : 0;
         for (var i = 0; i < packets.Length; i++)
         {
+            // Of a format that is not known nothing tells a key frame: it may as well be now.
             if (DepacketizerOf(packets[i].PayloadType) is not { } depacketizer)
-                continue;
+                return i;
             var info = depacketizer.Inspect(packets[i].Payload.Span, packets[i].Marker);
             if (info is { IsValid: true, Start: not FrameStart.No } && (info.IsKeyFrame || info.Width > 0))
                 return i;

@@ -124,6 +124,9 @@ public sealed class RtpTrack : MediaStreamTrack
             _forwards = Array.FindAll(_forwards, other => other != forward);
     }
 
+    /// <summary>Whether an encoding had packets already.</summary>
+    internal bool HasSent(string encoding) => _fan.HasSent(encoding);
+
     /// <summary>What a source has to send; to the clones, too.</summary>
     internal void Forward(string rid, object source, RtpCodecTable codecs, ReadOnlyMemory<RtpPacket> packets) =>
         _hub.Send(rid, source, codecs, packets);

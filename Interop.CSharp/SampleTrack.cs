@@ -33,7 +33,8 @@ public sealed class SampleTrack : MediaStreamTrack
 
     /// <summary>A track of frames.</summary>
     /// <param name="mimeType">Their codec: <c>video/VP8</c>, <c>audio/opus</c>…</param>
-    /// <param name="fmtp">Its format parameters, where senders may have negotiated several: H.264's profile, VP9's. Null: any.</param>
+    /// <param name="fmtp">Its format parameters, where senders may have negotiated several: H.264's profile, VP9's. Null: any; of H.264
+    /// any profile in <c>packetization-mode=1</c>.</param>
     /// <param name="id">Its name; null: one that nobody else has.</param>
     /// <param name="label">For people to read.</param>
     /// <param name="maxPayloadSize">Octets of payload a packet may have.</param>
@@ -68,7 +69,14 @@ public sealed class SampleTrack : MediaStreamTrack
                 Kind == MediaKind.Video ? null
                 : format.MimeType.Equals("audio/opus", StringComparison.OrdinalIgnoreCase) ? 2
                 : 1,
-            SdpFmtpLine = fmtp,
+            // What frames are packetized by has to be what senders are asked for.
+            SdpFmtpLine =
+                fmtp
+                ?? (
+                    format.MimeType.Equals("video/H264", StringComparison.OrdinalIgnoreCase)
+                        ? "packetization-mode=1"
+                        : null
+                ),
         };
         _codecs = RtpCodecTable.Of(Codec);
         _hub = hub;

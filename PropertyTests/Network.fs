@@ -29,60 +29,6 @@ type End =
         Held: struct (Path * byte[]) list
     }
 
-/// A machine that others use, too: a process runs for a while, and is held up for a while.
-and Schedule =
-    {
-        /// It runs for no time up to this long.
-        Runs: Duration
-        /// It is held up from this long up to that.
-        Least: Duration
-        Most: Duration
-        /// The present or next time that it is held up.
-        From: Instant
-        Until: Instant
-        Entropy: Entropy
-    }
-
-[<RequireQualifiedAccess>]
-module Schedule =
-    let create (runs: Duration) (least: Duration) (most: Duration) (seed: int64) : Schedule =
-        { Runs = runs
-          Least = least
-          Most = most
-          From = 0L<us>
-          Until = 0L<us>
-          Entropy = Entropy.ofNumber seed }
-
-    /// At a time, or soon after it, when the process runs.
-    let rec at (now: Instant) (s: Schedule) : Schedule =
-        if s.Until > now then
-            s
-        else
-            let struct (x, entropy) = Entropy.unit s.Entropy
-            let struct (y, entropy) = Entropy.unit entropy
-            let from = s.Until + int64 (x * float s.Runs) * 1L<us>
-
-            at
-                now
-                { s with
-                    From = from
-                    Until = from + s.Least + int64 (y * float (s.Most - s.Least)) * 1L<us>
-                    Entropy = entropy }
-
-    /// When the process next runs, once `at` was asked.
-    let awake (now: Instant) (s: Schedule) : Instant = if now < s.From then now else s.Until
-
-/// Someone on the path who sees every datagram, changes none, and sends forgeries beside them: octets changed, ends cut
-/// off, and old datagrams again.
-type Forger =
-    {
-        /// Forgeries for each datagram, on average.
-        Rate: float
-        Entropy: Entropy
-        /// The newest that went by, at most 64.
-        Seen: byte[] list
-    }
-
 /// Two peers, `'a'` and `'b'`, with an Internet of weather, NATs and STUN servers between them, and signalling that is
 /// instantaneous and ordered. A machine too: the same seed tells the same story.
 type World =
@@ -496,23 +442,6 @@ module World =
             let due = if e.Held.IsEmpty then Peer.deadline e.Peer else world.Now
             Instant.min soonest (awake (max world.Now due) e))
 
-    let private forgery (genuine: byte[]) (forger: Forger) : struct (byte[] * Forger) =
-        let struct (kind, entropy) = Entropy.below 3 forger.Entropy
-        let struct (at, entropy) = Entropy.below genuine.Length entropy
-        let struct (value, entropy) = Entropy.below 256 entropy
-        let struct (old, entropy) = Entropy.below forger.Seen.Length entropy
-        let copy = Array.copy genuine
-
-        let forged =
-            match kind with
-            | 0 ->
-                copy[at] <- copy[at] ^^^ byte (value ||| 1)
-                copy
-            | 1 -> copy[..at]
-            | _ -> forger.Seen[old]
-
-        struct (Array.copy forged, { forger with Entropy = entropy })
-
     /// What the forger sends along with a datagram, by the same way.
     let private forge who (path: Path) (genuine: byte[]) (world: World) : World =
         match world.Forger with
@@ -528,7 +457,7 @@ module World =
             if drawn >= forger.Rate then
                 { world with Forger = ValueSome forger }
             else
-                let struct (forged, forger) = forgery genuine forger
+                let struct (forged, forger) = Forger.forge genuine forger
 
                 { world with Forger = ValueSome forger }
                 |> feed who (Datagram(path, Memory forged))

@@ -108,6 +108,9 @@ let main args =
       Media.PeersTests.tests
       Media.BandwidthTests.tests
       Media.ReceivingTests.tests
-      Media.RepairTests.tests ]
+      Media.RepairTests.tests
+      Media.FecTests.tests
+      Media.RedTests.tests
+      Media.SendingTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args

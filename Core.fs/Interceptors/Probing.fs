@@ -247,13 +247,7 @@ module internal Probing =
         match state.Purpose, found with
         | _ when isBack && rate < limit -> probe now patience limit [| 2.0 * rate |] state
         | _ when state.Starts > 0 && rate < limit && now - state.ProbedAt >= patience ->
-            probe
-                now
-                patience
-                limit
-                [| 3.0 * rate; 6.0 * rate |]
-                { state with
-                    Starts = state.Starts - 1 }
+            probe now patience limit [| 3.0 * rate; 6.0 * rate |] { state with Starts = state.Starts - 1 }
         | Exponential(above, until), ValueSome found when now <= until && found >= above ->
             probe now patience limit [| 2.0 * found |] state
         | Exponential(_, until), _ when now <= until -> struct (state, [])

@@ -125,7 +125,8 @@ module internal Red =
 /// A payload that later packets repeat.
 [<Struct; NoComparison; NoEquality>]
 type internal Repeatable =
-    { Timestamp: uint32
+    { SequenceNumber: uint16
+      Timestamp: uint32
       PayloadType: byte
       Payload: ReadOnlyMemory<byte> }
 
@@ -152,8 +153,8 @@ module internal RedSender =
           Distance = max 0 (min 9 distance)
           Past = Array.Empty() }
 
-    /// A packet with what it repeats, oldest first, RFC 2198 §4. A block that its head has no room for ends the row: what is older has none
-    /// either, and the receiver counts back by blocks.
+    /// A packet with what it repeats, oldest first, RFC 2198 §4. The receiver counts back by blocks, so that a number that is not there
+    /// ends the row, as does a block that its head has no room for: what is older has none either.
     let wrap (packet: inref<RtpPacket>) (state: State) : struct (State * RtpPacket) =
         let mutable first = state.Past.Length
         let mutable octets = 0
@@ -162,9 +163,11 @@ module internal RedSender =
         while going && first > 0 do
             let past = state.Past[first - 1]
             let offset = packet.Timestamp - past.Timestamp
+            let behind = uint16 (state.Past.Length - first + 1)
 
             if
-                offset > uint32 Red.MaxOffset
+                packet.SequenceNumber - past.SequenceNumber <> behind
+                || offset > uint32 Red.MaxOffset
                 || past.Payload.Length > Red.MaxLength
                 || octets + past.Payload.Length > MaxRepeated
             then
@@ -190,7 +193,8 @@ module internal RedSender =
               Payload = packet.Payload }
 
         let now =
-            { Timestamp = packet.Timestamp
+            { SequenceNumber = packet.SequenceNumber
+              Timestamp = packet.Timestamp
               PayloadType = packet.PayloadType
               Payload = packet.Payload }
 

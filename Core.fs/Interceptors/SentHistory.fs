@@ -11,6 +11,9 @@ type internal SentBurst =
         Mapping: RtpMapping
         /// The number of the first packet, as it was sent; the others lie near it.
         First: int64
+        /// The least and the greatest number of the burst.
+        Lowest: int64
+        Highest: int64
         /// The first packet's transport-wide sequence number; the others' follow it.
         TransportSequence: uint16
         Translation: ExtensionTranslation
@@ -43,9 +46,14 @@ module internal SentHistory =
 
     [<NoComparison; NoEquality>]
     type State =
-        { Bursts: Log<SentBurst>
-          Octets: int64
-          Asked: Asked }
+        {
+            Bursts: Log<SentBurst>
+            Octets: int64
+            /// The greatest number of all, and the last burst in which one was less than one before it; -1: none.
+            Highest: int64
+            Late: int64
+            Asked: Asked
+        }
 
     /// How long a packet may be asked for.
     let private age: Duration = Duration.milliseconds 1_500L
@@ -57,11 +65,12 @@ module internal SentHistory =
     [<Literal>]
     let private MaxFound = 256
 
-    /// Numbers that one NACK may ask for: what is beyond is not looked up.
+    /// Steps that the NACKs of one datagram may cost: a look at a burst, at a packet, at a number sent again. A thousand lost packets
+    /// that follow each other cost about as many.
     [<Literal>]
-    let private MaxLookups = 1_000
+    let MaxWork = 16_384
 
-    /// Bursts that are looked at for one packet.
+    /// Bursts that are looked at for one packet where some were late.
     [<Literal>]
     let private MaxLooked = 64
 
@@ -75,6 +84,8 @@ module internal SentHistory =
     let create () : State =
         { Bursts = Log.startingAt 0L
           Octets = 0L
+          Highest = -1L
+          Late = -1L
           Asked =
             { Resent = Array.Empty()
               Budget = BudgetDepth
@@ -93,55 +104,78 @@ module internal SentHistory =
 
         { state with
             Bursts = Log.dropTo first bursts
-            Octets = octets }
+            Octets = octets
+            Highest = max state.Highest burst.Highest
+            Late =
+                (if burst.Lowest < state.Highest then
+                     bursts.Next - 1L
+                 else
+                     state.Late) }
 
-    /// The burst and the place of a number, or -1. Bursts are in order of sending, which is that of numbers but for what was late.
-    let private find (sequence: int64) (bursts: Log<SentBurst>) : struct (int64 * int) =
+    /// The burst and the place of a number, or -1, and the steps that it has cost. Bursts are in order of sending, which is that
+    /// of numbers but for what was late.
+    let private find (sequence: int64) (allowed: int) (state: State) : struct (int64 * int * int) =
+        let bursts = state.Bursts
+        let mutable work = 0
         let mutable low = bursts.First
         let mutable high = bursts.Next
 
         while low < high do
             let middle = (low + high) / 2L
+            work <- work + 1
 
-            if bursts[middle].First <= sequence then
+            if bursts[middle].Lowest <= sequence then
                 low <- middle + 1L
             else
                 high <- middle
 
-        let mutable at = min (bursts.Next - 1L) low
-        let last = max bursts.First (at - int64 MaxLooked)
+        // The last one that begins before the number, and where some were late, those about it.
+        let isOrdered = state.Late < bursts.First
+        let mutable at = if isOrdered then low - 1L else min (bursts.Next - 1L) low
+        let last = max bursts.First (if isOrdered then at else at - int64 MaxLooked)
         let mutable place = -1
 
         while place < 0 && at >= last do
             let burst = bursts[at]
-            let count = burst.Packets.Length
-            // The place that it has where none is missing.
-            let likely = sequence - burst.First
+            work <- work + 1
 
-            if likely >= 0L && likely < int64 count && burst.Sequence(int likely) = sequence then
-                place <- int likely
-            else
-                let mutable i = 0
+            if sequence >= burst.Lowest && sequence <= burst.Highest then
+                let count = burst.Packets.Length
+                // The place that it has where none is missing.
+                let likely = sequence - burst.First
 
-                while place < 0 && i < count && count <= 4_096 do
-                    if burst.Sequence i = sequence then
-                        place <- i
+                if likely >= 0L && likely < int64 count && burst.Sequence(int likely) = sequence then
+                    place <- int likely
+                else
+                    let mutable i = 0
 
-                    i <- i + 1
+                    while place < 0 && i < count && work < allowed do
+                        work <- work + 1
+
+                        if burst.Sequence i = sequence then
+                            place <- i
+
+                        i <- i + 1
 
             if place < 0 then
                 at <- at - 1L
 
-        struct (at, place)
+        struct (at, place, work)
 
-    /// The packets that may be sent again now, with their bursts. Each not more often than a round trip, and all together not more than
-    /// 256 KiB at once and as much a second, or twice what was sent of late.
-    let asked (now: Instant) (roundTrip: Duration) (asked: NackPair[]) (state: State) =
+    /// The packets that may be sent again now, with their bursts, and the steps that it has cost, of those `allowed`. Each not more often
+    /// than a round trip, and all together not more than 256 KiB at once and as much a second, or twice what was sent of late.
+    let asked
+        (now: Instant)
+        (roundTrip: Duration)
+        (allowed: int)
+        (asked: NackPair[])
+        (state: State)
+        : struct (struct (SentBurst * int)[] * int * State) =
         let bursts = state.Bursts
         let found = ResizeArray<struct (SentBurst * int)>()
 
-        if bursts.IsEmpty then
-            struct (found.ToArray(), state)
+        if bursts.IsEmpty || allowed <= 0 then
+            struct (found.ToArray(), 0, state)
         else
             let rate = max BudgetDepth (float state.Octets) / 1e6
 
@@ -163,37 +197,39 @@ module internal SentHistory =
             for r in resent do
                 known.Add r.Sequence |> ignore
 
-            let mutable lookups = 0
+            let mutable work = state.Asked.Resent.Length
 
-            let ask (sequence: int64) =
-                lookups <- lookups + 1
+            let mutable next = 0
 
-                if
-                    lookups <= MaxLookups
-                    && found.Count < MaxFound
-                    && resent.Count < MaxResent
-                    && budget > 0.0
-                    && not (known.Contains sequence)
-                then
-                    match find sequence bursts with
-                    | struct (_, -1) -> ()
-                    | struct (at, place) ->
-                        let burst = bursts[at]
-                        budget <- budget - float (burst.Packets.Span[place].Payload.Length + 40)
-                        found.Add(struct (burst, place))
-                        known.Add sequence |> ignore
-                        resent.Add { Sequence = sequence; At = now }
-
-            for pair in asked do
+            while next < asked.Length && work < allowed do
+                let pair = asked[next]
                 let first = Sequence.unwrap near pair.PacketId
-                ask first
+                next <- next + 1
 
-                if pair.Bitmask <> 0us then
-                    for bit in 0..15 do
-                        if (pair.Bitmask >>> bit) &&& 1us = 1us then
-                            ask (first + 1L + int64 bit)
+                for bit in -1 .. 15 do
+                    if bit < 0 || (pair.Bitmask >>> bit) &&& 1us = 1us then
+                        let sequence = first + 1L + int64 bit
+                        work <- work + 1
+
+                        if
+                            work < allowed
+                            && found.Count < MaxFound
+                            && resent.Count < MaxResent
+                            && budget > 0.0
+                            && not (known.Contains sequence)
+                        then
+                            let struct (at, place, cost) = find sequence (allowed - work) state
+                            work <- work + cost
+
+                            if place >= 0 then
+                                let burst = bursts[at]
+                                budget <- budget - float (burst.Packets.Span[place].Payload.Length + 40)
+                                found.Add(struct (burst, place))
+                                known.Add sequence |> ignore
+                                resent.Add { Sequence = sequence; At = now }
 
             struct (found.ToArray(),
+                    work,
                     { state with
                         Asked =
                             { Resent = resent.ToArray()

@@ -44,6 +44,7 @@ module internal Agreements =
                           Extensions = [||]
                           ReducedSize = false
                           HeaderEncryption = false
+                          DeclaresFec = false
                           Remote = nothing }
 
                 let receives =
@@ -87,6 +88,9 @@ module internal Agreements =
           Extensions = Extmaps.agreed (Extmaps.ofMedia ours local.Level) (Extmaps.ofMedia theirs remote.Level)
           ReducedSize = both (fun m -> SdpAttributes.rtcpRsize m.Level.Attributes)
           HeaderEncryption = MediaSections.isCryptex at local && MediaSections.isCryptex at remote
+          DeclaresFec =
+            (Sources.ofMedia ours).Sources
+            |> Array.exists (fun source -> source.FecSsrc <> 0u)
           Remote =
             { Sources = (Sources.ofMedia theirs).Sources
               Rids =

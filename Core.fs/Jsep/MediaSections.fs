@@ -39,7 +39,7 @@ module internal MediaSections =
             if content.Simulcast.Send.Length > 0 then
                 [||]
             else
-                Plans.alone (Plans.encodings content.Codecs [||] t.Sender)
+                Plans.alone (Plans.encodings content.Codecs (Plans.wantsFec t) [||] t.Sender)
 
         let msids = Sources.msids t.Sender.Streams t.Sender.Msid
 

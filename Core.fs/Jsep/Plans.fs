@@ -11,11 +11,21 @@ module internal Plans =
 
     /// Whether FlexFEC is among them, which has sources of its own.
     let hasFec (codecs: RtpCodecParameters[]) =
-        hasType "/flexfec-03" codecs || hasType "/flexfec" codecs
+        codecs |> Array.exists (fun c -> Fmtp.isFlexFec c.Codec)
 
-    /// What a sender sends with these codecs; `paused` are rids that the peer does not want now.
-    let encodings (codecs: RtpCodecParameters[]) (paused: string[]) (sender: SenderSide) : SendEncoding[] =
-        let rtx, fec = hasRtx codecs, hasFec codecs
+    /// Whether the application has asked for FlexFEC by name: every capability can be received, but FEC costs whoever sends it.
+    let wantsFec (t: Transceiver) =
+        Array.exists Fmtp.isFlexFec t.Options.Codecs
+
+    /// What a sender sends with these codecs, and with FEC where that is declared; `paused` are rids that the peer does not want
+    /// now.
+    let encodings
+        (codecs: RtpCodecParameters[])
+        (declaresFec: bool)
+        (paused: string[])
+        (sender: SenderSide)
+        : SendEncoding[] =
+        let rtx, fec = hasRtx codecs, declaresFec && hasFec codecs
 
         Array.map2
             (fun (parameters: EncodingParameters) (sources: EncodingSources) ->
@@ -39,7 +49,7 @@ module internal Plans =
     /// The encodings of a plan. One alone, without its rid, goes to a peer that takes no simulcast; while nothing is sent
     /// they stay as they were.
     let private sent (agreed: Agreement) (sender: SenderSide) : SendEncoding[] =
-        let all = encodings agreed.SendCodecs agreed.Remote.Paused sender
+        let all = encodings agreed.SendCodecs agreed.DeclaresFec agreed.Remote.Paused sender
 
         if all.Length = 1 || not (Directions.sends agreed.Flow) then
             all

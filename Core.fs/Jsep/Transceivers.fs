@@ -72,6 +72,8 @@ type internal Agreement =
         Extensions: Extmap[]
         ReducedSize: bool
         HeaderEncryption: bool
+        /// Our description names sources of FlexFEC: we send some.
+        DeclaresFec: bool
         Remote: RemoteFacts
     }
 

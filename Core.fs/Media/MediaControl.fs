@@ -338,7 +338,16 @@ module internal MediaControl =
                 MediaState.withSender
                     at
                     { stream with
-                        Remote = ValueSome remote }
+                        Remote = ValueSome remote
+                        Fec =
+                            (match stream.Fec with
+                             | null -> null
+                             | fec ->
+                                 FecStream.reported
+                                     remote.FractionLost
+                                     stream.Terms.IsAskedAgain
+                                     (ValueOption.defaultValue s.Path.RoundTrip trip)
+                                     fec) }
                     s
 
             match trip with
@@ -519,6 +528,7 @@ module internal MediaControl =
                     { s with
                         Control =
                             { s.Control with
+                                NackWork = SentHistory.MaxWork
                                 Streams =
                                     if at < 0 then
                                         Array.append streams [| entry |]

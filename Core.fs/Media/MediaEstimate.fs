@@ -9,7 +9,7 @@ module internal MediaEstimate =
         match output with
         | Gcc.Rate bandwidth ->
             Step.one
-                (MediaOutput.Estimated(int64 bandwidth.Target))
+                (MediaOutput.Estimated(int64 (float bandwidth.Target * MediaState.mediaShare s)))
                 { s with
                     Path =
                         { path with

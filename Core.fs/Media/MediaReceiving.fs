@@ -325,8 +325,7 @@ module internal MediaReceiving =
                         | ValueSome packet when section.Kinds[int packet.PayloadType] = PayloadKind.Media ->
                             let stream = s.Receivers[at]
 
-                            let sequence =
-                                Sequence.unwrap stream.Reception.Highest packet.SequenceNumber
+                            let sequence = Sequence.unwrap stream.Reception.Highest packet.SequenceNumber
 
                             arrived now at sequence Arrival.Restored section &packet bytes.Length stream.Srtp s
                         // FEC of something else than what was sent.
@@ -428,8 +427,7 @@ module internal MediaReceiving =
             match Rtx.unwrap repairedStream.Ssrc original &packet with
             | ValueNone -> Step.only s
             | ValueSome inner ->
-                let sequence =
-                    Sequence.unwrap repairedStream.Reception.Highest inner.SequenceNumber
+                let sequence = Sequence.unwrap repairedStream.Reception.Highest inner.SequenceNumber
 
                 let asked = repairedStream.Asked
 
@@ -471,13 +469,7 @@ module internal MediaReceiving =
                     if s.Terms.Ccfb then
                         { path with
                             Ccfb =
-                                CcfbRecorder.received
-                                    now
-                                    packet.Ssrc
-                                    packet.SequenceNumber
-                                    bytes.Length
-                                    0uy
-                                    path.Ccfb }
+                                CcfbRecorder.received now packet.Ssrc packet.SequenceNumber bytes.Length 0uy path.Ccfb }
                     elif packet.TryGetExtension(HeaderExtension.TransportCc, &stamp) && stamp.Length >= 2 then
                         let sequence = BinaryPrimitives.ReadUInt16BigEndian stamp.Span
 

@@ -66,22 +66,30 @@ module internal MediaReports =
         let terms = stream.Terms
         let counts = stream.Counts
 
+        let struct (fecPackets, fecOctets, fecHeaders) =
+            match stream.Fec with
+            | null -> struct (0L, 0L, 0L)
+            | fec -> struct (fec.Packets, fec.Octets, fec.HeaderOctets)
+
         { Transceiver = terms.Transceiver
           Encoding = terms.Encoding
           Rid = terms.Parameters.Rid
           Ssrc = terms.Ssrc
           RtxSsrc = terms.RtxSsrc
+          FecSsrc = terms.FecSsrc
           Active = terms.IsOpen
           Codec = MediaSection.codec stream.PayloadType terms.Codecs
-          // Retransmissions count, too, webrtc-stats.
-          PacketsSent = counts.Packets + stream.Repairs.Packets
-          BytesSent = counts.Octets + stream.Repairs.Octets
-          HeaderBytesSent = counts.HeaderOctets
+          // Retransmissions count, too, webrtc-stats; so does FEC in Chromium.
+          PacketsSent = counts.Packets + stream.Repairs.Packets + fecPackets
+          BytesSent = counts.Octets + stream.Repairs.Octets + fecOctets
+          HeaderBytesSent = counts.HeaderOctets + stream.Repairs.HeaderOctets + fecHeaders
           RetransmittedPacketsSent = stream.Repairs.Packets
           RetransmittedBytesSent = stream.Repairs.Octets
+          FecPacketsSent = fecPackets
+          FecBytesSent = fecOctets
           TargetBitrate =
             (if s.Path.HasBegun then
-                 ValueSome(int64 (Gcc.current s.Path.Gcc).Target)
+                 ValueSome(int64 (float (Gcc.current s.Path.Gcc).Target * MediaState.mediaShare s))
              else
                  ValueNone)
           FramesSent = counts.Frames

@@ -90,6 +90,24 @@ module internal MediaSection =
         let plan = section.Plan
         let pairs = Rtx.pairs plan.SendCodecs
         let rates = clockRates plan.SendCodecs
+        let isAskedAgain = hasFeedback "nack" plan.SendCodecs
+
+        let fec =
+            match plan.SendCodecs |> Array.tryFind (fun c -> Fmtp.isFlexFec c.Codec) with
+            | Some codec -> byte codec.PayloadType
+            | None -> 255uy
+
+        // As in Chromium: it is sent where it comes first, which it does where preferences put it there.
+        let red =
+            if
+                plan.SendCodecs.Length > 0
+                && plan.Kind = MediaKind.Audio
+                && Fmtp.isRed plan.SendCodecs[0].Codec
+            then
+                ValueSome plan.SendCodecs[0]
+            else
+                ValueNone
+
         // Browsers read both forms where they offer both, RFC 8285 §6; what does not fit one octet is rare enough.
         let isWide = plan.Extensions.Entries |> Array.exists (fun e -> e.Key > 14)
 
@@ -109,6 +127,19 @@ module internal MediaSection =
               RtxTypes = pairs.Rtx
               Own = SenderExtensions.Identifying(plan.Extensions, isWide, plan.Mid, rid, "")
               RtxOwn = SenderExtensions.Identifying(plan.Extensions, isWide, plan.Mid, "", rid)
+              FecSsrc = (if fec = 255uy then 0u else encoding.FecSsrc)
+              FecType = fec
+              FecOwn = SenderExtensions.Identifying(plan.Extensions, isWide, plan.Mid, "", "")
+              RedType =
+                (match red with
+                 | ValueSome codec -> byte codec.PayloadType
+                 | ValueNone -> 255uy)
+              RedCarries =
+                (match red with
+                 | ValueSome codec -> Fmtp.redundant codec.Codec
+                 | ValueNone -> Array.Empty())
+              IsAskedAgain = isAskedAgain
+              Extensions = plan.Extensions
               Cryptex = plan.HeaderEncryption
               Priority =
                 (if plan.Kind = MediaKind.Audio then

@@ -4,8 +4,7 @@ open System
 open Microsoft.FSharp.Core.CompilerServices
 open Hybrid.WebRtc.Rtp
 
-/// From the application's packets to described runs: numbers are checked and counted, what is congestion-controlled is noted, what
-/// may be asked for again is kept.
+/// From the application's packets, and from what the peer asks for again, to what leaves when the pacer says so.
 [<RequireQualifiedAccess>]
 module internal MediaSending =
     let private find (transceiver: TransceiverId) (encoding: int) (s: MediaState) : int =
@@ -20,272 +19,6 @@ module internal MediaSending =
             at <- at + 1
 
         if at < senders.Length then at else -1
-
-    /// Whether a payload type was negotiated.
-    let inline private isNegotiated (payloadType: byte) (terms: SendTerms) =
-        payloadType < 128uy && terms.ClockRates[int payloadType] <> 0
-
-    /// Sends packets of one sender that leave together, in as few runs as their numbers allow.
-    let private leave
-        (now: Instant)
-        (at: int)
-        (probe: int)
-        (mapping: RtpMapping)
-        (packets: ReadOnlyMemory<RtpPacket>)
-        (delay: Duration)
-        (keys: MediaKeys)
-        (s: MediaState)
-        : Step<MediaState, MediaOutput> =
-        let stream = s.Senders[at]
-        let terms = stream.Terms
-        let span = packets.Span
-        let stamps = terms.Own.TransportCcId <> 0
-
-        let mapping =
-            if stream.Shift = 0us then
-                mapping
-            else
-                { mapping with
-                    SequenceOffset = mapping.SequenceOffset + stream.Shift }
-
-        let mutable asked = ListCollector<MediaOutput>()
-        let mutable used = stream.Used
-        let mutable counts = stream.Counts
-        let mutable history = stream.History
-        let mutable translation = stream.Translation
-        let mutable times = s.Path.SendTimes
-        let mutable streamTimes = s.Path.StreamTimes
-        let mutable timestamp = stream.Timestamp
-        let mutable payloadType = stream.PayloadType
-        let mutable from = 0
-
-        while from < span.Length do
-            // One run: packets whose extensions are of one map, and whose numbers are new.
-            let map = span[from].Map
-            // C# can make a packet by `default`.
-            translation <- translation.For(if isNull (box map) then ExtensionMap.Empty else map)
-
-            let head: RtpRewrite =
-                { Ssrc = terms.Ssrc
-                  SequenceNumber = 0us
-                  TimestampOffset = mapping.TimestampOffset
-                  PayloadType = 0uy
-                  Translation = translation
-                  Own = terms.Own
-                  AbsSendTime = AbsSendTime.OfInstant now
-                  TransportSequence = (if stamps then TransportSendTimes.next times else 0us)
-                  OriginalSequence = ValueNone }
-
-            let mutable upTo = from
-            let mutable first = 0UL
-            let mutable octets = 0
-            let mutable overhead = 0
-            let mutable refused = ValueNone
-
-            while upTo < span.Length
-                  && refused.IsNone
-                  && Object.ReferenceEquals(span[upTo].Map, map) do
-                let packet = &span[upTo]
-                let mapped = RtpMappings.payloadType packet.PayloadType mapping
-
-                let index = SrtpStream.guess (packet.SequenceNumber + mapping.SequenceOffset) used
-
-                if not (isNegotiated mapped terms) then
-                    refused <- ValueSome Drop.Unsupported
-                elif not (SrtpStream.isNew index used) then
-                    // One number with two contents would break the encryption.
-                    refused <- ValueSome Drop.Replayed
-                else
-                    used <- SrtpStream.mark index used
-
-                    if upTo = from then
-                        first <- index
-
-                    let size = RtpWriter.size &packet &head
-                    counts <- SendStream.counted &packet size terms.Kind counts
-                    octets <- octets + size
-                    overhead <- overhead + RtpRun.Overhead(keys.Seal, terms.Cryptex, &packet)
-                    payloadType <- mapped
-                    timestamp <- packet.Timestamp + mapping.TimestampOffset
-
-                    if stamps then
-                        times <- TransportSendTimes.sent now size probe times
-
-                    if s.Terms.Ccfb then
-                        streamTimes <- StreamSendTimes.sent now terms.Ssrc (uint16 index) size probe streamTimes
-
-                    upTo <- upTo + 1
-
-            if upTo > from then
-                let run = packets.Slice(from, upTo - from)
-
-                asked.Add(
-                    MediaOutput.TransmitRun(
-                        RtpRun(
-                            { Seal = keys.Seal
-                              Cryptex = terms.Cryptex
-                              Mapping = mapping
-                              Rewrite = head
-                              First = first
-                              IsRetransmission = false },
-                            run,
-                            octets + overhead
-                        )
-                    )
-                )
-
-                history <-
-                    SentHistory.append
-                        { Packets = run
-                          Mapping = mapping
-                          First = Sequence.ofIndex first
-                          TransportSequence = head.TransportSequence
-                          Translation = translation
-                          At = now
-                          Octets = octets }
-                        history
-
-            match refused with
-            | ValueSome reason ->
-                asked.Add(MediaOutput.Dropped(Layer.Rtp, reason))
-                from <- upTo + 1
-            | ValueNone -> from <- upTo
-
-        let next =
-            { s with
-                Path =
-                    { s.Path with
-                        SendTimes = times
-                        StreamTimes = streamTimes } }
-            |> MediaState.withSender
-                at
-                { stream with
-                    Used = used
-                    HasSent = true
-                    Timestamp = timestamp
-                    At = now
-                    PayloadType = payloadType
-                    Translation = translation
-                    Counts =
-                        { counts with
-                            Delay = counts.Delay + int64 span.Length * delay }
-                    History = history }
-
-        struct (next, asked.Close())
-
-    /// Sends again, RFC 4588 where that was negotiated, else as it was: the very same octets, since one number must not have two
-    /// contents.
-    let private again
-        (now: Instant)
-        (at: int)
-        (probe: int)
-        (burst: SentBurst)
-        (place: int)
-        (keys: MediaKeys)
-        (s: MediaState)
-        : Step<MediaState, MediaOutput> =
-        let stream = s.Senders[at]
-        let terms = stream.Terms
-        let packets = burst.Packets.Slice(place, 1)
-        let packet = &packets.Span[0]
-        let mapped = RtpMappings.payloadType packet.PayloadType burst.Mapping
-
-        let rtx =
-            if terms.RtxSsrc = 0u then
-                255uy
-            else
-                terms.RtxTypes[int (mapped &&& 0x7Fuy)]
-
-        let repairs octets =
-            { stream.Repairs with
-                Packets = stream.Repairs.Packets + 1L
-                Octets = stream.Repairs.Octets + int64 octets }
-
-        let overhead = RtpRun.Overhead(keys.Seal, terms.Cryptex, &packet)
-
-        if rtx = 255uy then
-            let rewrite: RtpRewrite =
-                { Ssrc = terms.Ssrc
-                  SequenceNumber = 0us
-                  TimestampOffset = burst.Mapping.TimestampOffset
-                  PayloadType = 0uy
-                  Translation = burst.Translation
-                  Own = terms.Own
-                  AbsSendTime = AbsSendTime.OfInstant burst.At
-                  TransportSequence = burst.TransportSequence + uint16 place
-                  OriginalSequence = ValueNone }
-
-            let run =
-                RtpRun(
-                    { Seal = keys.Seal
-                      Cryptex = terms.Cryptex
-                      Mapping = burst.Mapping
-                      Rewrite = rewrite
-                      First = Sequence.toIndex (burst.Sequence place)
-                      IsRetransmission = false },
-                    packets,
-                    RtpWriter.size &packet &rewrite + overhead
-                )
-
-            Step.one
-                (MediaOutput.TransmitRun run)
-                (MediaState.withSender
-                    at
-                    { stream with
-                        Repairs = repairs packet.Payload.Length }
-                    s)
-        else
-            let stamps = terms.RtxOwn.TransportCcId <> 0
-            let sequence = uint16 stream.NextRtx
-
-            let rewrite: RtpRewrite =
-                { Ssrc = terms.RtxSsrc
-                  SequenceNumber = sequence
-                  TimestampOffset = burst.Mapping.TimestampOffset
-                  PayloadType = rtx
-                  Translation = burst.Translation
-                  Own = terms.RtxOwn
-                  AbsSendTime = AbsSendTime.OfInstant now
-                  TransportSequence = TransportSendTimes.next s.Path.SendTimes
-                  OriginalSequence = ValueSome(packet.SequenceNumber + burst.Mapping.SequenceOffset) }
-
-            let size = RtpWriter.size &packet &rewrite
-
-            let run =
-                RtpRun(
-                    { Seal = keys.Seal
-                      Cryptex = terms.Cryptex
-                      Mapping = burst.Mapping
-                      Rewrite = rewrite
-                      First = stream.NextRtx
-                      IsRetransmission = true },
-                    packets,
-                    size + overhead
-                )
-
-            let path = s.Path
-
-            let next =
-                { s with
-                    Path =
-                        { path with
-                            SendTimes =
-                                (if stamps then
-                                     TransportSendTimes.sent now size probe path.SendTimes
-                                 else
-                                     path.SendTimes)
-                            StreamTimes =
-                                (if s.Terms.Ccfb then
-                                     StreamSendTimes.sent now terms.RtxSsrc sequence size probe path.StreamTimes
-                                 else
-                                     path.StreamTimes) } }
-                |> MediaState.withSender
-                    at
-                    { stream with
-                        NextRtx = stream.NextRtx + 1UL
-                        Repairs = repairs packet.Payload.Length }
-
-            Step.one (MediaOutput.TransmitRun run) next
 
     /// A packet of ours between those of the application, which are numbered on behind it.
     let insert
@@ -322,7 +55,7 @@ module internal MediaSending =
                   Padding = 0uy }
 
             let struct (s, outputs) =
-                leave now at 0 RtpMappings.identity (ReadOnlyMemory [| packet |]) 0L<us> keys s
+                MediaLeaving.leave now at 0 RtpMappings.identity (ReadOnlyMemory [| packet |]) 0L<us> keys s
 
             let sent = s.Senders[at]
 
@@ -333,7 +66,12 @@ module internal MediaSending =
                             Shift = (if stream.HasSent then stream.Shift + 1us else stream.Shift)
                             Timestamp = stream.Timestamp
                             At = stream.At
-                            PayloadType = stream.PayloadType }
+                            PayloadType = stream.PayloadType
+                            // It lies between a packet and the one that would repeat it.
+                            Red =
+                                (match stream.Red with
+                                 | null -> null
+                                 | red -> { red with Past = Array.Empty() }) }
                         s,
                     outputs)
 
@@ -342,8 +80,9 @@ module internal MediaSending =
             Step.only s
         else
             match paced.Again with
-            | null -> leave now paced.Sender probe paced.Mapping paced.Packets (now - paced.Since) keys s
-            | burst -> again now paced.Sender probe burst paced.Place keys s
+            | null when paced.IsFec -> MediaLeaving.leaveFec now paced.Sender probe paced.Packets keys s
+            | null -> MediaLeaving.leave now paced.Sender probe paced.Mapping paced.Packets (now - paced.Since) keys s
+            | burst -> MediaLeaving.again now paced.Sender probe burst paced.Place keys s
 
     /// Packets of padding on the retransmission source of a stream that has one, for a probe, RFC 4588 §4 and libwebrtc.
     let private padding (now: Instant) (s: MediaState) : Paced voption =
@@ -387,6 +126,7 @@ module internal MediaSending =
                   Place = place
                   Mapping = burst.Mapping
                   Again = burst
+                  IsFec = false
                   Since = now }
 
     /// Lets go what the pacer lets go.
@@ -437,7 +177,8 @@ module internal MediaSending =
                     asked.AddMany more
                     i <- i + count
 
-                isGoing <- false
+                // FEC packets have come in behind what left.
+                isGoing <- s.Path.Pacer.Octets > pacer.Octets
 
                 if release.PaddingWanted > 0 && padded < 8 then
                     match padding now s with
@@ -460,6 +201,73 @@ module internal MediaSending =
 
             struct (s, asked.Close())
 
+    /// When FEC packets are due for a group that is not full.
+    let fecDeadline (s: MediaState) : Instant =
+        let mutable due = Instant.never
+
+        for stream in s.Senders do
+            due <- Instant.min due (FecStream.deadline stream.Fec)
+
+        due
+
+    /// Groups that nothing was added to for long get their FEC packets.
+    let fecDue (now: Instant) (s: MediaState) : Step<MediaState, MediaOutput> =
+        match s.Keys with
+        | ValueNone -> Step.only s
+        | ValueSome keys ->
+            let mutable step: Step<MediaState, MediaOutput> = Step.only s
+
+            for at in 0 .. s.Senders.Length - 1 do
+                if FecStream.deadline s.Senders[at].Fec <= now then
+                    step <-
+                        step
+                        |> Step.bind (fun s ->
+                            let stream = s.Senders[at]
+
+                            match stream.Fec with
+                            | null -> Step.only s
+                            | fec ->
+                                let struct (machine, made) = FlexFecSender.tick now fec.Machine
+
+                                MediaState.withSender
+                                    at
+                                    { stream with
+                                        Fec = { fec with Machine = machine } }
+                                    s
+                                |> MediaLeaving.protect now at made keys)
+
+            step
+
+    /// Packets with those before them, RFC 2198, where RED is sent. What RED does not carry, comfort noise or RED itself, goes
+    /// as it is.
+    let private redundant
+        (at: int)
+        (red: RedSender.State)
+        (mapping: RtpMapping)
+        (packets: ReadOnlyMemory<RtpPacket>)
+        (s: MediaState)
+        : struct (MediaState * RtpMapping * ReadOnlyMemory<RtpPacket>) =
+        let stream = s.Senders[at]
+        let given = packets.Span
+        let wrapped: RtpPacket[] = Array.zeroCreate given.Length
+        let mutable red = red
+
+        for i in 0 .. given.Length - 1 do
+            let packet =
+                { given[i] with
+                    PayloadType = RtpMappings.payloadType given[i].PayloadType mapping
+                    SequenceNumber = given[i].SequenceNumber + mapping.SequenceOffset
+                    Timestamp = given[i].Timestamp + mapping.TimestampOffset }
+
+            if Array.contains (int packet.PayloadType) stream.Terms.RedCarries then
+                let struct (next, packet) = RedSender.wrap &packet red
+                red <- next
+                wrapped[i] <- packet
+            else
+                wrapped[i] <- packet
+
+        struct (MediaState.withSender at { stream with Red = red } s, RtpMappings.identity, ReadOnlyMemory wrapped)
+
     /// Packets of the application's.
     let send
         (now: Instant)
@@ -478,10 +286,15 @@ module internal MediaSending =
             if not terms.IsOpen || packets.IsEmpty then
                 Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
             else
+                let struct (s, mapping, packets) =
+                    match s.Senders[at].Red with
+                    | null -> struct (s, mapping, packets)
+                    | red -> redundant at red mapping packets s
+
                 MediaEstimate.begun now s
                 |> Step.bind (fun s ->
                     if MediaPacer.isClear s.Path.Pacer then
-                        leave now at 0 mapping packets 0L<us> keys s
+                        MediaLeaving.leave now at 0 mapping packets 0L<us> keys s
                     else
                         let mutable pacer = s.Path.Pacer
 
@@ -496,6 +309,7 @@ module internal MediaSending =
                                       Place = place
                                       Mapping = mapping
                                       Again = null
+                                      IsFec = false
                                       Since = now }
                                     pacer
 
@@ -512,8 +326,8 @@ module internal MediaSending =
         | ValueSome keys, Some at ->
             let stream = s.Senders[at]
 
-            let struct (found, history) =
-                SentHistory.asked now s.Path.RoundTrip lost stream.History
+            let struct (found, work, history) =
+                SentHistory.asked now s.Path.RoundTrip s.Control.NackWork lost stream.History
 
             let mutable s =
                 MediaState.withSender
@@ -523,7 +337,10 @@ module internal MediaSending =
                         Repairs =
                             { stream.Repairs with
                                 Nacks = stream.Repairs.Nacks + 1L } }
-                    s
+                    { s with
+                        Control =
+                            { s.Control with
+                                NackWork = s.Control.NackWork - work } }
 
             let isClear = MediaPacer.isClear s.Path.Pacer
             let mutable asked = ListCollector<MediaOutput>()
@@ -531,7 +348,7 @@ module internal MediaSending =
 
             for struct (burst, place) in found do
                 if isClear then
-                    let struct (next, more) = again now at 0 burst place keys s
+                    let struct (next, more) = MediaLeaving.again now at 0 burst place keys s
                     s <- next
                     asked.AddMany more
                 elif MediaPacer.mayRepair now pacer then
@@ -545,6 +362,7 @@ module internal MediaSending =
                               Place = place
                               Mapping = burst.Mapping
                               Again = burst
+                              IsFec = false
                               Since = now }
                             pacer
 

@@ -31,7 +31,9 @@ module internal MediaSession =
         else
             Instant.min
                 (Instant.min (MediaControl.deadline s) (MediaTones.deadline s))
-                (Instant.min (MediaPacer.deadline s.Path.Pacer) (Gcc.deadline s.Path.Gcc))
+                (Instant.min
+                    (MediaSending.fecDeadline s)
+                    (Instant.min (MediaPacer.deadline s.Path.Pacer) (Gcc.deadline s.Path.Gcc)))
 
     /// With keys, once there are secrets to make them from and media to protect.
     let private armed (now: Instant) (s: MediaState) : MediaState =
@@ -72,6 +74,26 @@ module internal MediaSession =
                     // In the lower half: an early packet that is lost does not hide a wrap, RFC 3711 §3.3.1.
                     SendStream.create (uint16 first &&& 0x7FFFus) terms)
 
+        let goesOn (stream: SendStream) =
+            senders |> Array.exists (fun other -> other.Terms.Ssrc = stream.Terms.Ssrc)
+
+        let isLive transceiver =
+            sections |> Array.exists (fun section -> section.Plan.Transceiver = transceiver)
+
+        // An encoding that is not sent now may be sent again, and has used its numbers.
+        let resting, gone =
+            s.Senders
+            |> Array.filter (fun stream -> not (goesOn stream))
+            |> Array.partition (fun stream -> isLive stream.Terms.Transceiver)
+
+        let senders = Array.append senders (resting |> Array.map SendStream.resting)
+
+        let mutable streamTimes = s.Path.StreamTimes
+
+        for stream in gone do
+            for ssrc in SendStream.sources stream do
+                streamTimes <- StreamSendTimes.forget ssrc streamTimes
+
         let codecs = sections |> Array.collect (fun section -> section.Plan.SendCodecs)
 
         let has feedback =
@@ -81,9 +103,6 @@ module internal MediaSession =
             sections
             |> Array.exists (fun section -> section.Plan.Extensions.IdOf HeaderExtension.TransportCc <> 0)
 
-        let alive transceiver =
-            sections |> Array.exists (fun section -> section.Plan.Transceiver = transceiver)
-
         { s with
             Terms =
                 { Sections = sections
@@ -91,7 +110,7 @@ module internal MediaSession =
                   TransportCc = stamps && has "transport-cc"
                   Ccfb = has "ack ccfb" }
             Senders = senders
-            Receivers = s.Receivers |> Array.filter (fun stream -> alive stream.Transceiver)
+            Receivers = s.Receivers |> Array.filter (fun stream -> isLive stream.Transceiver)
             // What waits names its sender by its place.
             Path =
                 (if
@@ -104,6 +123,7 @@ module internal MediaSession =
                      s.Path
                  else
                      { s.Path with
+                         StreamTimes = streamTimes
                          Pacer =
                              if s.Path.HasBegun then
                                  MediaPacer.rate now (Gcc.current s.Path.Gcc) (MediaPacer.create ())
@@ -123,6 +143,10 @@ module internal MediaSession =
                     { stream with
                         Used = SrtpStream.fresh
                         NextRtx = stream.NextRtx &&& 0x7FFFUL
+                        Fec =
+                            (match stream.Fec with
+                             | null -> null
+                             | fec -> FecStream.rekeyed fec)
                         History = SentHistory.create () })
             Receivers = Array.Empty()
             Control =
@@ -174,6 +198,7 @@ module internal MediaSession =
             MediaControl.tick now s
             |> Step.bind (MediaReceiving.tick now)
             |> Step.bind (MediaTones.tick now)
+            |> Step.bind (MediaSending.fecDue now)
             |> Step.bind (fun s ->
                 if MediaPacer.deadline s.Path.Pacer <= now then
                     MediaSending.release now s

@@ -31,6 +31,8 @@ type internal Paced =
         Mapping: RtpMapping
         /// Sent before, and asked for: where it is; null: not sent before.
         Again: SentBurst | null
+        /// Of the sender's FEC.
+        IsFec: bool
         Since: Instant
     }
 
@@ -89,6 +91,8 @@ type internal ControlState =
         /// Whose receiver reports ours are while we send nothing.
         Ssrc: uint32
         NextIndex: uint32
+        /// Steps that NACKs of the present datagram may still cost.
+        NackWork: int
         ReportAt: Instant
         Entropy: Entropy
         /// What came, by SSRC.
@@ -169,6 +173,7 @@ module internal MediaState =
           Control =
             { Ssrc = ssrc
               NextIndex = 1u
+              NackWork = 0
               ReportAt = Instant.never
               Entropy = entropy
               Streams = Array.Empty()
@@ -179,6 +184,15 @@ module internal MediaState =
               ReferenceAt = 0L<us> } }
 
     let ntp (now: Instant) (s: MediaState) : uint64 = Ntp.ofInstant s.Config.NtpOffset now
+
+    /// The part of the estimate that is left for media: the rest is FEC's, of the source that has most of it.
+    let mediaShare (s: MediaState) : float =
+        let mutable share = 1.0
+
+        for stream in s.Senders do
+            share <- min share (FecStream.share stream.Fec)
+
+        share
 
     /// The section of a transceiver.
     let section (transceiver: TransceiverId) (s: MediaState) : MediaSection voption =

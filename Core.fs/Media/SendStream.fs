@@ -22,6 +22,18 @@ type internal SendTerms =
         RtxTypes: byte[]
         Own: SenderExtensions
         RtxOwn: SenderExtensions
+        /// Of FlexFEC; 0: none is sent.
+        FecSsrc: uint32
+        FecType: byte
+        FecOwn: SenderExtensions
+        /// RED, RFC 2198, where the peer prefers it to all other codecs; 255: not sent.
+        RedType: byte
+        /// What RED carries.
+        RedCarries: int[]
+        /// Lost packets may be asked for.
+        IsAskedAgain: bool
+        /// Of the section.
+        Extensions: ExtensionMap
         Cryptex: bool
         Priority: PacketPriority
     }
@@ -48,6 +60,7 @@ type internal SendCounts =
 type internal RepairCounts =
     { Packets: int64
       Octets: int64
+      HeaderOctets: int64
       Nacks: int64
       Plis: int64
       Firs: int64 }
@@ -72,6 +85,10 @@ type internal SendStream =
         /// The index of the next retransmission.
         NextRtx: uint64
         Repairs: RepairCounts
+        /// null: never negotiated.
+        Fec: FecStream | null
+        /// null: not sent.
+        Red: RedSender.State | null
         /// What the peer's reports say.
         Remote: RemoteInboundStats voption
         /// The peer's last FIR, RFC 5104 §4.3.1.2; -1: none.
@@ -90,6 +107,25 @@ module internal SendStream =
           FramesOctets = 0L
           Delay = 0L<us> }
 
+    let private fec (terms: SendTerms) (former: FecStream | null) : FecStream | null =
+        match former with
+        | null when terms.FecSsrc = 0u -> null
+        | null -> FecStream.create terms.FecType terms.FecSsrc terms.FecOwn
+        | former when terms.FecSsrc = 0u -> FecStream.closed former
+        | former -> FecStream.opened terms.FecType terms.FecOwn former
+
+    /// Packets before it that each packet of RED repeats: Chromium's.
+    [<Literal>]
+    let private RedDistance = 1
+
+    let private red (terms: SendTerms) (former: RedSender.State | null) : RedSender.State | null =
+        match former with
+        | _ when terms.RedType = 255uy -> null
+        | null -> RedSender.create terms.RedType RedDistance
+        | former ->
+            { former with
+                PayloadType = terms.RedType }
+
     /// Before its first packet. `firstRtx`: the first sequence number of retransmissions.
     let create (firstRtx: uint16) (terms: SendTerms) : SendStream =
         { Terms = terms
@@ -99,21 +135,55 @@ module internal SendStream =
           Timestamp = 0u
           At = 0L<us>
           PayloadType = 255uy
-          Translation = ExtensionTranslation(ExtensionMap.Empty, ExtensionMap.Empty)
+          Translation = ExtensionTranslation(ExtensionMap.Empty, terms.Extensions)
           Counts = noCounts
           History = SentHistory.create ()
           NextRtx = uint64 firstRtx
           Repairs =
             { Packets = 0L
               Octets = 0L
+              HeaderOctets = 0L
               Nacks = 0L
               Plis = 0L
               Firs = 0L }
+          Fec = fec terms null
+          Red = red terms null
           Remote = ValueNone
           FirSequence = -1 }
 
     /// With new terms, the numbers going on where they are.
-    let renegotiated (terms: SendTerms) (stream: SendStream) : SendStream = { stream with Terms = terms }
+    let renegotiated (terms: SendTerms) (stream: SendStream) : SendStream =
+        // What is sent again under its number has to be the same octets, or the encryption breaks.
+        let isSameOnWire =
+            terms.Cryptex = stream.Terms.Cryptex
+            && terms.Extensions.Entries.Length = stream.Terms.Extensions.Entries.Length
+            && (terms.Extensions.Entries, stream.Terms.Extensions.Entries)
+               ||> Array.forall2 (fun a b -> a.Key = b.Key && a.Value = b.Value)
+
+        { stream with
+            Terms = terms
+            History =
+                (if isSameOnWire then
+                     stream.History
+                 else
+                     SentHistory.create ())
+            Fec = fec terms stream.Fec
+            Red = red terms stream.Red
+            Translation = ExtensionTranslation(stream.Translation.From, terms.Extensions) }
+
+    /// Not sent for now: its numbers, and what they were used for, stay.
+    let resting (stream: SendStream) : SendStream =
+        { stream with
+            Terms = { stream.Terms with IsOpen = false } }
+
+    /// Its SSRCs.
+    let sources (stream: SendStream) : uint32[] =
+        [| stream.Terms.Ssrc
+           if stream.Terms.RtxSsrc <> 0u then
+               stream.Terms.RtxSsrc
+           match stream.Fec with
+           | null -> ()
+           | fec -> fec.Machine.Ssrc |]
 
     /// A packet counted: a frame ends with a marker (video).
     let counted (packet: inref<RtpPacket>) (size: int) (kind: MediaKind) (c: SendCounts) : SendCounts =

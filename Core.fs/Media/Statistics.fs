@@ -84,14 +84,19 @@ type OutboundRtpStats =
         Ssrc: uint32
         /// 0: none.
         RtxSsrc: uint32
+        /// 0: none.
+        FecSsrc: uint32
         Active: bool
         Codec: RtpCodecParameters voption
+        /// Of media, of retransmissions, and of FEC.
         PacketsSent: int64
         BytesSent: int64
         HeaderBytesSent: int64
         RetransmittedPacketsSent: int64
         RetransmittedBytesSent: int64
-        /// Bits a second that the estimator grants; ValueNone: none yet.
+        FecPacketsSent: int64
+        FecBytesSent: int64
+        /// Bits a second that the estimator grants media, without FEC's part; ValueNone: none yet.
         TargetBitrate: int64 voption
         FramesSent: int64
         /// Frames of 2.5 times the average size and more.

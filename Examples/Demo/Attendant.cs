@@ -13,6 +13,7 @@ internal sealed class Attendant
     private readonly Visitor _visitor;
     private readonly Room _room;
     private readonly RTCPeerConnection _peer;
+    private readonly Studio _studio;
     private Bulk? _bulk;
 
     public Attendant(Visitor visitor, Room room)
@@ -20,22 +21,32 @@ internal sealed class Attendant
         _visitor = visitor;
         _room = room;
         _peer = visitor.Peer;
+        _studio = new Studio(visitor);
         _peer.OnDataChannel.Subscribe(e => Attend(e.Channel));
     }
 
-    /// <summary>Tells the page how things look from here, until it has gone.</summary>
+    /// <summary>Until the page has gone.</summary>
     public async Task RunAsync()
     {
-        // Once there is one channel, another needs no offer.
+        // The first offer is the page's; once there is one channel, another needs none.
         await _peer.OnDataChannel.FirstAsync().ToTask(_visitor.Gone);
+        await Task.WhenAll(_studio.RunAsync(), TellAsync());
+    }
+
+    /// <summary>Tells the page how things look from here.</summary>
+    private async Task TellAsync()
+    {
         var telemetry = _peer.CreateDataChannel("telemetry");
         using var timer = new PeriodicTimer(_telemetryInterval);
 
         try
         {
             await telemetry.WaitForOpenAsync(_visitor.Gone);
-            while (await timer.WaitForNextTickAsync(_visitor.Gone))
-                telemetry.Send(JsonSerializer.Serialize(Look(), Json.Default.Telemetry));
+            for (var tick = 0; await timer.WaitForNextTickAsync(_visitor.Gone); tick++)
+            {
+                var media = tick % 4 == 0 ? await _studio.MeasureAsync() : null;
+                telemetry.Send(JsonSerializer.Serialize(Look(media), Json.Default.Telemetry));
+            }
         }
         catch (RTCException)
         {
@@ -62,7 +73,7 @@ internal sealed class Attendant
         }
     }
 
-    private Telemetry Look() =>
+    private Telemetry Look(MediaFigures? media) =>
         new(
             _visitor.Age.TotalMilliseconds,
             _bulk?.Received ?? 0,
@@ -73,7 +84,8 @@ internal sealed class Attendant
                 _peer.Sctp?.Transport.State,
                 _peer.Sctp?.State,
                 _peer.ConnectionState
-            )
+            ),
+            media
         );
 
     private async Task<string> StatsAsync()

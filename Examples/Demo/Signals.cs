@@ -6,7 +6,15 @@ namespace Hybrid.WebRtc.Demo;
 /// <summary>How things stand at the program's end, a few times a second.</summary>
 /// <param name="At">Milliseconds on the program's clock.</param>
 /// <param name="Received">Octets of bulk data that have arrived here.</param>
-internal sealed record Telemetry(double At, long Received, States States);
+/// <param name="Media">Once a second only.</param>
+internal sealed record Telemetry(double At, long Received, States States, MediaFigures? Media);
+
+/// <summary>Of picture and sound, at the program's end.</summary>
+/// <param name="Received">Octets of media that have arrived here.</param>
+/// <param name="Lost">Packets of it that have not.</param>
+/// <param name="RoundTripTime">Milliseconds, as measured from here.</param>
+/// <param name="AvailableBitrate">What the path to the page is thought to carry, bits a second.</param>
+internal sealed record MediaFigures(long Received, long Lost, double? RoundTripTime, long? AvailableBitrate);
 
 /// <summary>The connection's states; as JSON they have their W3C names.</summary>
 internal sealed record States(

@@ -140,7 +140,8 @@ public sealed record Site(string Name, string Description)
             }
         );
         app.UseWebSockets();
-        app.MapGet("/", () => Results.Content(Html(), "text/html; charset=utf-8"));
+        if (!File.Exists(Path.Combine(AppContext.BaseDirectory, "wwwroot", "index.html")))
+            app.MapGet("/", () => Results.Content(Html(), "text/html; charset=utf-8"));
         app.MapGet("/signal", context => SignalAsync(context, app.Lifetime.ApplicationStopping));
         Map?.Invoke(app);
         return app;

@@ -44,6 +44,13 @@ internal sealed class RtpFan(MediaKind kind, TimeProvider time)
         }
     }
 
+    /// <summary>Whether an encoding had packets already.</summary>
+    public bool HasSent(string rid)
+    {
+        lock (_gate)
+            return Find(rid).Edge.IsSet;
+    }
+
     /// <summary>Sends a burst. One source at a time has an encoding; another one takes it over by sending.</summary>
     public void Send(string rid, object source, RtpCodecTable codecs, ReadOnlyMemory<RtpPacket> packets)
     {

@@ -42,6 +42,8 @@ let private burst (now: Instant) (number: int64) (count: int) : SentBurst =
         ReadOnlyMemory [| for i in 0 .. count - 1 -> packet (uint16 number + uint16 i) 0u (Array.zeroCreate 960) |]
       Mapping = RtpMappings.identity
       First = number
+      Lowest = number
+      Highest = number + int64 count - 1L
       TransportSequence = 0us
       Translation = ExtensionTranslation(ExtensionMap.Empty, ExtensionMap.Empty)
       At = now
@@ -79,7 +81,9 @@ let private recovered (seed: int64) (loss: float) (jitter: Duration) (count: int
             match output with
             | NackGenerator.Request pairs ->
                 over (fun () ->
-                    let struct (found, next) = SentHistory.asked agenda.Now (ms 60) pairs history
+                    let struct (found, _, next) =
+                        SentHistory.asked agenda.Now (ms 60) SentHistory.MaxWork pairs history
+
                     history <- next
 
                     for struct (burst, i) in found do
@@ -281,7 +285,7 @@ let private historyTests =
             [ 0 .. count - 1 ]
 
     let found now pairs s =
-        let struct (items, s) = SentHistory.asked now (ms 60) pairs s
+        let struct (items, _, s) = SentHistory.asked now (ms 60) SentHistory.MaxWork pairs s
 
         [ for struct (burst: SentBurst, i) in items -> int (burst.Sequence i - start) - 65_500 ], s
 
@@ -320,11 +324,85 @@ let private historyTests =
 
                   for _ in 1..3 do
                       let pairs = Array.init 300 (fun _ -> pair (n - draws.Below 900) 0xFFFF)
-                      let struct (items, next) = SentHistory.asked (ms n) (ms 5) pairs s
+
+                      let struct (items, work, next) =
+                          SentHistory.asked (ms n) (ms 5) SentHistory.MaxWork pairs s
+
+                      Expect.isLessThan work (SentHistory.MaxWork + 1_000) "steps"
                       s <- next
                       again <- again + int64 items.Length
 
-              Expect.isLessThan again 25_000L "no more than twice what was sent, and what it began with") ]
+              Expect.isLessThan again 25_000L "no more than twice what was sent, and what it began with")
+
+          testCase "late bursts, gaps and any NACK: work is bounded, and what was sent is found" (fun () ->
+              for seed in 1L .. 60L do
+                  let draws = Draws seed
+                  let mutable s = SentHistory.create ()
+                  let mutable numbers = Set.empty
+                  let mutable next = start
+
+                  for n in 0..299 do
+                      let count = 1 + draws.Below 20
+                      let isLate = draws.Below 10 = 0 && n > 20
+                      // With a gap behind each packet but the last, by chance.
+                      let step = 1 + draws.Below 2
+
+                      let first =
+                          if isLate then
+                              next - int64 (draws.Below 200) - 100_000L
+                          else
+                              next
+
+                      let made = burst (ms n) first count
+                      let span = made.Packets.ToArray()
+
+                      let spread =
+                          span
+                          |> Array.mapi (fun i packet ->
+                              { packet with
+                                  SequenceNumber = uint16 first + uint16 (step * i) })
+
+                      let highest = first + int64 (step * (count - 1))
+
+                      s <-
+                          SentHistory.append
+                              { made with
+                                  Packets = ReadOnlyMemory spread
+                                  Highest = highest }
+                              s
+
+                      if not isLate then
+                          next <- highest + 1L + int64 (draws.Below 3)
+
+                          for i in 0 .. count - 1 do
+                              numbers <- Set.add (first + int64 (step * i)) numbers
+
+                  for _ in 1..20 do
+                      let pairs =
+                          Array.init 250 (fun _ ->
+                              pair (int (uint16 (next - int64 (draws.Below 6_000)))) (draws.Below 65_536))
+
+                      let allowed = draws.Below SentHistory.MaxWork
+                      let struct (items, work, _) = SentHistory.asked (ms 300) (ms 5) allowed pairs s
+                      Expect.isLessThan work (allowed + 100) "steps"
+
+                      for struct (burst, i) in items do
+                          Expect.isTrue (i >= 0 && i < burst.Packets.Length) "a packet of it"
+
+                  // What was sent of late, one by one.
+                  let mutable known = s
+
+                  for number in numbers |> Seq.filter (fun number -> number > next - 200L) do
+                      let struct (items, _, after) =
+                          SentHistory.asked
+                              (ms 300)
+                              (ms 5)
+                              SentHistory.MaxWork
+                              [| pair (int (uint16 number)) 0 |]
+                              known
+
+                      known <- after
+                      Expect.equal items.Length 1 "found") ]
 
 let private lossTests =
     testList

@@ -374,6 +374,33 @@ let private forwarding =
                           "kinds"
                   })
 
+          testCaseTask
+              "what takes another's place begins with its key frame, asked for again each half second"
+              (fun () ->
+                  task {
+                      let! struct (first, _, one) = receiving ()
+                      let! struct (second, _, two) = receiving ()
+                      let shared = new RtpTrack(video)
+                      let! struct (subscriber, _) = sending shared
+                      let _ = one.ForwardTo shared
+                      first.Receive(1, "", [| packet 1 1 96 false |])
+                      let _ = two.ForwardTo shared
+
+                      for i in 0..17 do
+                          second.Receive(1, "", [| packet (50 + i) (3_000 * i) 96 false |])
+
+                      Expect.hasLength (keyFrames second) 2 "once more after 45,000 units"
+
+                      Expect.sequenceEqual
+                          (numbers subscriber.Sent |> Array.map fst)
+                          [ 1 ]
+                          "nothing that refers to nothing"
+
+                      second.Receive(1, "", [| packet 68 54_000 96 true |])
+                      second.Receive(1, "", [| packet 69 57_000 96 false |])
+                      Expect.sequenceEqual (numbers subscriber.Sent |> Array.map fst) [ 1; 2; 3 ] "one stream"
+                  })
+
           testCaseTask "closing either end while packets come ends it, and nothing hangs" (fun () ->
               task {
                   let! struct (publisher, pc, track) = receiving ()

@@ -144,7 +144,11 @@ let private survives at telling seed =
 /// Processes that are held up for 5 to `most` ms after no more than `runs` ms, at both ends.
 let private busy (cap: float) (link: float) (most: int64) (runs: int64) low high telling (seed: int64) =
     let schedule n =
-        Schedule.create (Duration.milliseconds runs) (Duration.milliseconds 5L) (Duration.milliseconds most) (7L * seed + n)
+        Schedule.create
+            (Duration.milliseconds runs)
+            (Duration.milliseconds 5L)
+            (Duration.milliseconds most)
+            (7L * seed + n)
 
     let delay = if link > 1e7 then 0L else 30L
 
@@ -163,12 +167,18 @@ let private busy (cap: float) (link: float) (most: int64) (runs: int64) low high
         |> until 30.0
 
     for t in 10.0..0.1..30.0 do
-        within low high (estimateAt t story.Cameras[0]) $"estimate at {t} s, {telling}, seed {seed}, {most} ms, {link} bit/s"
+        within
+            low
+            high
+            (estimateAt t story.Cameras[0])
+            $"estimate at {t} s, {telling}, seed {seed}, {most} ms, {link} bit/s"
 
 let private link =
     testList
         "The simulated link"
-        [ testPropertyWithConfig Laws.config "what leaves leaves in order, at the link's rate, and no more waits than there is room for"
+        [ testPropertyWithConfig
+              Laws.config
+              "what leaves leaves in order, at the link's rate, and no more waits than there is room for"
           <| fun (seed: int64) ->
               let mutable entropy = Entropy.ofNumber seed
 
@@ -210,7 +220,9 @@ let tests =
           testCase "2 % of random loss leave it 70 % of the link" (each [ 1L; 2L ] (settles 0.02 0.7))
           testCase "5 % too" (each [ 1L; 2L ] (settles 0.05 0.7))
           testCase "follows a drop to 500 kbit/s within 3 s, and the rise back within 15 s" (each [ 1L; 2L ] follows)
-          testCase "two calls that begin together have a quarter of the link at least over 60 s" (each [ 1L ] (shares 0.0))
+          testCase
+              "two calls that begin together have a quarter of the link at least over 60 s"
+              (each [ 1L ] (shares 0.0))
           testCase "so do two one of which comes later" (each [ 1L ] (shares 20.0))
           testCase "does not starve beside SCTP that begins with it" (each [ 1L ] (survives 1.0))
           testCase "nor beside SCTP that comes later" (each [ 1L ] (survives 10.0))
@@ -220,9 +232,7 @@ let tests =
           testCase
               "nor are they where the application sends little and the path is of a gigabit"
               (each [ 1L; 2L ] (busy 3e5 1e9 30L 50L 1e6 2e9))
-          testCase
-              "nor hold-ups of up to 400 ms there"
-              (each [ 1L; 2L ] (busy 3e5 1e9 400L 100L 3e5 2e9))
+          testCase "nor hold-ups of up to 400 ms there" (each [ 1L; 2L ] (busy 3e5 1e9 400L 100L 3e5 2e9))
           testCase "the same seed tells the same story" (fun () ->
               let estimates () =
                   let story = alone TransportWide 0.02 steady 9L |> until 10.0

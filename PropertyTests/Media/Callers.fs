@@ -88,7 +88,8 @@ let private frame (camera: Camera) (world: World) : struct (Camera * World) =
         if isKey then
             10.0 * mean
         else
-            mean * (0.7 + 0.6 * x) - max (-0.25 * mean) (min (0.4 * mean) (camera.Ahead / 30.0))
+            mean * (0.7 + 0.6 * x)
+            - max (-0.25 * mean) (min (0.4 * mean) (camera.Ahead / 30.0))
 
     let octets = max 100 (int wanted)
     let count = (octets + 1_099) / 1_100
@@ -109,10 +110,7 @@ let private frame (camera: Camera) (world: World) : struct (Camera * World) =
                 Ahead = camera.Ahead + float octets - mean
                 Estimate = told
                 Estimates = struct (world.Now, told) :: camera.Estimates },
-            World.tell
-                camera.Who
-                (SendRtp(camera.Transceiver, 0, RtpMappings.identity, ReadOnlyMemory packets))
-                world)
+            World.tell camera.Who (SendRtp(camera.Transceiver, 0, RtpMappings.identity, ReadOnlyMemory packets)) world)
 
 /// What happens in a test beside cameras.
 [<NoComparison; NoEquality>]
@@ -136,20 +134,29 @@ let rec until (time: float) (story: Story) : Story =
         let struct (cameras, world) =
             (struct ([], world), story.Cameras)
             ||> List.fold (fun (struct (done', world)) camera ->
-                if World.awake (max world.Now camera.NextAt) world.Ends[camera.Who] = world.Now && camera.NextAt <= world.Now then
+                if
+                    World.awake (max world.Now camera.NextAt) world.Ends[camera.Who] = world.Now
+                    && camera.NextAt <= world.Now
+                then
                     let struct (camera, world) = frame camera world
                     struct (camera :: done', world)
                 else
                     struct (camera :: done', world))
 
-        until time { World = world; Cameras = List.rev cameras }
+        until
+            time
+            { World = world
+              Cameras = List.rev cameras }
 
 /// A call from `'a'` or `'c'` to the other, connected, whose camera has not begun. The weather is to be fair.
 let call (who: char) (seed: int64) (keyInterval: int) (world: World) : struct (Camera * World) =
     match World.demand who (fun c -> AddTransceiver(c, init)) world with
     | world, Transceiver info ->
         let world = World.negotiate who world
-        let isReady world = World.connection who world = PeerConnectionState.Connected
+
+        let isReady world =
+            World.connection who world = PeerConnectionState.Connected
+
         let world, ready = World.run (Duration.seconds 30L) isReady world
         Expect.isTrue ready "connected"
 

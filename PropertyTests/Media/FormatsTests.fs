@@ -342,7 +342,7 @@ let private h264Tests =
 
       testCase "H.264: what cannot be packetized is said, and uses no sequence number" (fun () ->
           let packetizer =
-              Packetizer(PayloadFormats.For("video/H264").CreatePacketizer(), 64, Nullable 7us)
+              Packetizer(PayloadFormats.For("video/H264", "").CreatePacketizer(), 64, Nullable 7us)
 
           for wrong, word in
               [ hex "6742c01f", "start code"

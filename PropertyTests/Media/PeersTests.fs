@@ -7,11 +7,11 @@ open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Rtp
 open Hybrid.WebRtc.PropertyTests
 
-let private config capabilities : PeerConfig =
+let config capabilities : PeerConfig =
     { World.config with
         Capabilities = capabilities }
 
-let private init: TransceiverInit =
+let init: TransceiverInit =
     { Kind = MediaKind.Video
       Direction = Direction.SendOnly
       Streams = [| "stream" |]
@@ -19,23 +19,34 @@ let private init: TransceiverInit =
       Track = ValueSome "track" }
 
 /// The transceivers that an end was told of last.
-let private transceivers (who: char) (world: World) : TransceiverInfo[] =
+let transceivers (who: char) (world: World) : TransceiverInfo[] =
     world.Ends[who].Events
     |> List.tryPick (function
         | TransceiversChanged infos -> Some infos
         | _ -> None)
     |> Option.defaultValue [||]
 
-let private isReady (world: World) =
+let isReady (world: World) =
     World.connection 'a' world = PeerConnectionState.Connected
     && World.connection 'b' world = PeerConnectionState.Connected
 
-/// `a` sends a picture to `b`: connected, with the transceiver and the payload type of VP8.
-let private opened capabilities (weather: Weather) (seed: int64) : struct (World * TransceiverId * byte) =
+/// `a` sends a picture to `b`: connected, with the transceiver and the payload type of VP8. `prefer`: the codecs that `a`
+/// prefers, of those there are; none: no preference.
+let openedPreferring
+    (prefer: RtpCodec -> bool)
+    capabilities
+    (weather: Weather)
+    (seed: int64)
+    : struct (World * TransceiverId * byte) =
     let world = World.createOf (config capabilities) Weather.fair seed
 
     match World.demand 'a' (fun c -> AddTransceiver(c, init)) world with
     | world, Transceiver info ->
+        let world =
+            match Capabilities.codecs MediaKind.Video capabilities |> Array.filter prefer with
+            | [||] -> world
+            | codecs -> World.demand 'a' (fun c -> SetCodecPreferences(c, info.Id, codecs)) world |> fst
+
         let world = World.negotiate 'a' world
         let world, ready = World.run (Duration.seconds 30L) isReady world
         Expect.isTrue ready "connected"
@@ -45,8 +56,12 @@ let private opened capabilities (weather: Weather) (seed: int64) : struct (World
         struct (World.under weather world, info.Id, byte codec.PayloadType)
     | _ -> failtest "no transceiver"
 
+/// The same, without a preference.
+let opened capabilities weather seed =
+    openedPreferring (fun _ -> false) capabilities weather seed
+
 /// A picture of five packets; its number is in each of them.
-let private frame (payloadType: byte) (number: int) : RtpPacket[] =
+let frame (payloadType: byte) (number: int) : RtpPacket[] =
     [| for i in 0..4 ->
            let payload = Array.create 800 (byte i)
            payload[0] <- byte number
@@ -65,19 +80,19 @@ let private frame (payloadType: byte) (number: int) : RtpPacket[] =
              Padding = 0uy } |]
 
 /// So many pictures, thirty a second.
-let private send (transceiver: TransceiverId) (payloadType: byte) (count: int) (world: World) : World =
+let send (transceiver: TransceiverId) (payloadType: byte) (count: int) (world: World) : World =
     (world, [ 0 .. count - 1 ])
     ||> List.fold (fun world number ->
         world
         |> World.tell 'a' (SendRtp(transceiver, 0, RtpMappings.identity, ReadOnlyMemory(frame payloadType number)))
         |> World.pass (Duration.milliseconds 33L))
 
-let private received (world: World) : RtpPacket list =
+let received (world: World) : RtpPacket list =
     List.rev world.Ends['b'].Rtp
     |> List.map (fun (struct (_, _, _, packet)) -> packet)
 
 /// Pictures all of whose packets came within half a second of the first.
-let private whole (world: World) : int =
+let whole (world: World) : int =
     world.Ends['b'].Rtp
     |> List.groupBy (fun (struct (_, _, _, packet)) -> packet.Timestamp)
     |> List.filter (fun (_, packets) ->
@@ -91,12 +106,12 @@ let private whole (world: World) : int =
         && List.max times - List.min times <= Duration.milliseconds 500L)
     |> List.length
 
-let private lossy: Weather =
+let lossy: Weather =
     { Weather.fair with
         Loss = 0.05
         Delay = Duration.milliseconds 30L }
 
-let private dropsOf (who: char) (layer: Layer) (reason: Drop) (world: World) : int64 =
+let dropsOf (who: char) (layer: Layer) (reason: Drop) (world: World) : int64 =
     match World.demand who GetStats world with
     | _, Stats statistics ->
         statistics.Drops
@@ -104,13 +119,13 @@ let private dropsOf (who: char) (layer: Layer) (reason: Drop) (world: World) : i
         |> Array.sumBy _.Count
     | _ -> failtest "no statistics"
 
-let private media (who: char) (world: World) : MediaStatistics =
+let media (who: char) (world: World) : MediaStatistics =
     match World.demand who GetStats world with
     | _, Stats statistics -> statistics.Media
     | _ -> failtest "no statistics"
 
 /// Without whatever repairs.
-let private unrepaired: MediaCapabilities =
+let unrepaired: MediaCapabilities =
     { Capabilities.defaults with
         Video =
             Capabilities.defaults.Video
@@ -205,51 +220,54 @@ let tests =
               Expect.isTrue busy.Keys.IsSome "keys"
               Expect.isLessThan (MediaSession.deadline busy) Instant.never "reports")
 
-          testCase "SRTP profiles: the first of the server's that the client offers protects packets; without one in common none flow" (fun () ->
-              let of' profiles : PeerConfig =
-                  { config Capabilities.defaults with
-                      Options =
-                          { Peer.defaultOptions with
-                              SrtpProfiles = profiles } }
+          testCase
+              "SRTP profiles: the first of the server's that the client offers protects packets; without one in common none flow"
+              (fun () ->
+                  let of' profiles : PeerConfig =
+                      { config Capabilities.defaults with
+                          Options =
+                              { Peer.defaultOptions with
+                                  SrtpProfiles = profiles } }
 
-              // The answerer is the DTLS client, as in browsers.
-              let run server client =
-                  let world =
-                      World.createOf (of' server) Weather.fair 11L
-                      |> World.change 'b' (fun e -> { e with Peer = World.peerOf (of' client) 12L })
-
-                  match World.demand 'a' (fun c -> AddTransceiver(c, init)) world with
-                  | world, Transceiver info ->
-                      let world, ready =
-                          World.run (Duration.seconds 30L) isReady (World.negotiate 'a' world)
-
-                      Expect.isTrue ready "connected"
-                      let codec: RtpCodecParameters = (transceivers 'a' world)[0].SendCodecs[0]
-
+                  // The answerer is the DTLS client, as in browsers.
+                  let run server client =
                       let world =
-                          send info.Id (byte codec.PayloadType) 10 world
-                          |> World.pass (Duration.seconds 1L)
+                          World.createOf (of' server) Weather.fair 11L
+                          |> World.change 'b' (fun e ->
+                              { e with
+                                  Peer = World.peerOf (of' client) 12L })
 
-                      struct ((received world).Length, (media 'b' world).SrtpCipher)
-                  | _ -> failtest "no transceiver"
+                      match World.demand 'a' (fun c -> AddTransceiver(c, init)) world with
+                      | world, Transceiver info ->
+                          let world, ready =
+                              World.run (Duration.seconds 30L) isReady (World.negotiate 'a' world)
 
-              let cm80, cm32 =
-                  SrtpProfile.Aes128CmHmacSha1_80, SrtpProfile.Aes128CmHmacSha1_32
+                          Expect.isTrue ready "connected"
+                          let codec: RtpCodecParameters = (transceivers 'a' world) [ 0 ].SendCodecs[0]
 
-              let gcm = SrtpProfile.AeadAes256Gcm
+                          let world =
+                              send info.Id (byte codec.PayloadType) 10 world
+                              |> World.pass (Duration.seconds 1L)
 
-              for server, client, expected in
-                  [ [| gcm; cm80 |], [| cm80; gcm |], "SRTP_AEAD_AES_256_GCM"
-                    [| cm80; gcm |], [| gcm; cm80 |], "SRTP_AES128_CM_HMAC_SHA1_80"
-                    [| gcm; cm32 |], [| cm80; cm32 |], "SRTP_AES128_CM_HMAC_SHA1_32"
-                    [| SrtpProfile.AeadAes128Gcm |], [| SrtpProfile.AeadAes128Gcm |], "SRTP_AEAD_AES_128_GCM" ] do
-                  let struct (count, cipher) = run server client
-                  Expect.equal cipher expected "the profile"
-                  Expect.equal count 50 "all"
+                          struct ((received world).Length, (media 'b' world).SrtpCipher)
+                      | _ -> failtest "no transceiver"
 
-              let struct (count, cipher) = run [| gcm |] [| cm80 |]
-              Expect.equal cipher "" "none"
-              Expect.equal count 0 "nothing")
+                  let cm80, cm32 = SrtpProfile.Aes128CmHmacSha1_80, SrtpProfile.Aes128CmHmacSha1_32
+
+                  let gcm = SrtpProfile.AeadAes256Gcm
+
+                  for server, client, expected in
+                      [ [| gcm; cm80 |], [| cm80; gcm |], "SRTP_AEAD_AES_256_GCM"
+                        [| cm80; gcm |], [| gcm; cm80 |], "SRTP_AES128_CM_HMAC_SHA1_80"
+                        [| gcm; cm32 |], [| cm80; cm32 |], "SRTP_AES128_CM_HMAC_SHA1_32"
+                        [| SrtpProfile.AeadAes128Gcm |], [| SrtpProfile.AeadAes128Gcm |], "SRTP_AEAD_AES_128_GCM" ] do
+                      let struct (count, cipher) = run server client
+                      Expect.equal cipher expected "the profile"
+                      Expect.equal count 50 "all"
+
+                  let struct (count, cipher) = run [| gcm |] [| cm80 |]
+                  Expect.equal cipher "" "none"
+                  Expect.equal count 0 "nothing")
 
           testCase "a packet without a map of extensions is sent as one without extensions" (fun () ->
               let struct (world, id, payloadType) = opened Capabilities.defaults Weather.fair 3L

@@ -68,6 +68,7 @@ internal static class MediaStatsCodec
         to.Text(value.Rid);
         to.Number(value.Ssrc);
         to.Number(value.RtxSsrc);
+        to.Number(value.FecSsrc);
         to.Flag(value.Active);
         to.Option(value.Codec, codec => MediaCodec.Write(to, codec));
         to.Number(value.PacketsSent);
@@ -75,6 +76,8 @@ internal static class MediaStatsCodec
         to.Number(value.HeaderBytesSent);
         to.Number(value.RetransmittedPacketsSent);
         to.Number(value.RetransmittedBytesSent);
+        to.Number(value.FecPacketsSent);
+        to.Number(value.FecBytesSent);
         to.Option(value.TargetBitrate, to.Number);
         to.Number(value.FramesSent);
         to.Number(value.HugeFramesSent);

@@ -74,7 +74,9 @@ public static class PayloadFormats
 
     /// <summary>The format of a MIME type with its parameters.</summary>
     /// <param name="mimeType">As in SDP and in RTCRtpCodec, letter case aside: <c>video/H264</c>, <c>audio/opus</c>…</param>
-    /// <param name="fmtp">What follows the payload type in <c>a=fmtp</c>; null or empty: none.</param>
+    /// <param name="fmtp">
+    /// What follows the payload type in <c>a=fmtp</c>; empty: nothing does. Null: not known, and for H.264 that is <c>packetization-mode=1</c>.
+    /// </param>
     /// <param name="options">What the format leaves to its user; null: the defaults.</param>
     /// <param name="clockRate">
     /// Of a format that may have several, <c>audio/telephone-event</c> and <c>audio/red</c>; 0: 8,000 and 48,000. Others have their own.

@@ -40,7 +40,7 @@ public sealed class AnnexBReader : MediaReader
             "VIDEO/H266" => new H266Syntax(),
             _ => throw new NotSupportedException($"{mimeType}: Annex B is of video/H264, video/H265 and video/H266."),
         };
-        _format = PayloadFormats.For(mimeType, "packetization-mode=1");
+        _format = PayloadFormats.For(mimeType);
         _frameRate = frameRate;
     }
 

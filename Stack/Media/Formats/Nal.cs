@@ -16,10 +16,13 @@ internal sealed class NalFormat(
     PayloadFormatOptions options
 ) : PayloadFormat(mimeType, 90_000)
 {
-    /// <summary>H.264 with its <c>packetization-mode</c>, RFC 6184 §8.1.</summary>
+    /// <summary>
+    /// H.264 with its <c>packetization-mode</c>, RFC 6184 §8.1. Where no parameters are given at all it is 1, which all browsers take, and
+    /// which does not ask for slices as small as packets; where parameters leave it out, 0, as the RFC has it.
+    /// </summary>
     public static NalFormat H264(string? fmtp, PayloadFormatOptions options)
     {
-        var mode = Fmtp.Number(fmtp, "packetization-mode", 0);
+        var mode = Fmtp.Number(fmtp, "packetization-mode", fmtp is null ? 1 : 0);
 
         if (mode is not (0 or 1))
             throw new NotSupportedException(

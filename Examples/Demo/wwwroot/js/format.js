@@ -16,6 +16,12 @@ export function bytes(n) {
 /** Bytes a second as a bare number of MB/s, for where the unit stands beside it. */
 export const megabytes = (perSecond) => (perSecond === 0 ? "0" : digits(perSecond / 1e6));
 
+/** Bits a second: "142 kbit/s", "2.5 Mbit/s" */
+export const bits = (perSecond) => (perSecond >= 999_500 ? `${digits(perSecond / 1e6)} Mbit/s` : `${digits(perSecond / 1e3)} kbit/s`);
+
+/** Two decimals at most: 1.50 → "1.5" */
+export const trim = (n) => n.toFixed(2).replace(/\.?0+$/, "");
+
 /** Milliseconds: "0.42 ms", "84 ms", "2.1 s" */
 export function duration(ms) {
   if (ms >= 9_950) return `${Math.round(ms / 1000)} s`;

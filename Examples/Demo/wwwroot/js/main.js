@@ -4,6 +4,7 @@ import { Chat } from "./chat.js";
 import { ConnectionView } from "./connection.js";
 import { Files } from "./files.js";
 import { duration } from "./format.js";
+import { Media } from "./media.js";
 import { Session } from "./session.js";
 import { Throughput } from "./throughput.js";
 
@@ -13,6 +14,7 @@ const waits = [1, 2, 4, 8, 15]; // seconds between attempts
 const throughput = new Throughput();
 const chat = new Chat();
 const files = new Files();
+const media = new Media();
 const view = new ConnectionView(() => throughput.rates);
 
 let session = null;
@@ -56,7 +58,7 @@ function connect() {
   });
 
   s.addEventListener("end", ({ detail }) => lost(detail));
-  for (const part of [throughput, chat, files, view]) part.attach(s);
+  for (const part of [throughput, chat, files, media, view]) part.attach(s);
 }
 
 function connected(s) {

@@ -1,15 +1,20 @@
-// Two curves over the last half minute, drawn on a canvas, in the colours of the two figures above them.
+// Two curves over the last half minute, drawn on a canvas, in the colours of the two ways: up to the program, down to the browser.
 
 const seconds = 30;
 
 export class Plot {
   #canvas;
-  #samples = []; // { at, up, down }, bytes a second
-  #top = 1e6;
+  #samples = []; // { at, up, down }; null where nothing is known
+  #least;
+  #label;
+  #top;
   #frame = 0;
 
-  constructor(canvas) {
+  /** The scale ends at `least` or above; `label` writes a value beside it. */
+  constructor(canvas, least, label) {
     this.#canvas = canvas;
+    this.#least = this.#top = least;
+    this.#label = label;
     new ResizeObserver(() => this.draw()).observe(canvas);
     addEventListener("themechange", () => this.draw());
   }
@@ -42,7 +47,7 @@ export class Plot {
 
     const now = performance.now();
     const highest = Math.max(0, ...this.#samples.map((s) => Math.max(s.up, s.down)));
-    this.#top = nice(Math.max(1e6, highest * 1.08));
+    this.#top = nice(Math.max(this.#least, highest * 1.08));
 
     const left = 0;
     const right = width - 1;
@@ -62,11 +67,11 @@ export class Plot {
       g.lineTo(right, line);
       g.stroke();
       g.fillStyle = colour("--soft");
-      if (part > 0) g.fillText(`${trim((this.#top * part) / 1e6)} MB/s`, left, line - 9);
+      if (part > 0) g.fillText(this.#label(this.#top * part), left, line - 9);
     }
 
     g.fillStyle = colour("--soft");
-    for (const ago of [30, 20, 10, 0]) {
+    for (const ago of width < 320 ? [30, 0] : [30, 20, 10, 0]) {
       g.textAlign = ago === 30 ? "left" : ago === 0 ? "right" : "center";
       g.fillText(ago === 0 ? "now" : `${ago} s ago`, x(now - ago * 1000), height - 7);
     }
@@ -81,7 +86,7 @@ export class Plot {
   }
 
   #curve(g, key, colour, x, y, floor) {
-    const samples = this.#samples;
+    const samples = this.#samples.filter((s) => s[key] !== null);
     if (samples.length < 2) return;
 
     const trace = () => {
@@ -110,5 +115,3 @@ function nice(n) {
   const power = 10 ** Math.floor(Math.log10(n));
   return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((m) => m * power).find((m) => m >= n);
 }
-
-const trim = (n) => n.toFixed(2).replace(/\.?0+$/, "");

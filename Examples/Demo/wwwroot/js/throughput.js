@@ -1,6 +1,6 @@
 // Bulk data both ways. What counts is what arrived: the browser counts its own, and the program reports its count by telemetry.
 
-import { bytes, megabytes } from "./format.js";
+import { bytes, megabytes, trim } from "./format.js";
 import { Plot } from "./plot.js";
 
 const seconds = 5;
@@ -9,7 +9,7 @@ const enough = 1024 * 1024; // in the browser's buffer: two round trips' worth o
 
 export class Throughput {
   #session;
-  #plot = new Plot(document.getElementById("plot"));
+  #plot = new Plot(document.getElementById("plot"), 1e6, (rate) => `${trim(rate / 1e6)} MB/s`);
   #buttons = [...document.querySelectorAll("[data-run]")];
   #up = meter("up");
   #down = meter("down");
