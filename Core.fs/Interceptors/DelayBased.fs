@@ -186,6 +186,9 @@ module internal Surge =
     /// A frame that is sent at 2.5 times the rate leaves less behind.
     let private least: Duration = Duration.milliseconds 30L
 
+    /// Fewer octets are too few packets to tell from.
+    let private enough: int = 2_000
+
     let private nothing: ArrivalStretch =
         { Sent = Instant.never
           Received = Instant.never
@@ -237,6 +240,7 @@ module internal Surge =
         let received = s.LastReceived - s.Former.Received
 
         s.Former.Sent <> Instant.never
+        && s.Present.Octets + s.Former.Octets >= enough
         && queue shortestEver s > least
         && sent >= 0L<us>
         && 3L * received >= 4L * sent

@@ -313,9 +313,11 @@ module internal Gcc =
         let delay = DelayBased.feedback now report.HasGap received state.Delay
         let struct (probing, found) = Probing.feedback received state.Probing
         let arriving = Surge.rate delay.Surge
-        // Far less arrives than is sent, and a queue is there: what the path had a moment ago it has no more.
+        // Far less arrives than is sent, and a queue is there: what the path had a moment ago it has no more. Where the application
+        // sends little anyway, a receiver that was held up looks the same.
         let isCollapse =
-            DelayBased.surges delay
+            not alrNow.InAlr
+            && DelayBased.surges delay
             && arriving < Collapse * state.Control.Rate
             && now - state.Control.ProbedAt > Duration.seconds 1L
 
