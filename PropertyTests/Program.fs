@@ -107,6 +107,7 @@ let main args =
       Media.FilesTests.tests
       Media.BitstreamTests.tests
       Media.PeersTests.tests
+      Media.BandwidthTests.tests
       Media.ReceivingTests.tests
       Media.RepairTests.tests
       Media.ReceiverTests.tests
