@@ -44,10 +44,10 @@ public sealed record RTCPeerConnectionStats() : RTCStats("peer-connection")
 /// <summary>The transport, <see href="https://www.w3.org/TR/webrtc-stats/#transportstats-dict*">RTCTransportStats</see>.</summary>
 public sealed record RTCTransportStats() : RTCStats("transport")
 {
-    /// <summary>Packets sent.</summary>
+    /// <summary>Packets sent, without connectivity checks.</summary>
     public long PacketsSent { get; init; }
 
-    /// <summary>Packets received.</summary>
+    /// <summary>Packets received, without connectivity checks.</summary>
     public long PacketsReceived { get; init; }
 
     /// <summary>Octets sent, without IP and UDP headers.</summary>

@@ -34,7 +34,9 @@ module internal MediaSections =
 
     /// The attributes behind those of the transport and the mid.
     let attributes (cname: string) (t: Transceiver) (content: Content) : SdpAttribute[] =
-        let isSending = Directions.sends t.Direction
+        // Who has sent keeps its name while it does not, RFC 9429 §5.2.2; Chromium shows nothing more of a source that was gone and
+        // comes back.
+        let isSender = Directions.sends t.Direction || t.Sender.EverSent
 
         // With rids there are no SSRCs; a peer without simulcast gets the first encoding alone.
         let encodings =
@@ -47,7 +49,7 @@ module internal MediaSections =
 
         [| yield! Extmaps.attributes content.Extensions
            Directions.attribute content.Direction
-           if isSending then
+           if isSender then
                yield! msids
            for flag in content.Flags do
                SdpAttribute.flag flag
@@ -55,7 +57,7 @@ module internal MediaSections =
                SdpAttribute.create "rtcp-xr" "rcvr-rtt=all"
            yield! Codecs.attributes content.Codecs
            yield! Simulcast.attributes content.Simulcast
-           if isSending then
+           if isSender then
                yield! Sources.attributes cname msids[0].Value.Value encodings |]
 
     /// In the order of the formats of a former answer, new ones behind them, RFC 8829 §5.2.2.

@@ -480,7 +480,7 @@ module internal MediaControl =
                 { s with
                     Path = { s.Path with SendTimes = times } }
 
-            MediaEstimate.heard now (Gcc.Feedback(report, TransportSendTimes.total times)) s
+            MediaEstimate.heard now (Gcc.Feedback(report, MediaEstimate.sent s)) s
         | CongestionFeedback(_, streams, timestamp) when s.Path.HasBegun && s.Terms.Ccfb ->
             let struct (times, report) =
                 StreamSendTimes.feedback now streams timestamp s.Path.StreamTimes
@@ -492,7 +492,7 @@ module internal MediaControl =
                         { s.Control with
                             CcfbReceived = s.Control.CcfbReceived + 1L } }
 
-            MediaEstimate.heard now (Gcc.Feedback(report, StreamSendTimes.total times)) s
+            MediaEstimate.heard now (Gcc.Feedback(report, MediaEstimate.sent s)) s
         | ReceiverEstimatedMaxBitrate(_, bitrate, _) -> MediaEstimate.heard now (Gcc.ReceiverLimit bitrate) s
         | ExtendedReport(ssrc, blocks) ->
             (s, blocks)

@@ -331,7 +331,8 @@ module internal MediaLeaving =
             else
                 terms.RtxTypes[int (mapped &&& 0x7Fuy)]
 
-        let octets = packet.Payload.Length
+        // The payload of a retransmission begins with the original number, RFC 4588 §4.
+        let octets = packet.Payload.Length + (if rtx = 255uy then 0 else 2)
 
         let repairs size =
             { stream.Repairs with

@@ -100,10 +100,12 @@ module internal MediaReceiving =
         (counts: ReceiveCounts)
         : ReceiveCounts =
         let came = if arrival = Arrival.Restored then 0L else 1L
+        // Of a retransmission the payload begins with the original number, RFC 4588 §4.
+        let octets = packet.Payload.Length + (if arrival = Arrival.Again then 2 else 0)
 
         { Packets = counts.Packets + came
-          Octets = counts.Octets + came * int64 packet.Payload.Length
-          HeaderOctets = counts.HeaderOctets + came * int64 (size - packet.Payload.Length)
+          Octets = counts.Octets + came * int64 octets
+          HeaderOctets = counts.HeaderOctets + came * int64 (size - octets)
           Frames =
             (if packet.Marker && not isKnown && section.Plan.Kind = MediaKind.Video then
                  counts.Frames + 1L
@@ -232,7 +234,8 @@ module internal MediaReceiving =
 
         struct (s, asked @ due)
 
-    /// A packet of a media stream, with its unwrapped number.
+    /// A packet of a media stream, with its unwrapped number. `srtp`: what its stream has had with it, so that the stream is copied once a
+    /// packet.
     let private arrived
         (now: Instant)
         (at: int)
@@ -241,6 +244,7 @@ module internal MediaReceiving =
         (section: MediaSection)
         (packet: inref<RtpPacket>)
         (size: int)
+        (srtp: SrtpStream)
         (s: MediaState)
         : Step<MediaState, MediaOutput> =
         let stream = s.Receivers[at]
@@ -280,6 +284,7 @@ module internal MediaReceiving =
             MediaState.withReceiver
                 at
                 { stream with
+                    Srtp = srtp
                     Reception = reception
                     Parts = parts
                     Counts = counts
@@ -315,6 +320,7 @@ module internal MediaReceiving =
 
             let next =
                 { stream with
+                    Srtp = srtp
                     Reception = reception
                     Nack = nack
                     // Events go between the packets of a codec, which stays what it is.
@@ -398,10 +404,11 @@ module internal MediaReceiving =
                     (fun (s: MediaState) ->
                         match RtpPackets.read (ReadOnlyMemory bytes) section.Plan.Extensions with
                         | ValueSome packet when section.Kinds[int packet.PayloadType] = PayloadKind.Media ->
-                            let sequence =
-                                Sequence.unwrap s.Receivers[at].Reception.Highest packet.SequenceNumber
+                            let stream = s.Receivers[at]
 
-                            arrived now at sequence Arrival.Restored section &packet bytes.Length s
+                            let sequence = Sequence.unwrap stream.Reception.Highest packet.SequenceNumber
+
+                            arrived now at sequence Arrival.Restored section &packet bytes.Length stream.Srtp s
                         // FEC of something else than what was sent.
                         | _ -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Malformed)) s)
                     step
@@ -466,6 +473,65 @@ module internal MediaReceiving =
                             s
                     )
 
+    /// What came of a stream is noted, so that no other packet of its number is taken, whatever becomes of this one.
+    let private kept (at: int) (srtp: SrtpStream) (path: MediaPath) (s: MediaState) : MediaState =
+        { s with
+            Path = path
+            Receivers = ReceiveStreams.replace at { s.Receivers[at] with Srtp = srtp } s.Receivers }
+
+    /// A packet that was sent again in a stream of its own.
+    let private sentAgain
+        (now: Instant)
+        (at: int)
+        (section: MediaSection)
+        (packet: inref<RtpPacket>)
+        (size: int)
+        (s: MediaState)
+        : Step<MediaState, MediaOutput> =
+        let stream = s.Receivers[at]
+        let original = section.Pairs.Original[int packet.PayloadType]
+        let primary = ReceiveBinding.repaired stream section s
+
+        // Padding, with which the peer probes, even before there is a packet to send again: counted with the source's own, as
+        // browsers do.
+        let padded (s: MediaState) =
+            let counts = stream.Counts
+
+            Step.only (
+                MediaState.withReceiver
+                    at
+                    { stream with
+                        Counts =
+                            { counts with
+                                Packets = counts.Packets + 1L
+                                HeaderOctets = counts.HeaderOctets + int64 size } }
+                    s
+            )
+
+        if primary < 0 || original = 255uy then
+            padded s
+        else
+            let repairedStream = s.Receivers[primary]
+
+            match Rtx.unwrap repairedStream.Ssrc original &packet with
+            | ValueNone -> padded s
+            | ValueSome inner ->
+                let sequence = Sequence.unwrap repairedStream.Reception.Highest inner.SequenceNumber
+
+                let asked = repairedStream.Asked
+
+                let s =
+                    MediaState.withReceiver
+                        primary
+                        { repairedStream with
+                            Asked =
+                                { asked with
+                                    RtxPackets = asked.RtxPackets + 1L
+                                    RtxOctets = asked.RtxOctets + int64 inner.Payload.Length } }
+                        s
+
+                arrived now primary sequence Arrival.Again section &inner size repairedStream.Srtp s
+
     let private opened
         (now: Instant)
         (at: int)
@@ -473,79 +539,56 @@ module internal MediaReceiving =
         (bytes: Memory<byte>)
         (s: MediaState)
         : Step<MediaState, MediaOutput> =
-        let stream =
-            { s.Receivers[at] with
-                Srtp = result.Stream }
-
-        let s = MediaState.withReceiver at stream s
+        let stream = s.Receivers[at]
+        let path = s.Path
 
         match MediaState.section stream.Transceiver s with
-        | ValueNone -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
+        | ValueNone ->
+            kept at result.Stream path s
+            |> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected))
         | ValueSome section ->
             match RtpPackets.read (Memory.op_Implicit (bytes.Slice(0, result.Length))) section.Plan.Extensions with
-            | ValueNone -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Malformed)) s
+            | ValueNone ->
+                kept at result.Stream path s
+                |> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Malformed))
             | ValueSome packet ->
-                let path = s.Path
                 let mutable stamp = ReadOnlyMemory<byte>.Empty
 
                 let path =
                     if s.Terms.Ccfb then
                         { path with
-                            Ccfb = CcfbRecorder.received now packet.Ssrc packet.SequenceNumber 0uy path.Ccfb }
+                            Ccfb =
+                                CcfbRecorder.received now packet.Ssrc packet.SequenceNumber bytes.Length 0uy path.Ccfb }
                     elif packet.TryGetExtension(HeaderExtension.TransportCc, &stamp) && stamp.Length >= 2 then
                         let sequence = BinaryPrimitives.ReadUInt16BigEndian stamp.Span
 
                         { path with
-                            Recorder = TransportCcRecorder.received now sequence path.Recorder }
+                            Recorder = TransportCcRecorder.received now sequence bytes.Length path.Recorder }
                     else
                         path
 
-                let s = { s with Path = path }
-
                 if not section.Plan.Receiving then
-                    Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
+                    kept at result.Stream path s
+                    |> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected))
                 else
                     match section.Kinds[int packet.PayloadType] with
-                    | PayloadKind.Unknown -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unsupported)) s
+                    | PayloadKind.Unknown ->
+                        kept at result.Stream path s
+                        |> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unsupported))
                     | PayloadKind.Retransmission ->
-                        let original = section.Pairs.Original[int packet.PayloadType]
-                        let primary = ReceiveBinding.repaired stream section s
-
-                        let stream =
-                            { stream with
-                                Counts =
-                                    { stream.Counts with
-                                        Packets = stream.Counts.Packets + 1L } }
-
-                        let s = MediaState.withReceiver at stream s
-
-                        if primary < 0 || original = 255uy then
-                            Step.only s
-                        else
-                            let repairedStream = s.Receivers[primary]
-
-                            match Rtx.unwrap repairedStream.Ssrc original &packet with
-                            | ValueNone -> Step.only s
-                            | ValueSome inner ->
-                                let sequence = Sequence.unwrap repairedStream.Reception.Highest inner.SequenceNumber
-
-                                let asked = repairedStream.Asked
-
-                                let s =
-                                    MediaState.withReceiver
-                                        primary
-                                        { repairedStream with
-                                            Asked =
-                                                { asked with
-                                                    RtxPackets = asked.RtxPackets + 1L
-                                                    RtxOctets = asked.RtxOctets + int64 inner.Payload.Length } }
-                                        s
-
-                                arrived now primary sequence Arrival.Again section &inner result.Length s
-                    | PayloadKind.FlexFec -> repair now section packet.Payload s
+                        sentAgain now at section &packet result.Length (kept at result.Stream path s)
+                    | PayloadKind.FlexFec -> repair now section packet.Payload (kept at result.Stream path s)
                     | _ ->
                         let sequence = Sequence.ofIndex result.Index
-                        let step = arrived now at sequence Arrival.Itself section &packet result.Length s
+
+                        let s =
+                            if Object.ReferenceEquals(path, s.Path) then
+                                s
+                            else
+                                { s with Path = path }
+
+                        let step =
+                            arrived now at sequence Arrival.Itself section &packet result.Length result.Stream s
 
                         if stream.Parts.Fec.IsNone then
                             step

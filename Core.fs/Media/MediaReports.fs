@@ -5,15 +5,16 @@ open System
 /// What getStats tells of media.
 [<RequireQualifiedAccess>]
 module internal MediaReports =
-    let private repairing (kind: PayloadKind) (stream: ReceiveStream) (s: MediaState) : uint32 =
-        match
-            s.Receivers
-            |> Array.tryFind (fun other ->
-                other.Kind = kind
-                && other.Transceiver = stream.Transceiver
-                && other.Rid = stream.Rid)
-        with
-        | Some other -> other.Ssrc
+    let private repairing (kind: PayloadKind) (stream: ReceiveStream) (s: MediaState) : ReceiveStream option =
+        s.Receivers
+        |> Array.tryFind (fun other ->
+            other.Kind = kind
+            && other.Transceiver = stream.Transceiver
+            && other.Rid = stream.Rid)
+
+    let private ssrc (stream: ReceiveStream option) : uint32 =
+        match stream with
+        | Some stream -> stream.Ssrc
         | None -> 0u
 
     let private inbound (s: MediaState) (stream: ReceiveStream) : InboundRtpStats =
@@ -28,18 +29,24 @@ module internal MediaReports =
             | ValueNone -> JitterBuffer.none
 
         let struct (fecPackets, fecOctets, fecDiscarded) = ReceiveStream.fec stream
+        let rtx = repairing PayloadKind.Retransmission stream s
+
+        let struct (padding, paddingOctets) =
+            match rtx with
+            | Some rtx -> struct (rtx.Counts.Packets, rtx.Counts.HeaderOctets)
+            | None -> struct (0L, 0L)
 
         { Transceiver = stream.Transceiver
           Ssrc = stream.Ssrc
           Rid = stream.Rid
-          RtxSsrc = repairing PayloadKind.Retransmission stream s
-          FecSsrc = repairing PayloadKind.FlexFec stream s
+          RtxSsrc = ssrc rtx
+          FecSsrc = ssrc (repairing PayloadKind.FlexFec stream s)
           Codec = MediaSection.codec stream.PayloadType codecs
-          PacketsReceived = stream.Counts.Packets
+          PacketsReceived = stream.Counts.Packets + padding
           PacketsLost = Reception.lost stream.Reception
           Jitter = stream.Reception.Jitter
           BytesReceived = stream.Counts.Octets
-          HeaderBytesReceived = stream.Counts.HeaderOctets
+          HeaderBytesReceived = stream.Counts.HeaderOctets + paddingOctets
           LastPacketAt =
             (if stream.Counts.Packets = 0L then
                  ValueNone

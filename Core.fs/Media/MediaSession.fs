@@ -211,7 +211,7 @@ module internal MediaSession =
                     Step.only s)
             |> Step.bind (fun s ->
                 if Gcc.deadline s.Path.Gcc <= now then
-                    MediaEstimate.heard now (Gcc.Tick(TransportSendTimes.total s.Path.SendTimes)) s
+                    MediaEstimate.heard now (Gcc.Tick(MediaEstimate.sent s)) s
                 else
                     Step.only s)
         | MediaInput.SendRtcp packets -> MediaControl.transmit packets s

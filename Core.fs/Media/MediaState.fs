@@ -199,12 +199,17 @@ module internal MediaState =
 
     /// The section of a transceiver.
     let section (transceiver: TransceiverId) (s: MediaState) : MediaSection voption =
-        match
-            s.Terms.Sections
-            |> Array.tryFind (fun section -> section.Plan.Transceiver = transceiver)
-        with
-        | Some section -> ValueSome section
-        | None -> ValueNone
+        // Once a packet: a loop allocates nothing.
+        let sections = s.Terms.Sections
+        let mutable at = 0
+
+        while at < sections.Length && sections[at].Plan.Transceiver <> transceiver do
+            at <- at + 1
+
+        if at < sections.Length then
+            ValueSome sections[at]
+        else
+            ValueNone
 
     let withSender (at: int) (stream: SendStream) (s: MediaState) : MediaState =
         let senders = Array.copy s.Senders

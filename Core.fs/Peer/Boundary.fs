@@ -37,6 +37,8 @@ type PeerOptions =
         Epoch: int64
         /// Whether TLS secrets are raised for a key log file (NSS format). Default false.
         KeyLog: bool
+        /// SRTP profiles offered in use_srtp and chosen from, in order of preference, RFC 5764 §4.1.2. Default all, GCM first.
+        SrtpProfiles: SrtpProfile[]
     }
 
     /// With the wall clock of a shell.

@@ -30,7 +30,8 @@ module Peer =
           MinBitrate = 10_000
           MaxBitrate = 2_000_000_000
           Epoch = 0L
-          KeyLog = false }
+          KeyLog = false
+          SrtpProfiles = DtlsConfig.srtpProfiles }
 
     /// W3C WebRTC 1.0 §4.4.1.6 setConfiguration: descriptions' part in JSEP, the servers for the next gathering in ICE.
     let private configure now command (configuration: Configuration) (s: Session.State) : Step<Session.State, Output> =
@@ -218,7 +219,7 @@ module Peer =
         | Live(s, heard), _ ->
             let heard =
                 match input with
-                | Datagram(_, bytes) ->
+                | Datagram(_, bytes) when Demultiplexing.kindOf (Span.op_Implicit bytes.Span) <> Demux.Stun ->
                     { Packets = heard.Packets + 1L
                       Bytes = heard.Bytes + int64 bytes.Length }
                 | _ -> heard

@@ -114,10 +114,13 @@ module internal Session =
 
     // --- Datagrams out
 
-    /// One datagram more went out.
+    /// One datagram more went out; connectivity checks do not count, webrtc-stats RTCTransportStats.
     let counted (packet: Packet) (traffic: Traffic) : Traffic =
-        { PacketsSent = traffic.PacketsSent + 1L
-          BytesSent = traffic.BytesSent + int64 packet.Size }
+        match packet with
+        | Packet.Stun _ -> traffic
+        | _ ->
+            { PacketsSent = traffic.PacketsSent + 1L
+              BytesSent = traffic.BytesSent + int64 packet.Size }
 
     let transmit path (packet: Packet) (s: State) : Step<State, Output> =
         Step.one
@@ -147,7 +150,8 @@ module internal Session =
         Dtls.create
             { DtlsConfig.create config.Ciphers config.Identity.Certificate config.Identity.Key with
                 Mtu = config.Options.MaxDatagramSize
-                KeyLog = config.Options.KeyLog }
+                KeyLog = config.Options.KeyLog
+                SrtpProfiles = config.Options.SrtpProfiles }
             entropy
 
     let private newJsep (config: PeerConfig) (entropy: Entropy) : Jsep.State =

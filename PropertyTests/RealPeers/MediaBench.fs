@@ -34,7 +34,7 @@ let clip (name: string) : ReadOnlyMemory<byte>[] =
            | frame -> frame.Data.ToArray() |> ReadOnlyMemory |]
 
 /// Plays one second of a clip over and over, as fast as it was made; from its key frame again where the peer asks for one.
-type Player(mimeType: string, name: string, perSecond: int, ?fmtp: string) =
+type Player(mimeType: string, name: string, perSecond: int, ?fmtp: string, ?after: Task) =
     let track = new SampleTrack(mimeType, Option.toObj fmtp)
     let frames = clip name
     let stop = new CancellationTokenSource()
@@ -50,6 +50,8 @@ type Player(mimeType: string, name: string, perSecond: int, ?fmtp: string) =
 
     let playing =
         task {
+            do! defaultArg after Task.CompletedTask
+
             while not stop.IsCancellationRequested do
                 // Another second begins with its key frame.
                 if first <> second then
@@ -64,10 +66,12 @@ type Player(mimeType: string, name: string, perSecond: int, ?fmtp: string) =
     static member Picture(mimeType: string, name: string, ?fmtp: string) =
         new Player(mimeType, name, 25, ?fmtp = fmtp)
 
-    static member Vp8() = Player.Picture("video/VP8", "vp8.ivf")
+    /// From its key frame on, once that has happened.
+    static member Vp8(?after: Task) =
+        new Player("video/VP8", "vp8.ivf", 25, ?after = after)
 
-    static member Sound() =
-        new Player("audio/opus", "opus.ogg", 50)
+    static member Sound(?after: Task) =
+        new Player("audio/opus", "opus.ogg", 50, ?after = after)
 
     member _.Track = track
 

@@ -145,18 +145,27 @@ module BrowserNegotiation =
 
     let private accept = "(answer) => pc.setRemoteDescription(answer)"
 
-    /// One round of it.
-    let negotiate (offerer: Offerer) (ours: OurPeer) (page: Page) : Task =
+    /// One round of it, what each side says being changed on the way to the other.
+    let negotiateBy
+        (outwards: JsonElement -> JsonElement)
+        (inwards: JsonElement -> JsonElement)
+        (offerer: Offerer)
+        (ours: OurPeer)
+        (page: Page)
+        : Task =
         task {
             match offerer with
             | Ours ->
                 let! offered = ours.Describe()
-                let! answered = page.Call(answer, offered)
-                do! ours.Accept answered
+                let! answered = page.Call(answer, outwards offered)
+                do! ours.Accept(inwards answered)
             | Browsers ->
                 let! offered = page.Call offer
-                do! ours.Accept offered
+                do! ours.Accept(inwards offered)
                 let! answered = ours.Describe()
-                let! _ = page.Call(accept, answered)
+                let! _ = page.Call(accept, outwards answered)
                 ()
         }
+
+    /// One round of it.
+    let negotiate (offerer: Offerer) (ours: OurPeer) (page: Page) : Task = negotiateBy id id offerer ours page

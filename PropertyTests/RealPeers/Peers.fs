@@ -199,7 +199,7 @@ type Chromium private (playwright: IPlaywright, browser: IBrowser, site: Site) =
             return new Chromium(playwright, browser, new Site(PageScript.html))
         }
 
-    /// Another site's page, in a context of its own, on which this script runs before any of its own.
+    /// Another site's page, in a context of its own, on which this script runs before any of its own; empty: none.
     member _.Visit(address: string, script: string) : Task<Page> =
         task {
             let! context = browser.NewContextAsync()
@@ -207,7 +207,12 @@ type Chromium private (playwright: IPlaywright, browser: IBrowser, site: Site) =
             let log = Collections.Concurrent.ConcurrentQueue<string>()
             page.Console.Add(fun message -> log.Enqueue $"{message.Type}: {message.Text}")
             page.PageError.Add(fun error -> log.Enqueue $"error: {error}")
-            let! _ = page.AddInitScriptAsync script
+
+            // Playwright refuses an empty one.
+            if script <> "" then
+                let! _ = page.AddInitScriptAsync script
+                ()
+
             let! _ = page.GotoAsync address
 
             let reload () : Task =

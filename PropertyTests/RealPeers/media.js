@@ -106,3 +106,42 @@ const prefer = (transceiver, ...mimeTypes) => {
   const known = RTCRtpReceiver.getCapabilities(kind).codecs;
   transceiver.setCodecPreferences(known.filter((c) => wanted.includes(c.mimeType.toLowerCase())));
 };
+
+// Listens for the keys of a telephone on an audio track: answers an object whose `keys` grows by each that is
+// another one than that before it.
+const keysOf = async (track) => {
+  const context = new AudioContext();
+  const processor = `registerProcessor("keys", class extends AudioWorkletProcessor {
+    samples = new Float32Array(1024);
+    filled = 0;
+    // The square of a frequency's amplitude, by Goertzel's algorithm.
+    power(frequency) {
+      const k = 2 * Math.cos((2 * Math.PI * frequency) / sampleRate);
+      let a = 0, b = 0;
+      for (const s of this.samples) [a, b] = [s + k * a - b, a];
+      return (4 * (a * a + b * b - k * a * b)) / this.samples.length ** 2;
+    }
+    // The key whose two frequencies are most of what is heard; empty: none.
+    key() {
+      const all = (2 * this.samples.reduce((sum, s) => sum + s * s, 0)) / this.samples.length;
+      const powers = [697, 770, 852, 941, 1209, 1336, 1477, 1633].map((f) => this.power(f));
+      const [low, high] = [powers.slice(0, 4), powers.slice(4)].map((p) => p.indexOf(Math.max(...p)));
+      const isKey = all > 1e-5 && powers[low] > 0.2 * all && powers[4 + high] > 0.2 * all;
+      return isKey ? "123A456B789C*0#D"[4 * low + high] : "";
+    }
+    process([input]) {
+      for (const s of input[0] ?? []) {
+        this.samples[this.filled++] = s;
+        if (this.filled === this.samples.length) { this.port.postMessage(this.key()); this.filled = 0; }
+      }
+      return true;
+    }
+  });`;
+  await context.audioWorklet.addModule(URL.createObjectURL(new Blob([processor], { type: "text/javascript" })));
+  const node = new AudioWorkletNode(context, "keys");
+  context.createMediaStreamSource(new MediaStream([track])).connect(node).connect(context.destination);
+  const heard = { keys: "", context };
+  // A busy machine tears a tone apart: the same key again is none.
+  node.port.onmessage = ({ data }) => { if (!heard.keys.endsWith(data)) heard.keys += data; };
+  return heard;
+};
