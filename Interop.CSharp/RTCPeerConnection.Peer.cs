@@ -504,6 +504,15 @@ public sealed partial class RTCPeerConnection
                     connection.Notify.Context.Post(() => connection.TellClosed(closed, fault));
                     return;
 
+                // In their places among the packets, which come on this thread.
+                case Core.Event.JitterBufferChanged e:
+                    connection.Transceiver(e.Transceiver)?.Receiver.Hold(e.IsHeld);
+                    return;
+
+                case Core.Event.PacketsDue e:
+                    connection.Transceiver(e.Transceiver)?.Receiver.Due(new(e.Ssrc, e.UpTo));
+                    return;
+
                 case Core.Event.TransceiversChanged e:
                     var snapshot = connection.Take(e.Item);
                     connection.Notify.Context.Post(() => connection.Tell(snapshot));

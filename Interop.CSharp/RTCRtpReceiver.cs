@@ -21,6 +21,9 @@ public sealed class RTCRtpReceiver
     private volatile RTCRtpTransform? _transform;
     private TimeSpan? _jitterBufferTarget;
 
+    // The loop's thread only.
+    private bool _isHeld;
+
     internal RTCRtpReceiver(RTCPeerConnection connection, RTCRtpTransceiver transceiver, string track)
     {
         _connection = connection;
@@ -48,9 +51,10 @@ public sealed class RTCRtpReceiver
     public RTCDtlsTransport? Transport => _connection.TransportOf(_transceiver);
 
     /// <summary>
-    /// How long packets are held to put them in order and even out their arrival,
-    /// <see href="https://www.w3.org/TR/webrtc/#dom-rtcrtpreceiver-jitterbuffertarget">WebRTC §5.3</see>. Null, the default: they are handed on as
-    /// they come, which an SFU and <see cref="RemoteTrack.Frames"/> want, which orders by itself. Zero: as long as the network asks for.
+    /// How long frames are held at least to even out their arrival,
+    /// <see href="https://www.w3.org/TR/webrtc/#dom-rtcrtpreceiver-jitterbuffertarget">WebRTC §5.3</see>. Null, the default: <see cref="RemoteTrack.Frames"/>
+    /// tells each as soon as it is whole. Zero: as long as the network asks for, 500 ms at most. Packets are told, and forwarded, as they
+    /// come, whatever it is.
     /// </summary>
     /// <exception cref="RTCException"><c>RangeError</c>: not from 0 to 4 seconds.</exception>
     public TimeSpan? JitterBufferTarget
@@ -144,7 +148,17 @@ public sealed class RTCRtpReceiver
         _sources.Note(packets.Span);
         var codecs = _codecs;
         foreach (var track in _tracks)
-            track.Receive(rid, packets, codecs);
+            track.Receive(rid, packets, codecs, _isHeld);
+    }
+
+    /// <summary>Whether frames wait from the next packet on; on the loop's thread.</summary>
+    internal void Hold(bool isHeld) => _isHeld = isHeld;
+
+    /// <summary>Frames may be made of packets so far; on the loop's thread.</summary>
+    internal void Due(RtpDue due)
+    {
+        foreach (var track in _tracks)
+            track.Due(due);
     }
 
     internal RemoteTrack CloneTrack()

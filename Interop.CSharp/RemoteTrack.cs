@@ -8,7 +8,16 @@ namespace Hybrid.WebRtc;
 /// <summary>Packets that came together.</summary>
 /// <param name="Rid">Of which of the peer's simulcast encodings; empty without simulcast.</param>
 /// <param name="Packets">In the order of their arrival; theirs to keep who get them.</param>
-public readonly record struct RtpBurst(string Rid, ReadOnlyMemory<RtpPacket> Packets);
+public readonly record struct RtpBurst(string Rid, ReadOnlyMemory<RtpPacket> Packets)
+{
+    /// <summary>Whether frames are made of them once they are due.</summary>
+    internal bool IsHeld { get; init; }
+}
+
+/// <summary>Frames may be made of a source's packets.</summary>
+/// <param name="Ssrc">The source.</param>
+/// <param name="UpTo">The sequence number of the last of them.</param>
+internal readonly record struct RtpDue(uint Ssrc, ushort UpTo);
 
 /// <summary>A source that the peer sends a track with.</summary>
 /// <param name="Rid">Which of its simulcast encodings; empty without simulcast.</param>
@@ -38,6 +47,7 @@ public sealed class RemoteTrack : MediaStreamTrack
     private readonly RTCPeerConnection _connection;
     private readonly RTCRtpReceiver _receiver;
     private readonly Notifier<RtpBurst> _bursts;
+    private readonly Notifier<RtpDue> _dues;
     private readonly Notifier<Rtcp> _rtcp;
     private readonly Notifier<RtpLayer> _layerEvents;
     private readonly Notifier<Unit> _mutes;
@@ -58,6 +68,7 @@ public sealed class RemoteTrack : MediaStreamTrack
         _receiver = receiver;
         var notify = connection.Notify;
         _bursts = notify.Event<RtpBurst>(HeldBursts);
+        _dues = notify.Event<RtpDue>(held: 0);
         _rtcp = notify.Event<Rtcp>(held: 16);
         _layerEvents = notify.Event<RtpLayer>(held: 16);
         _mutes = notify.Event<Unit>();
@@ -97,7 +108,7 @@ public sealed class RemoteTrack : MediaStreamTrack
 
     /// <summary>
     /// Whole frames, in order. One that is not whole in time is dropped, and a key frame is asked for where others depend on it. Without simulcast; with it, of the
-    /// encoding that sends first: see <see cref="FramesOf"/>.
+    /// encoding that sends first: see <see cref="FramesOf"/>. As soon as they are whole, or when <see cref="RTCRtpReceiver.JitterBufferTarget"/> lets them go.
     /// </summary>
     public IObservable<EncodedFrame> Frames => FrameSource.Of(this, _receiver, null);
 
@@ -111,6 +122,8 @@ public sealed class RemoteTrack : MediaStreamTrack
     public IObservable<Rtcp> OnRtcp => _rtcp;
 
     internal RTCPeerConnection Connection => _connection;
+
+    internal IObservable<RtpDue> Dues => _dues;
 
     /// <summary>Whole frames of one of the peer's simulcast encodings, in order.</summary>
     /// <param name="rid">Of the encoding.</param>
@@ -183,7 +196,7 @@ public sealed class RemoteTrack : MediaStreamTrack
     }
 
     /// <summary>A burst of the peer's; on the loop's thread.</summary>
-    internal void Receive(string rid, ReadOnlyMemory<RtpPacket> packets, Core.RtpCodecParameters[] codecs)
+    internal void Receive(string rid, ReadOnlyMemory<RtpPacket> packets, Core.RtpCodecParameters[] codecs, bool isHeld)
     {
         if (!Flows)
             return;
@@ -203,8 +216,15 @@ public sealed class RemoteTrack : MediaStreamTrack
         }
         _connection.Notify.Context.Enqueue(
             static state => ((Delivery)state!).Run(),
-            new Delivery(this, new RtpBurst(rid, packets))
+            new Delivery(this, new RtpBurst(rid, packets) { IsHeld = isHeld })
         );
+    }
+
+    /// <summary>On the loop's thread.</summary>
+    internal void Due(RtpDue due)
+    {
+        if (_dues.IsWanted)
+            _connection.Notify.Context.Post(() => _dues.Tell(due));
     }
 
     /// <summary>On the context.</summary>
@@ -246,6 +266,7 @@ public sealed class RemoteTrack : MediaStreamTrack
         foreach (var forward in _forwards)
             forward.Dispose();
         _bursts.Complete();
+        _dues.Complete();
         _rtcp.Complete();
         _layerEvents.Complete();
         _mutes.Complete();

@@ -108,6 +108,19 @@ public sealed record WebRtcOptions
     public WebRtcCiphers Ciphers { get; init; } = WebRtcCiphers.Automatic;
 
     /// <summary>
+    /// How media may be protected, in order of preference: offered by the DTLS client, chosen from by the server (RFC 5764 §4.1.2).
+    /// At least one, none twice. Where both sides have none in common, media is neither sent nor received; data channels are not
+    /// touched. Default: all there are, AES-GCM first.
+    /// </summary>
+    public IReadOnlyList<WebRtcSrtpProfile> SrtpProfiles { get; init; } =
+    [
+        WebRtcSrtpProfile.AeadAes256Gcm,
+        WebRtcSrtpProfile.AeadAes128Gcm,
+        WebRtcSrtpProfile.Aes128CmHmacSha1_80,
+        WebRtcSrtpProfile.Aes128CmHmacSha1_32,
+    ];
+
+    /// <summary>
     /// Where every notification, every completion and every visible change of state happens. Default: a serial context that
     /// the connection has for itself on the thread pool.
     /// </summary>
@@ -197,6 +210,19 @@ public sealed record WebRtcOptions
         ArgumentNullException.ThrowIfNull(Interceptors);
         ArgumentNullException.ThrowIfNull(Bitrate);
         Bitrate.Check();
+        ArgumentNullException.ThrowIfNull(SrtpProfiles);
+        if (
+            SrtpProfiles.Count == 0
+            || !SrtpProfiles.All(Enum.IsDefined)
+            || SrtpProfiles.Distinct().Count() < SrtpProfiles.Count
+        )
+        {
+            throw new ArgumentException(
+                "SrtpProfiles are at least one of WebRtcSrtpProfile's values, and none twice.",
+                nameof(SrtpProfiles)
+            );
+        }
+
         if (JitterBufferTarget < TimeSpan.Zero || JitterBufferTarget > TimeSpan.FromSeconds(4))
         {
             throw new ArgumentOutOfRangeException(
@@ -306,6 +332,22 @@ public enum WebRtcCiphers
 
     /// <summary>The processor's instructions: x86 with AES-NI and PCLMULQDQ. Where it has none, making a connection throws <see cref="PlatformNotSupportedException"/>.</summary>
     Intrinsic,
+}
+
+/// <summary>SRTP protection profiles, by their code point in <c>use_srtp</c>, RFC 5764 §4.1.2 and RFC 7714 §14.2.</summary>
+public enum WebRtcSrtpProfile
+{
+    /// <summary>AES-128 in counter mode, a tag of 80 bits: what every peer has.</summary>
+    Aes128CmHmacSha1_80 = 1,
+
+    /// <summary>The same with a tag of 32 bits.</summary>
+    Aes128CmHmacSha1_32 = 2,
+
+    /// <summary>AES-128 in Galois/counter mode.</summary>
+    AeadAes128Gcm = 7,
+
+    /// <summary>AES-256 in Galois/counter mode.</summary>
+    AeadAes256Gcm = 8,
 }
 
 /// <summary>How datagrams are sent and received.</summary>

@@ -153,6 +153,9 @@ type Internet =
             Nats: Map<int, Nat>
             /// Which NAT an inside address is behind. Others are on the Internet itself.
             Behind: Map<struct (uint64 * uint64), int>
+            /// Links by number, and which one datagrams from an address pass before they are on the wire.
+            Links: Map<int, Link>
+            Uplinks: Map<struct (uint64 * uint64), int>
             Servers: Endpoint list
         }
 
@@ -164,6 +167,8 @@ module Internet =
         { Wire = Wire.create weather entropy
           Nats = Map.empty
           Behind = Map.empty
+          Links = Map.empty
+          Uplinks = Map.empty
           Servers = [] }
 
     /// With a NAT, by number, and the addresses behind it.
@@ -178,6 +183,17 @@ module Internet =
     let withServer (server: Endpoint) (net: Internet) : Internet =
         { net with
             Servers = server :: net.Servers }
+
+    /// With a link, by number, that all pass which is sent from some addresses.
+    let withLink (number: int) (link: Link) (from: Address list) (net: Internet) : Internet =
+        { net with
+            Links = Map.add number link net.Links
+            Uplinks =
+                (net.Uplinks, from)
+                ||> List.fold (fun uplinks address -> Map.add (key address) number uplinks) }
+
+    /// A link as it is now.
+    let link (number: int) (net: Internet) : Link = net.Links[number]
 
     /// Under another weather.
     let under (weather: Weather) (net: Internet) : Internet =
@@ -202,8 +218,22 @@ module Internet =
     /// A host sends what the path takes for `size` octets. Within one network directly; out of it through its NAT.
     let sendAs (size: int) (now: Instant) (flow: Flow) (bytes: byte[]) (net: Internet) : Internet =
         let onto flow net =
-            { net with
-                Wire = Wire.sendAs size now flow bytes net.Wire }
+            match Map.tryFind (key flow.From.Address) net.Uplinks with
+            | None ->
+                { net with
+                    Wire = Wire.sendAs size now flow bytes net.Wire }
+            | Some number ->
+                let struct (left, link) = Link.send now size net.Links[number]
+
+                let net =
+                    { net with
+                        Links = Map.add number link net.Links }
+
+                match left with
+                | ValueSome at ->
+                    { net with
+                        Wire = Wire.sendAs size at flow bytes net.Wire }
+                | ValueNone -> net
 
         match natOf flow.From.Address net, natOf flow.To.Address net with
         | ValueSome mine, ValueSome theirs when mine = theirs -> onto flow net

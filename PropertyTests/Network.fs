@@ -24,17 +24,9 @@ type End =
         Consumes: bool
         Ignored: int
         HasEnded: bool
-    }
-
-/// Someone on the path who sees every datagram, changes none, and sends forgeries beside them: octets changed, ends cut
-/// off, and old datagrams again.
-type Forger =
-    {
-        /// Forgeries for each datagram, on average.
-        Rate: float
-        Entropy: Entropy
-        /// The newest that went by, at most 64.
-        Seen: byte[] list
+        Schedule: Schedule voption
+        /// What came while the end's process did not run, newest first.
+        Held: struct (Path * byte[]) list
     }
 
 /// Two peers, `'a'` and `'b'`, with an Internet of weather, NATs and STUN servers between them, and signalling that is
@@ -83,6 +75,16 @@ module World =
         | Ok peer -> peer
         | Error mistake -> failwith mistake.Message
 
+    let private other (who: char) =
+        match who with
+        | 'a' -> 'b'
+        | 'b' -> 'a'
+        | 'c' -> 'd'
+        | _ -> 'c'
+
+    /// A peer of its own seed.
+    let peerOf (config: PeerConfig) (seed: int64) : Peer.State = peer config (Entropy.ofNumber seed)
+
     let private host config entropy interfaces =
         { Peer = peer config entropy
           Interfaces = interfaces
@@ -94,7 +96,9 @@ module World =
           Replies = Map.empty
           Consumes = true
           Ignored = 0
-          HasEnded = false }
+          HasEnded = false
+          Schedule = ValueNone
+          Held = [] }
 
     let private address (text: string) = (Address.parse text).Value
 
@@ -167,6 +171,26 @@ module World =
     let under (weather: Weather) (world: World) : World =
         { world with
             Net = Internet.under weather world.Net }
+
+    /// With two hosts more, `'c'` and `'d'`, each on the network of one of the first two.
+    let withPair (config: PeerConfig) (seed: int64) (world: World) : World =
+        let entropy = Entropy.ofNumber seed
+
+        { world with
+            Ends =
+                world.Ends
+                |> Map.add 'c' (host config (Entropy.split "c" entropy) [ address "192.0.2.2" ])
+                |> Map.add 'd' (host config (Entropy.split "d" entropy) [ address "198.51.100.2" ]) }
+
+    /// With a link that all pass which is sent by `'a'`, and by `'c'` where there is one, to the others. The way back has room
+    /// for all.
+    let withLink (link: Link) (world: World) : World =
+        let from = [ 'a'; 'c' ] |> List.choose (fun who -> Map.tryFind who world.Ends)
+
+        { world with
+            Net = Internet.withLink 1 link (from |> List.collect _.Interfaces) world.Net }
+
+    let link (world: World) : Link = Internet.link 1 world.Net
 
     /// The same world with one end changed.
     let change (who: char) (change: End -> End) (world: World) : World =
@@ -326,7 +350,7 @@ module World =
 
     /// Signalling carries a candidate to the other end, where it has a remote description to go with.
     and private trickle (who: char) (candidate: LocalCandidate) (world: World) : World =
-        let other = if who = 'a' then 'b' else 'a'
+        let other = other who
         let command = world.NextCommand
 
         let world =
@@ -339,6 +363,28 @@ module World =
             { world with
                 Mail = (other, candidate.Candidate) :: world.Mail }
         | _ -> world
+
+    /// From now on an end's process runs by a schedule: what comes while it does not waits, and so do its timers.
+    let scheduled (who: char) (schedule: Schedule) (world: World) : World =
+        change
+            who
+            (fun e ->
+                { e with
+                    Schedule =
+                        ValueSome(
+                            Schedule.at
+                                world.Now
+                                { schedule with
+                                    From = world.Now
+                                    Until = world.Now }
+                        ) })
+            world
+
+    /// When an end's process next runs.
+    let awake (now: Instant) (e: End) : Instant =
+        match e.Schedule with
+        | ValueSome schedule when now < Instant.never -> Schedule.awake now (Schedule.at now schedule)
+        | _ -> now
 
     /// Gives an end an input.
     let tell (who: char) (input: Input) (world: World) : World = feed who input world
@@ -359,8 +405,6 @@ module World =
         match ask who request world with
         | world, Ok answer -> world, answer
         | _, Error mistake -> failwithf "%O: %s" mistake.Name mistake.Message
-
-    let private other who = if who = 'a' then 'b' else 'a'
 
     let private describe who request world =
         match demand who request world with
@@ -394,24 +438,9 @@ module World =
     /// When something next happens.
     let next (world: World) : Instant =
         (Internet.next world.Net, world.Ends)
-        ||> Map.fold (fun soonest _ e -> Instant.min soonest (Peer.deadline e.Peer))
-
-    let private forgery (genuine: byte[]) (forger: Forger) : struct (byte[] * Forger) =
-        let struct (kind, entropy) = Entropy.below 3 forger.Entropy
-        let struct (at, entropy) = Entropy.below genuine.Length entropy
-        let struct (value, entropy) = Entropy.below 256 entropy
-        let struct (old, entropy) = Entropy.below forger.Seen.Length entropy
-        let copy = Array.copy genuine
-
-        let forged =
-            match kind with
-            | 0 ->
-                copy[at] <- copy[at] ^^^ byte (value ||| 1)
-                copy
-            | 1 -> copy[..at]
-            | _ -> forger.Seen[old]
-
-        struct (Array.copy forged, { forger with Entropy = entropy })
+        ||> Map.fold (fun soonest _ e ->
+            let due = if e.Held.IsEmpty then Peer.deadline e.Peer else world.Now
+            Instant.min soonest (awake (max world.Now due) e))
 
     /// What the forger sends along with a datagram, by the same way.
     let private forge who (path: Path) (genuine: byte[]) (world: World) : World =
@@ -428,13 +457,27 @@ module World =
             if drawn >= forger.Rate then
                 { world with Forger = ValueSome forger }
             else
-                let struct (forged, forger) = forgery genuine forger
+                let struct (forged, forger) = Forger.forge genuine forger
 
                 { world with Forger = ValueSome forger }
                 |> feed who (Datagram(path, Memory forged))
 
     /// What has arrived goes to whoever has the port, all of one instant first; then whoever is due ticks, once.
     let private turn (world: World) : World =
+        // Kept, so that nobody has to draw from the beginning again.
+        let world =
+            (world, world.Ends)
+            ||> Map.fold (fun world who e ->
+                match e.Schedule with
+                | ValueSome schedule when schedule.Until <= world.Now ->
+                    change
+                        who
+                        (fun e ->
+                            { e with
+                                Schedule = ValueSome(Schedule.at world.Now schedule) })
+                        world
+                | _ -> world)
+
         let rec drain (world: World) =
             let struct (arrived, net) = Internet.receive world.Now world.Net
             let world = { world with Net = net }
@@ -451,6 +494,14 @@ module World =
                         |> Map.tryPick (fun port at -> if at.Equals flow.To then Some(who, port) else None))
 
                 match receiver with
+                | Some(who, port) when awake world.Now world.Ends[who] > world.Now ->
+                    let path = { Local = port; Remote = flow.From }
+
+                    world
+                    |> change who (fun e ->
+                        { e with
+                            Held = struct (path, bytes) :: e.Held })
+                    |> drain
                 | Some(who, port) ->
                     let path = { Local = port; Remote = flow.From }
 
@@ -460,9 +511,23 @@ module World =
                     |> drain
                 | None -> drain world
 
-        let world = drain world
+        let running (world: World) =
+            [ for KeyValue(who, e) in world.Ends do
+                  if awake world.Now e = world.Now then
+                      who ]
 
-        (world, [ 'a'; 'b' ])
+        // What waited for a process comes first.
+        let world =
+            (world, running world)
+            ||> List.fold (fun world who ->
+                match world.Ends[who].Held with
+                | [] -> world
+                | held ->
+                    (change who (fun e -> { e with Held = [] }) world, List.rev held)
+                    ||> List.fold (fun world (struct (path, bytes)) -> feed who (Datagram(path, Memory bytes)) world))
+            |> drain
+
+        (world, running world)
         ||> List.fold (fun world who ->
             if Peer.deadline world.Ends[who].Peer <= world.Now then
                 feed who Tick world

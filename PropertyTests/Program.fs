@@ -17,6 +17,7 @@ let main args =
       RealPeers.AiortcTests.tests
       House.Examples.tests
       House.MediaExamples.tests
+      House.RelayExamples.tests
       House.Benchmarks.tests
       PreludeTests.tests
       SlotsTests.tests
@@ -106,8 +107,10 @@ let main args =
       Media.FilesTests.tests
       Media.BitstreamTests.tests
       Media.PeersTests.tests
+      Media.BandwidthTests.tests
       Media.ReceivingTests.tests
       Media.RepairTests.tests
+      Media.ReceiverTests.tests
       Media.FecTests.tests
       Media.RedTests.tests
       Media.SendingTests.tests ]

@@ -102,14 +102,27 @@ internal static class MediaCommands
         );
 
         private readonly Option<int> _burst = Options.Within("--burst", "Packets a write, a power of two.", 64, 1, 64);
+        private readonly Option<string> _profile = Profile();
         private readonly Option<string> _port = Options.Port();
         private readonly Option<string> _ciphers = Options.Ciphers();
+
+        private static Option<string> Profile()
+        {
+            var option = new Option<string>("--profile")
+            {
+                Description = "How SRTP protects packets: gcm (AES-256-GCM) or cm (AES-128 counter mode, HMAC-SHA1).",
+                DefaultValueFactory = _ => "gcm",
+            };
+            option.AcceptOnlyFromAmong("gcm", "cm");
+            return option;
+        }
 
         public void AddTo(Command command)
         {
             command.Add(_feedback);
             command.Add(_window);
             command.Add(_burst);
+            command.Add(_profile);
             command.Add(_port);
             command.Add(_ciphers);
         }
@@ -117,7 +130,15 @@ internal static class MediaCommands
         public string Feedback(ParseResult arguments) => arguments.GetValue(_feedback) ? "transport-cc" : "none";
 
         public WebRtcOptions ToOptions(ParseResult arguments) =>
-            MediaLink.Options(arguments.ToSetting(_port, _ciphers), arguments.GetValue(_feedback));
+            MediaLink.Options(arguments.ToSetting(_port, _ciphers), arguments.GetValue(_feedback)) with
+            {
+                SrtpProfiles =
+                [
+                    arguments.GetValue(_profile) == "cm"
+                        ? WebRtcSrtpProfile.Aes128CmHmacSha1_80
+                        : WebRtcSrtpProfile.AeadAes256Gcm,
+                ],
+            };
 
         public PacketFlow Flow(ParseResult arguments, RtpTrack track, int ends) =>
             new(

@@ -44,6 +44,14 @@ type DtlsConfig =
 /// Set-ups.
 [<RequireQualifiedAccess>]
 module DtlsConfig =
+    /// AES-GCM, then what every peer has.
+    let internal srtpProfiles: SrtpProfile[] =
+        [| SrtpProfile.AeadAes256Gcm
+           SrtpProfile.AeadAes128Gcm
+           SrtpProfile.Aes128CmHmacSha1_80
+           // Firefox offers it; nobody has to choose it.
+           SrtpProfile.Aes128CmHmacSha1_32 |]
+
     /// The defaults, for a certificate and its key.
     [<CompiledName("Create")>]
     let create (ciphers: ICiphers) (certificate: byte[]) (key: ISigningKey) : DtlsConfig =
@@ -58,12 +66,7 @@ module DtlsConfig =
                CipherSuite.EcdheEcdsaAes256GcmSha384
                CipherSuite.EcdheRsaAes256GcmSha384 |]
           Groups = [| NamedGroup.X25519; NamedGroup.Secp256r1; NamedGroup.Secp384r1 |]
-          SrtpProfiles =
-            [| SrtpProfile.AeadAes256Gcm
-               SrtpProfile.AeadAes128Gcm
-               SrtpProfile.Aes128CmHmacSha1_80
-               // Firefox offers it; nobody has to choose it.
-               SrtpProfile.Aes128CmHmacSha1_32 |]
+          SrtpProfiles = srtpProfiles
           Mtu = 1200
           Timing =
             { First = Duration.milliseconds 100L

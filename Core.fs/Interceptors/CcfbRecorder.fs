@@ -44,8 +44,12 @@ type internal CcfbReported =
 module internal CcfbRecorder =
     [<Struct; NoComparison; NoEquality>]
     type State =
-        { Arrivals: Log<StreamArrival>
-          Reported: CcfbReported }
+        {
+            Arrivals: Log<StreamArrival>
+            /// Octets that came since the last report.
+            Octets: int64
+            Reported: CcfbReported
+        }
 
     /// Packets that one report may tell of a stream; RFC 8888 §3.1 allows 16,384.
     [<Literal>]
@@ -76,6 +80,7 @@ module internal CcfbRecorder =
 
     let create () : State =
         { Arrivals = Log.startingAt 0L
+          Octets = 0L
           Reported =
             { Through = 0L
               Streams = Array.Empty()
@@ -86,8 +91,10 @@ module internal CcfbRecorder =
     /// When `tick` has a report to make; `Instant.never` while nothing came.
     let deadline (state: State) : Instant = state.Reported.DueAt
 
-    /// Notes a packet of a stream. `ecn`: RFC 3168 §5, 0 where it is not known. O(1).
-    let received (now: Instant) (ssrc: uint32) (sequence: uint16) (ecn: byte) (state: State) : State =
+    /// Notes a packet of a stream, of so many octets. `ecn`: RFC 3168 §5, 0 where it is not known. O(1).
+    let received (now: Instant) (ssrc: uint32) (sequence: uint16) (octets: int) (ecn: byte) (state: State) : State =
+        let total = state.Octets + int64 octets
+
         let arrivals =
             Log.append
                 { Ssrc = ssrc
@@ -103,19 +110,23 @@ module internal CcfbRecorder =
             let since = if reported.Streams.Length = 0 then now else reported.At
 
             { Arrivals = arrivals
+              Octets = total
               Reported =
                 { reported with
                     DueAt = max now (since + reported.Interval) } }
         elif pending = int64 Plenty then
             { Arrivals = arrivals
+              Octets = total
               Reported =
                 { reported with
                     DueAt = Instant.min now reported.DueAt } }
         elif arrivals.Count > 2 * Window then
             { Arrivals = Log.dropTo (arrivals.Next - int64 Window) arrivals
+              Octets = total
               Reported = reported }
         else
             { Arrivals = arrivals
+              Octets = total
               Reported = reported }
 
     /// What one report has to say of one stream.
@@ -295,16 +306,16 @@ module internal CcfbRecorder =
                           Next = told.Highest + 1L
                           At = now }
 
-            let came = arrivals.Next - through
             let elapsed = max 1_000L<us> (now - arrivals[through].At)
-            // As for transport-wide feedback: about 5 % of the rate, packets taken as 200 octets.
-            let interval = elapsed * 68L / (came * 10L)
+            // As for transport-wide feedback: about 5 % of the rate.
+            let interval = elapsed * 68L * 20L / max 1L state.Octets
             let mutable keep = max arrivals.First (arrivals.Next - int64 Window)
 
             while keep < arrivals.Next && arrivals[keep].At < now - history do
                 keep <- keep + 1L
 
             struct ({ Arrivals = Log.dropTo keep arrivals
+                      Octets = 0L
                       Reported =
                         { Through = arrivals.Next
                           Streams = kept.ToArray()

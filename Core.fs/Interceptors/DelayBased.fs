@@ -155,6 +155,101 @@ module internal StandingQueue =
                      receivedAt - emptyAt > stubborn)
               QuietSince = quietSince }
 
+/// Packets that came in one stretch of 50 ms.
+[<Struct; NoComparison; NoEquality>]
+type internal ArrivalStretch =
+    {
+        /// When the first was sent, and when it came; `Instant.never`: none came.
+        Sent: Instant
+        Received: Instant
+        /// The least time from sending to arrival, of two clocks.
+        Shortest: Duration
+        Octets: int
+    }
+
+/// The last two stretches: a path that has lost most of its room at once is seen in them long before a queue stands.
+[<Struct; NoComparison; NoEquality>]
+type internal Surge =
+    {
+        /// When the present one began, by the receiver's clock; `Instant.never` before the first packet.
+        Since: Instant
+        LastSent: Instant
+        LastReceived: Instant
+        Present: ArrivalStretch
+        Former: ArrivalStretch
+    }
+
+[<RequireQualifiedAccess>]
+module internal Surge =
+    let private length: Duration = Duration.milliseconds 50L
+
+    /// A frame that is sent at 2.5 times the rate leaves less behind.
+    let private least: Duration = Duration.milliseconds 30L
+
+    /// Fewer octets are too few packets to tell from.
+    let private enough: int = 2_000
+
+    let private nothing: ArrivalStretch =
+        { Sent = Instant.never
+          Received = Instant.never
+          Shortest = Instant.never
+          Octets = 0 }
+
+    let unknown: Surge =
+        { Since = Instant.never
+          LastSent = Instant.never
+          LastReceived = Instant.never
+          Present = nothing
+          Former = nothing }
+
+    /// With a packet.
+    let packet (sentAt: Instant) (receivedAt: Instant) (octets: int) (s: Surge) : Surge =
+        let delay = receivedAt - sentAt
+
+        if s.Since <> Instant.never && receivedAt - s.Since < length then
+            { s with
+                LastSent = max s.LastSent sentAt
+                LastReceived = max s.LastReceived receivedAt
+                Present =
+                    { s.Present with
+                        Shortest = Instant.min s.Present.Shortest delay
+                        Octets = s.Present.Octets + octets } }
+        else
+            let follows = s.Since <> Instant.never && receivedAt - s.Since < 2L * length
+
+            { Since = (if follows then s.Since + length else receivedAt)
+              LastSent = sentAt
+              LastReceived = receivedAt
+              Present =
+                { Sent = sentAt
+                  Received = receivedAt
+                  Shortest = delay
+                  Octets = octets }
+              Former = if follows then s.Present else nothing }
+
+    /// The queue that no packet of both stretches was without. `shortestEver`: the least time from sending to arrival.
+    let queue (shortestEver: Duration) (s: Surge) : Duration =
+        if s.Since = Instant.never || shortestEver = Instant.never then
+            0L<us>
+        else
+            Instant.min s.Present.Shortest s.Former.Shortest - shortestEver
+
+    /// Whether that queue is long already, and grows by a third of the time at least.
+    let grows (shortestEver: Duration) (s: Surge) : bool =
+        let sent = s.LastSent - s.Former.Sent
+        let received = s.LastReceived - s.Former.Received
+
+        s.Former.Sent <> Instant.never
+        && s.Present.Octets + s.Former.Octets >= enough
+        && queue shortestEver s > least
+        && sent >= 0L<us>
+        && 3L * received >= 4L * sent
+
+    /// Bits a second that came.
+    let rate (s: Surge) : float =
+        8e6 * float (s.Present.Octets + s.Former.Octets)
+        / float (s.LastReceived - s.Since + length)
+
 /// The delay-based half of the estimator: inter-group delays and their trend, draft-ietf-rmcat-gcc-02 §5.2 to §5.5, with
 /// the line fit that libwebrtc uses in place of the Kalman filter.
 [<RequireQualifiedAccess>]
@@ -166,6 +261,7 @@ module internal DelayBased =
             Previous: PacketGroup
             Trend: Trendline
             Queue: StandingQueue
+            Surge: Surge
             /// When the last feedback came.
             LastAt: Instant
         }
@@ -230,6 +326,7 @@ module internal DelayBased =
           Previous = none
           Trend = flat
           Queue = StandingQueue.unknown
+          Surge = Surge.unknown
           LastAt = Instant.never }
 
     /// What the delay says of the path.
@@ -239,6 +336,14 @@ module internal DelayBased =
         // A slope without a queue that stands is that of a frame, whose packets come at 2.5 times the rate.
         | Usage.Over when not (StandingQueue.stands state.Queue) -> Usage.Normal
         | usage -> usage
+
+    /// The queue of the last 50 to 100 ms.
+    let recent (state: State) : Duration =
+        Surge.queue state.Queue.Base state.Surge
+
+    /// Whether a queue is growing at once, and much longer already than it should be.
+    let surges (state: State) : bool =
+        not state.Queue.Competing && Surge.grows state.Queue.Base state.Surge
 
     let inline private ms (d: Duration) = float d / 1000.0
 
@@ -360,12 +465,14 @@ module internal DelayBased =
                 && receiveDelta <= burst
                 && r.ReceivedAt - g.FirstReceived < longestBurst)
 
-    /// With the packets of a feedback packet that were received, in order of their arrival.
-    let feedback (now: Instant) (received: PacketResult[]) (state: State) : State =
+    /// With the packets of a feedback packet that were received, in order of their arrival. `hasGap`: others came that nothing is
+    /// known of.
+    let feedback (now: Instant) (hasGap: bool) (received: PacketResult[]) (state: State) : State =
         let isStale = state.LastAt = Instant.never || now - state.LastAt > silence
         let mutable current = if isStale then none else state.Current
         let mutable previous = if isStale then none else state.Previous
         let mutable queue = if isStale then StandingQueue.unknown else state.Queue
+        let mutable surge = if isStale || hasGap then Surge.unknown else state.Surge
         // The threshold has learnt what others on the path do.
         let mutable trend =
             if isStale then
@@ -379,6 +486,7 @@ module internal DelayBased =
         for i in 0 .. received.Length - 1 do
             let r = received[i]
             queue <- StandingQueue.packet r.SentAt r.ReceivedAt queue
+            surge <- Surge.packet r.SentAt r.ReceivedAt r.Size surge
 
             if current.FirstSent = Instant.never then
                 current <- opened r
@@ -386,6 +494,7 @@ module internal DelayBased =
                 current <- opened r
                 previous <- none
                 queue <- StandingQueue.packet r.SentAt r.ReceivedAt StandingQueue.unknown
+                surge <- Surge.packet r.SentAt r.ReceivedAt r.Size Surge.unknown
             elif r.SentAt < current.FirstSent then
                 // Overtaken: its delay is not that of the queue now.
                 ()
@@ -407,4 +516,5 @@ module internal DelayBased =
           Previous = previous
           Trend = trend
           Queue = queue
+          Surge = surge
           LastAt = now }

@@ -12,8 +12,10 @@ type internal Bandwidth =
     {
         /// For all media together, bits a second.
         Target: int
-        /// At which packets may leave, so that a frame larger than others is not held back for long.
+        /// At which packets may leave, so that a frame larger than others is not held back for long; `Int32.MaxValue`: as they come.
         Pacing: int
+        /// The path was overused of late: what leaves faster than the target waits in its queue.
+        Narrow: bool
         /// Smoothed; 0: not known.
         RoundTrip: Duration
         /// The share of packets lost of late.
@@ -63,6 +65,8 @@ module internal Gcc =
             Said: Bandwidth
             /// When feedback is overdue; `Instant.never`: none is awaited.
             BlindAt: Instant
+            /// The rate was cut because nothing was heard.
+            IsBlind: bool
             OverusedAt: Instant
         }
 
@@ -89,9 +93,21 @@ module internal Gcc =
           Min = 10_000
           Max = 2_000_000_000 }
 
-    /// libwebrtc's pacing factor.
+    /// libwebrtc's pacing factor: a frame that the path has room for is not held back for long.
     [<Literal>]
     let private PacingFactor = 2.5
+
+    /// Where the path is known to have no room: what is sent beyond the target would wait in the path's queue instead of ours, and
+    /// sound and other flows behind it.
+    [<Literal>]
+    let private NarrowFactor = 1.15
+
+    /// From 2 Gbit/s on nothing is paced: what leaves at once, 5 ms of it, is more than any burst.
+    [<Literal>]
+    let private Unpaced = 2e9
+
+    /// A path that was overused is taken to be narrow for that long.
+    let private narrow: Duration = Duration.seconds 30L
 
     /// Shares of a rate and of half a second: bandwidth_usage_ratio, start and stop budget level of libwebrtc.
     [<Literal>]
@@ -106,6 +122,10 @@ module internal Gcc =
     [<Literal>]
     let private AlrWindow = 0.5
 
+    /// What arrives, of what may be sent, once a path has lost much of its room.
+    [<Literal>]
+    let private Collapse = 0.75
+
     /// Without feedback for that time packets are taken for lost, RFC 8888 §5.
     let private blind: Duration = Duration.milliseconds 1_500L
 
@@ -118,9 +138,13 @@ module internal Gcc =
         (loss: float)
         (throughput: float)
         (overused: bool)
+        (narrow: bool)
         : Bandwidth =
+        let pacing = (if narrow then NarrowFactor else PacingFactor) * target
+
         { Target = int target
-          Pacing = int (min 2e9 (PacingFactor * target))
+          Pacing = (if pacing >= Unpaced then Int32.MaxValue else int pacing)
+          Narrow = narrow
           RoundTrip = roundTrip
           Loss = loss
           Acknowledged = int (min 2e9 throughput)
@@ -143,8 +167,9 @@ module internal Gcc =
           Link =
             { RoundTrip = 0L<us>
               ReceiverLimit = infinity
-              Said = bandwidth start 0L<us> 0.0 0.0 false
+              Said = bandwidth start 0L<us> 0.0 0.0 false false
               BlindAt = Instant.never
+              IsBlind = false
               OverusedAt = Instant.never } }
 
     /// What may be sent now.
@@ -156,7 +181,7 @@ module internal Gcc =
         max (float config.Min) (min (float config.Max) rate)
 
     /// Says what may be sent, where it has changed.
-    let private say (state: State) : Step<State, Output> =
+    let private say (now: Instant) (state: State) : Step<State, Output> =
         let link = state.Link
 
         let target =
@@ -166,7 +191,13 @@ module internal Gcc =
         let isOver = DelayBased.usage state.Delay = Usage.Over
 
         let said =
-            bandwidth target link.RoundTrip (LossBased.average state.Loss) state.Throughput.Estimate isOver
+            bandwidth
+                target
+                link.RoundTrip
+                (LossBased.average state.Loss)
+                state.Throughput.Estimate
+                isOver
+                (now - state.Control.DecreasedAt < narrow)
 
         let change = abs (said.Target - link.Said.Target)
 
@@ -243,7 +274,7 @@ module internal Gcc =
             Array.Sort(keys, sorted)
             sorted
 
-    let private probes (now: Instant) (found: float voption) (state: State) : Step<State, Output> =
+    let private probes (now: Instant) (found: float voption) (isBack: bool) (state: State) : Step<State, Output> =
         let link = state.Link
 
         let isQuiet =
@@ -257,7 +288,7 @@ module internal Gcc =
             let limit = min link.ReceiverLimit (float state.Config.Max)
 
             let struct (probing, clusters) =
-                Probing.next now state.Control.Rate limit found state.Alr.InAlr state.Probing
+                Probing.next now state.Control.Rate limit found isBack state.Alr.InAlr state.Probing
 
             struct ({ state with Probing = probing }, List.map Probe clusters)
 
@@ -272,10 +303,25 @@ module internal Gcc =
             else
                 state.Throughput
 
+        let throughput =
+            if report.HasGap then
+                Throughput.gap throughput
+            else
+                throughput
+
         let throughput = Throughput.feedback received throughput
-        let delay = DelayBased.feedback now received state.Delay
+        let delay = DelayBased.feedback now report.HasGap received state.Delay
         let struct (probing, found) = Probing.feedback received state.Probing
-        let usage = DelayBased.usage delay
+        let arriving = Surge.rate delay.Surge
+        // Far less arrives than is sent, and a queue is there: what the path had a moment ago it has no more. Where the application
+        // sends little anyway, a receiver that was held up looks the same.
+        let isCollapse =
+            not alrNow.InAlr
+            && DelayBased.surges delay
+            && arriving < Collapse * state.Control.Rate
+            && now - state.Control.ProbedAt > Duration.seconds 1L
+
+        let usage = if isCollapse then Usage.Over else DelayBased.usage delay
 
         let roundTrip =
             if report.Acknowledged = 0 then link.RoundTrip
@@ -289,14 +335,19 @@ module internal Gcc =
 
         let input =
             { Usage = usage
-              Throughput = throughput.Estimate
-              SlowThroughput = throughput.Slow
+              Throughput = (if isCollapse then arriving else throughput.Estimate)
+              SlowThroughput = (if isCollapse then arriving else throughput.Slow)
               RoundTrip =
                 (if roundTrip = 0L<us> then
                      Duration.milliseconds 200L
                  else
                      roundTrip)
-              Queue = StandingQueue.length delay.Queue
+              Queue =
+                (if isCollapse then
+                     DelayBased.recent delay
+                 else
+                     StandingQueue.length delay.Queue)
+              Recent = DelayBased.recent delay
               Competing = delay.Queue.Competing }
 
         let control =
@@ -329,9 +380,10 @@ module internal Gcc =
                     { link with
                         RoundTrip = roundTrip
                         BlindAt = now + blind
+                        IsBlind = false
                         OverusedAt = (if usage = Usage.Over then now else link.OverusedAt) } }
 
-        probes now found state |> Step.bind say
+        probes now found link.IsBlind state |> Step.bind (say now)
 
     let step (now: Instant) (input: Input) (state: State) : Step<State, Output> =
         match input with
@@ -353,6 +405,7 @@ module internal Gcc =
                 heard now report sent state
         | ReceiverLimit rate ->
             say
+                now
                 { state with
                     Link =
                         { state.Link with
@@ -364,6 +417,7 @@ module internal Gcc =
                     Max = max least most }
 
             say
+                now
                 { state with
                     Config = config
                     Control =
@@ -379,12 +433,15 @@ module internal Gcc =
                                 BlindAt = Instant.never } }
             else
                 say
+                    now
                     { state with
                         Control =
                             { state.Control with
                                 Rate = bounded state.Config (0.8 * state.Control.Rate)
                                 ChangedAt = now }
+                        Probing = Probing.decreased now state.Control.Rate state.Probing
                         Link =
                             { state.Link with
-                                BlindAt = now + blindAgain } }
+                                BlindAt = now + blindAgain
+                                IsBlind = true } }
         | Tick _ -> Step.only state

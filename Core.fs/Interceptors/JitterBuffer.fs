@@ -104,6 +104,14 @@ module internal JitterBuffer =
     /// The time in which the spread fades to half, about.
     let private fade: Duration = Duration.seconds 7L
 
+    let none: JitterBufferCounters =
+        { Delay = 0L<us>
+          TargetDelay = 0L<us>
+          MinimumDelay = 0L<us>
+          Emitted = 0L
+          Discarded = 0L
+          Skipped = 0L }
+
     let create (roundTrip: Duration) : State =
         { Held = Window.startingAt 0L
           Head = 0L
@@ -114,13 +122,7 @@ module internal JitterBuffer =
           RoundTrip = roundTrip
           RepairUntil = Int64.MinValue * 1L<us>
           Least = 0L<us>
-          Counters =
-            { Delay = 0L<us>
-              TargetDelay = 0L<us>
-              MinimumDelay = 0L<us>
-              Emitted = 0L
-              Discarded = 0L
-              Skipped = 0L } }
+          Counters = none }
 
     /// What packets are to be held for at least, W3C `jitterBufferTarget`; 0: as short as can be.
     let wish (least: Duration) (state: State) : State =

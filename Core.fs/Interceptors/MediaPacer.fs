@@ -45,6 +45,11 @@ type internal Bucket =
         Floor: float
         /// When what has left is paid for.
         ReadyAt: Instant
+        /// What a packet waits at most.
+        Longest: Duration
+        /// Octets a microsecond that may be sent again, and when what was is paid for.
+        Repair: float
+        RepairAt: Instant
     }
 
 /// What SCTP may send beside the media.
@@ -112,8 +117,17 @@ module internal MediaPacer =
     /// What a packet waits at most. libwebrtc has 2 s, which is no conversation.
     let private longest: Duration = Duration.milliseconds 250L
 
+    /// Where the path is narrow: what would leave sooner would wait there.
+    let private longestNarrow: Duration = Duration.milliseconds 500L
+
     /// A probe that has not been sent by then is dropped.
     let private probePatience: Duration = Duration.seconds 1L
+
+    /// The share of the target that is for what is sent again.
+    [<Literal>]
+    let private RepairShare = 0.5
+
+    let private repairBurst: Duration = Duration.milliseconds 500L
 
     /// Requests for padding that may stay unanswered.
     [<Literal>]
@@ -157,7 +171,10 @@ module internal MediaPacer =
           Bucket =
             { Pacing = infinity
               Floor = 0.0
-              ReadyAt = 0L<us> }
+              ReadyAt = 0L<us>
+              Longest = longest
+              Repair = infinity
+              RepairAt = 0L<us> }
           Data =
             { Rate = infinity
               Least = 0.0
@@ -231,7 +248,13 @@ module internal MediaPacer =
                 rescaled
                     now
                     { state.Bucket with
-                        Pacing = perMicrosecond (float bandwidth.Pacing) }
+                        Pacing =
+                            (if bandwidth.Pacing = Int32.MaxValue then
+                                 infinity
+                             else
+                                 perMicrosecond (float bandwidth.Pacing))
+                        Longest = (if bandwidth.Narrow then longestNarrow else longest)
+                        Repair = RepairShare * target }
                     state.Bucket
             Data =
                 { data with
@@ -243,7 +266,8 @@ module internal MediaPacer =
             Bucket =
                 { state.Bucket with
                     Pacing = infinity
-                    ReadyAt = now }
+                    ReadyAt = now
+                    Repair = infinity }
             Data = { state.Data with Rate = infinity }
             Probes = Array.Empty() }
 
@@ -255,7 +279,7 @@ module internal MediaPacer =
               Since = now }
 
         let total = state.Octets + int64 octets
-        let floor = float total / float longest
+        let floor = float total / float state.Bucket.Longest
         let b = state.Bucket
 
         let bucket =
@@ -277,7 +301,9 @@ module internal MediaPacer =
             { state with
                 Retransmission = add state.Retransmission
                 Octets = total
-                Bucket = bucket }
+                Bucket =
+                    { bucket with
+                        RepairAt = max now bucket.RepairAt + int64 (float octets / bucket.Repair) * 1L<us> } }
         | PacketPriority.Padding ->
             { state with
                 Padding = add state.Padding
@@ -288,6 +314,11 @@ module internal MediaPacer =
                 Video = add state.Video
                 Octets = total
                 Bucket = bucket }
+
+    /// Whether a packet may be sent again now. What a queue has dropped is asked for at once, and fills the queue anew if all of it
+    /// is sent at once: half the rate is for repair, over half a second.
+    let mayRepair (now: Instant) (state: State<'item>) : bool =
+        state.Bucket.RepairAt - now < repairBurst
 
     /// Sends a probe as soon as there is media to send.
     let probe (cluster: ProbeCluster) (state: State<'item>) : State<'item> =
@@ -328,7 +359,7 @@ module internal MediaPacer =
 
             if state.Probes.Length = 0 then
                 if isWaiting then
-                    Instant.min (oldest + longest) (max oldest state.Bucket.ReadyAt)
+                    Instant.min (oldest + state.Bucket.Longest) (max oldest state.Bucket.ReadyAt)
                 else
                     Instant.never
             else
@@ -338,7 +369,7 @@ module internal MediaPacer =
                     // With the first packet of media.
                     oldest
                 elif isWaiting then
-                    Instant.min (oldest + longest) (max oldest (p.DueAt - probeBurst))
+                    Instant.min (oldest + state.Bucket.Longest) (max oldest (p.DueAt - probeBurst))
                 else
                     max p.RetryAt (p.DueAt - probeBurst)
 
@@ -391,6 +422,7 @@ module internal MediaPacer =
         let mutable wanted = 0
         let leaving = ResizeArray<Leaving<'item>>()
         let rate = effective state.Bucket
+        let longest = state.Bucket.Longest
         // Once it is empty the bucket is filled by a burst.
         let limit =
             if readyAt <= now then

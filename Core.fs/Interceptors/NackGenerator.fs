@@ -204,15 +204,27 @@ module internal NackGenerator =
                         Count = state.Count + int gap
                         DueAt = Instant.min state.DueAt run.DueAt }
 
-    /// Nothing below `number` is needed any more: a key frame begins there.
-    let passed (number: int64) (state: State) : State =
+    /// Whether something is waited for from one number to another.
+    let isMissingWithin (first: int64) (last: int64) (state: State) : bool =
+        let mutable found = false
+
+        for run in state.Missing do
+            found <- found || (run.First <= last && run.Last >= first)
+
+        found
+
+    /// Nothing below `number` is needed any more: a key frame begins there, and is whole. What was asked for less than `asked` times is
+    /// still waited for: a picture before it is worth the answer that may be on its way.
+    let passed (number: int64) (asked: int) (state: State) : State =
         if state.Missing.Length = 0 || state.Missing[0].First >= number then
             state
         else
             let missing =
                 state.Missing
                 |> Array.choose (fun run ->
-                    if run.Last < number then
+                    if run.Asked < asked then
+                        Some run
+                    elif run.Last < number then
                         None
                     else
                         Some

@@ -61,6 +61,8 @@ module internal Probing =
             Setback: Setback voption
             /// When the last probe was asked for.
             ProbedAt: Instant
+            /// How often the first probes may be made again; none once one has found something.
+            Starts: int
         }
 
     /// Packets that a probe has at least.
@@ -74,6 +76,10 @@ module internal Probing =
     /// Probes whose results are awaited, at most.
     [<Literal>]
     let private MaxUnderway = 8
+
+    /// Times that the first probes are made again: what they found may be lost, and without it the rate would grow by 8 % a second.
+    [<Literal>]
+    let private MaxStarts = 4
 
     /// A result is awaited that long.
     let private patience: Duration = Duration.seconds 1L
@@ -105,7 +111,8 @@ module internal Probing =
           NextId = 1
           Underway = Array.Empty()
           Setback = ValueNone
-          ProbedAt = Instant.never }
+          ProbedAt = Instant.never
+          Starts = MaxStarts }
 
     let private cluster (id: int) (rate: float) : ProbeCluster =
         { Id = id
@@ -224,9 +231,23 @@ module internal Probing =
             { state with
                 Setback = ValueSome { Before = before; At = now } }
 
-    /// The probes that are due at a rate of which the delay says nothing bad. `found`: what a probe just found.
-    let next (now: Instant) (rate: float) (limit: float) (found: float voption) (inAlr: bool) (state: State) =
+    /// The probes that are due at a rate of which the delay says nothing bad. `found`: what a probe just found. `isBack`: the rate
+    /// was cut because nothing was heard of the path, and now something is.
+    let next
+        (now: Instant)
+        (rate: float)
+        (limit: float)
+        (found: float voption)
+        (isBack: bool)
+        (inAlr: bool)
+        (state: State)
+        =
+        let state = if found.IsSome then { state with Starts = 0 } else state
+
         match state.Purpose, found with
+        | _ when isBack && rate < limit -> probe now patience limit [| 2.0 * rate |] state
+        | _ when state.Starts > 0 && rate < limit && now - state.ProbedAt >= patience ->
+            probe now patience limit [| 3.0 * rate; 6.0 * rate |] { state with Starts = state.Starts - 1 }
         | Exponential(above, until), ValueSome found when now <= until && found >= above ->
             probe now patience limit [| 2.0 * found |] state
         | Exponential(_, until), _ when now <= until -> struct (state, [])

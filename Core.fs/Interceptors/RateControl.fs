@@ -58,6 +58,9 @@ module internal Throughput =
     let expectChange (t: Throughput) : Throughput =
         { t with Variance = t.Variance + 200.0 }
 
+    /// Packets came that nothing is known of: the present window says too little.
+    let gap (t: Throughput) : Throughput = { t with LastReceived = Instant.never }
+
     /// With packets that were received, in order of their arrival.
     let feedback (received: PacketResult[]) (t: Throughput) : Throughput =
         let mutable t = t
@@ -155,6 +158,8 @@ type internal RateControl =
         Capacity: LinkCapacity
         /// The last throughput that was known; 0: none.
         Throughput: float
+        /// The rate to go on with once the queue of a collapse is gone; 0: there was none.
+        Aim: float
     }
 
 /// What the rate control is told with each feedback.
@@ -169,6 +174,8 @@ type internal RateInput =
         RoundTrip: Duration
         /// How long the queue is that does not empty.
         Queue: Duration
+        /// The queue of the last 50 to 100 ms.
+        Recent: Duration
         /// Another flow fills it.
         Competing: bool
     }
@@ -182,6 +189,17 @@ module internal RateControl =
     /// Of what is sent.
     [<Literal>]
     let private Severe = 0.8
+
+    /// The share of what arrives that is sent at least while a queue drains.
+    [<Literal>]
+    let private Least = 0.25
+
+    /// The share of what arrives that is given up for a second of queue.
+    [<Literal>]
+    let private Drain = 1.2
+
+    /// What is no queue any more.
+    let private drained: Duration = Duration.milliseconds 20L
 
     /// For that long after a decrease the rate is near the capacity, whatever is known of that.
     let private near: Duration = Duration.seconds 5L
@@ -202,7 +220,8 @@ module internal RateControl =
           ProbedAt = longAgo
           DecreasedAt = longAgo
           Capacity = LinkCapacity.unknown
-          Throughput = 0.0 }
+          Throughput = 0.0
+          Aim = 0.0 }
 
     /// The rate that a probe found.
     let probed (now: Instant) (rate: float) (c: RateControl) : RateControl =
@@ -256,6 +275,10 @@ module internal RateControl =
         && max input.Throughput input.SlowThroughput < Severe * c.Rate
         && now - c.ProbedAt > Duration.seconds 1L
 
+    /// The share of what arrives that is sent while a queue of that length drains.
+    let private draining (queue: Duration) =
+        max Least (Beta - Drain * float queue / 1e6)
+
     let private decreased (now: Instant) (input: RateInput) (c: RateControl) : RateControl =
         let queue = float input.Queue / 1e6
 
@@ -265,10 +288,12 @@ module internal RateControl =
             else
                 c.Throughput
 
+        let severe = isSevere now input c
+
         let wanted =
-            if isSevere now input c then
+            if severe then
                 // What arrives is what the path has; less than that, so that the queue is gone within a second or so.
-                (max 0.5 (Beta - queue)) * measured
+                draining input.Queue * measured
             elif input.Competing then
                 0.95 * c.Rate
             else
@@ -293,6 +318,10 @@ module internal RateControl =
             IsIncreasing = false
             ChangedAt = now
             DecreasedAt = now
+            Aim =
+                (if severe then Beta * measured
+                 elif input.Competing then 0.0
+                 else c.Aim)
             Capacity =
                 if slow > 0.0 then
                     LinkCapacity.overused slow capacity
@@ -315,6 +344,11 @@ module internal RateControl =
             match input.Usage with
             | Usage.Over when not (mayDecrease now input c) -> { c with IsIncreasing = false }
             | Usage.Over -> decreased now input c
+            | _ when c.Aim > 0.0 && input.Recent <= drained ->
+                { c with
+                    Rate = max c.Rate c.Aim
+                    Aim = 0.0
+                    ChangedAt = now }
             // The queue drains: what is in it would only be taken for room.
             | Usage.Under -> { c with IsIncreasing = false }
             | _ when not c.IsIncreasing ->
@@ -322,6 +356,14 @@ module internal RateControl =
                     IsIncreasing = true
                     ChangedAt = now }
             | _ -> increased now input c
+
+        // How long the queue of a collapse is shows only once its end arrives.
+        let next =
+            if next.Aim > 0.0 then
+                { next with
+                    Rate = min next.Rate (draining input.Recent * next.Aim / Beta) }
+            else
+                next
 
         if input.Throughput > 0.0 then
             { next with

@@ -31,6 +31,8 @@ type internal FeedbackReport =
         RoundTrip: Duration
         /// Packets marked CE, RFC 3168.
         CongestionExperienced: int
+        /// Feedback was lost before this: of packets that came nothing is known.
+        HasGap: bool
     }
 
 /// A packet that was sent.
@@ -64,6 +66,7 @@ type internal Tally(now: Instant, capacity: int) =
     let mutable octets = 0L
     let mutable last = Int64.MinValue * 1L<us>
     let mutable marked = 0
+    let mutable hasGap = false
 
     /// A packet that came at `receivedAt`, or was lost (`Instant.never`).
     member _.Add(sent: SentPacket, receivedAt: Instant) =
@@ -87,6 +90,9 @@ type internal Tally(now: Instant, capacity: int) =
                 if sent.At > last then
                     last <- sent.At
 
+    /// Packets are skipped.
+    member _.Skip() = hasGap <- true
+
     /// A packet came with CE.
     member _.Mark() = marked <- marked + 1
 
@@ -100,7 +106,8 @@ type internal Tally(now: Instant, capacity: int) =
           AcknowledgedOctets = octets
           Lost = count - acknowledged
           RoundTrip = (if acknowledged = 0 then Instant.never else now - last)
-          CongestionExperienced = marked }
+          CongestionExperienced = marked
+          HasGap = hasGap }
 
 /// One numbered run of packets that were sent: what both kinds of feedback have in common.
 [<RequireQualifiedAccess>]
@@ -163,6 +170,9 @@ module internal SentRun =
             // What is skipped may be told by a report that was overtaken.
             for number in max (max told.Below run.First) (first - int64 MaxMissing) .. first - 1L do
                 more.Add number
+
+            if more.Count > 0 then
+                tally.Skip()
 
             for number in max first run.First .. upTo - 1L do
                 let at = arrivals[int (number - first)]

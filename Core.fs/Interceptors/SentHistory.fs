@@ -184,7 +184,7 @@ module internal SentHistory =
                     (max BudgetDepth (float state.Octets / 4.0))
                     (state.Asked.Budget + rate * float (now - state.Asked.BudgetAt))
 
-            let near = bursts[bursts.Next - 1L].First
+            let near = state.Highest
 
             let resent =
                 ResizeArray(

@@ -33,8 +33,12 @@ type internal TransportCcReported =
 module internal TransportCcRecorder =
     [<Struct; NoComparison; NoEquality>]
     type State =
-        { Arrivals: Log<TransportArrival>
-          Reported: TransportCcReported }
+        {
+            Arrivals: Log<TransportArrival>
+            /// Octets that came since the last report.
+            Octets: int64
+            Reported: TransportCcReported
+        }
 
     /// Packets that one report may tell of: whoever skips more numbers is told of the newest.
     [<Literal>]
@@ -58,6 +62,7 @@ module internal TransportCcRecorder =
 
     let create () : State =
         { Arrivals = Log.startingAt 0L
+          Octets = 0L
           Reported =
             { Through = 0L
               Next = Int64.MinValue
@@ -80,9 +85,10 @@ module internal TransportCcRecorder =
            else
                distance)
 
-    /// Notes a packet with a transport-wide sequence number. O(1).
-    let received (now: Instant) (sequence: uint16) (state: State) : State =
+    /// Notes a packet of so many octets with a transport-wide sequence number. O(1).
+    let received (now: Instant) (sequence: uint16) (octets: int) (state: State) : State =
         let arrivals = state.Arrivals
+        let total = state.Octets + int64 octets
 
         let number =
             if arrivals.IsEmpty then
@@ -104,17 +110,21 @@ module internal TransportCcRecorder =
                     dueAt
 
             { Arrivals = arrivals
+              Octets = total
               Reported = { reported with DueAt = dueAt } }
         elif pending = int64 Plenty then
             { Arrivals = arrivals
+              Octets = total
               Reported =
                 { reported with
                     DueAt = Instant.min now reported.DueAt } }
         elif arrivals.Count > 2 * Window then
             { Arrivals = Log.dropTo (arrivals.Next - int64 Window) arrivals
+              Octets = total
               Reported = reported }
         else
             { Arrivals = arrivals
+              Octets = total
               Reported = reported }
 
     /// Ticks of 64 ms, as many bits as the field has.
@@ -235,12 +245,9 @@ module internal TransportCcRecorder =
                     times[int place] <- arrival.At
 
             let struct (feedback, count) = parts sender media reported.Count first times
-            let came = arrivals.Next - through
             let elapsed = max 1_000L<us> (now - arrivals[through].At)
-
-            // libwebrtc spends 5 % of the rate on feedback packets of 68 octets. We do not know the rate, but the number
-            // of packets, and take them as 200 octets, so that 30 packets a second of sound are not answered one by one.
-            let interval = elapsed * 68L / (came * 10L)
+            // 5 % of the rate for feedback packets of 68 octets, as libwebrtc has it.
+            let interval = elapsed * 68L * 20L / max 1L state.Octets
 
             // Of what is older than the window nobody asks again; one stays, to unwrap the next by.
             let mutable keep = max arrivals.First (arrivals.Next - int64 Window)
@@ -249,6 +256,7 @@ module internal TransportCcRecorder =
                 keep <- keep + 1L
 
             struct ({ Arrivals = Log.dropTo keep arrivals
+                      Octets = 0L
                       Reported =
                         { Through = arrivals.Next
                           Next = max reported.Next (highest + 1L)

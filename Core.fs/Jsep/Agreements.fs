@@ -43,6 +43,7 @@ module internal Agreements =
                           ReceiveCodecs = [||]
                           Extensions = [||]
                           ReducedSize = false
+                          ReceiverRoundTrip = false
                           HeaderEncryption = false
                           DeclaresFec = false
                           Remote = nothing }
@@ -87,6 +88,7 @@ module internal Agreements =
           ReceiveCodecs = receive
           Extensions = Extmaps.agreed (Extmaps.ofMedia ours local.Level) (Extmaps.ofMedia theirs remote.Level)
           ReducedSize = both (fun m -> SdpAttributes.rtcpRsize m.Level.Attributes)
+          ReceiverRoundTrip = both (fun m -> SdpAttributes.receiverRoundTrip m.Level.Attributes)
           HeaderEncryption = MediaSections.isCryptex at local && MediaSections.isCryptex at remote
           DeclaresFec =
             (Sources.ofMedia ours).Sources

@@ -138,20 +138,30 @@ module internal Extmaps =
         let most = if twoByte then 255 else MaxOneByte
         let given = ResizeArray()
         let mutable ids = ids
-        let mutable next = 1
+        let mutable below = MaxOneByte
+        let mutable above = MaxOneByte + 2
 
-        for c in capabilities do
+        // Chromium's way: its place in the list, where that is free, else from 14 down. Where offers collide Chromium holds the ids
+        // of its own against ours, rolled back or not, once a transport is there; of the same sections the ids are the same.
+        for i in 0 .. capabilities.Length - 1 do
+            let c = capabilities[i]
+
             if c.Direction <> Direction.Stopped && c.Direction <> Direction.Inactive then
                 let had = ids.IdOf c.Uri
 
                 let id =
                     if had > 0 then
                         had
+                    elif i < MaxOneByte && ids.At(i + 1) = "" then
+                        i + 1
                     else
-                        while next <= most && (ids.At next <> "" || next = MaxOneByte + 1) do
-                            next <- next + 1
+                        while below > 0 && ids.At below <> "" do
+                            below <- below - 1
 
-                        next
+                        while below = 0 && above <= most && ids.At above <> "" do
+                            above <- above + 1
+
+                        if below > 0 then below else above
 
                 if id <= most then
                     let e =

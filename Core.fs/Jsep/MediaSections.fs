@@ -22,6 +22,8 @@ module internal MediaSections =
             Simulcast: SimulcastStreams
             /// `rtcp-mux`, `rtcp-rsize`, `extmap-allow-mixed`, `cryptex`.
             Flags: string[]
+            /// `rtcp-xr:rcvr-rtt`.
+            RoundTrips: bool
         }
 
     /// Of the `m=` line; one at least, even of a section that has nothing.
@@ -51,6 +53,8 @@ module internal MediaSections =
                yield! msids
            for flag in content.Flags do
                SdpAttribute.flag flag
+           if content.RoundTrips then
+               SdpAttribute.create "rtcp-xr" "rcvr-rtt=all"
            yield! Codecs.attributes content.Codecs
            yield! Simulcast.attributes content.Simulcast
            if isSender then
@@ -128,7 +132,8 @@ module internal MediaSections =
                        "rtcp-rsize"
                        "extmap-allow-mixed"
                        if encryption <> HeaderEncryptionPolicy.Disable then
-                           "cryptex" |] },
+                           "cryptex" |]
+                  RoundTrips = true },
                 types,
                 ids)
 
@@ -173,4 +178,5 @@ module internal MediaSections =
                if isMixed then
                    "extmap-allow-mixed"
                if encryption <> HeaderEncryptionPolicy.Disable && isCryptex at offer then
-                   "cryptex" |] }
+                   "cryptex" |]
+          RoundTrips = SdpAttributes.receiverRoundTrip offered }

@@ -74,6 +74,7 @@ module internal Plans =
           ReceiveCodecs = agreed.ReceiveCodecs
           Extensions = Extmaps.toMap agreed.Extensions
           ReducedSize = agreed.ReducedSize
+          ReceiverRoundTrip = agreed.ReceiverRoundTrip
           HeaderEncryption = agreed.HeaderEncryption
           RemoteSources = agreed.Remote.Sources
           RemoteRids = agreed.Remote.Rids }

@@ -71,6 +71,7 @@ type internal Agreement =
         ReceiveCodecs: RtpCodecParameters[]
         Extensions: Extmap[]
         ReducedSize: bool
+        ReceiverRoundTrip: bool
         HeaderEncryption: bool
         /// Our description names sources of FlexFEC: we send some.
         DeclaresFec: bool

@@ -180,6 +180,8 @@ type SectionPlan =
         ReceiveCodecs: RtpCodecParameters[]
         Extensions: ExtensionMap
         ReducedSize: bool
+        /// XR tells who only receives the round trip, RFC 3611 §5.1.
+        ReceiverRoundTrip: bool
         HeaderEncryption: bool
         RemoteSources: RemoteSource[]
         /// The rids that the peer said it sends, those paused too; empty without simulcast.

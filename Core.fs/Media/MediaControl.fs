@@ -14,6 +14,14 @@ module internal MediaControl =
     [<Literal>]
     let private MaxDatagram = 1_150
 
+    /// Reference times that are answered at a time.
+    [<Literal>]
+    let private MaxReferences = 16
+
+    /// Octets a second that reports take at most: 5 % of a session of 1 Mbit/s, RFC 3550 §6.2. With many sources they are further between.
+    [<Literal>]
+    let private ReportRate = 6_250.0
+
     // ---- what we send ----
 
     /// As one datagram, or more where they do not fit.
@@ -96,15 +104,19 @@ module internal MediaControl =
         let compounds =
             RtcpReports.compounds s.Control.Ssrc senders (blocks.ToArray()) s.Terms.Cname
 
+        let isNegotiated =
+            s.Terms.Sections |> Array.exists (fun section -> section.Plan.ReceiverRoundTrip)
+
         // Who only receives learns the round trip by XR, RFC 3611 §4.4, and answers for those who do.
         let blocks =
-            [| if senders.Length = 0 && blocks.Count > 0 then
+            [| if isNegotiated && senders.Length = 0 && blocks.Count > 0 then
                    ReceiverReferenceTime ntp
-               if s.Control.Reference <> 0u then
+               if s.Control.References.Length > 0 then
                    Dlrr
-                       [| { Ssrc = s.Control.ReferenceSsrc
-                            LastReceiverReport = s.Control.Reference
-                            DelaySinceLastReceiverReport = Ntp.units (now - s.Control.ReferenceAt) } |] |]
+                       [| for struct (ssrc, reference, at) in s.Control.References do
+                              { Ssrc = ssrc
+                                LastReceiverReport = reference
+                                DelaySinceLastReceiverReport = Ntp.units (now - at) } |] |]
 
         if blocks.Length > 0 then
             compounds[0] <- Array.append compounds[0] [| ExtendedReport(speaker s, blocks) |]
@@ -112,16 +124,19 @@ module internal MediaControl =
         struct (compounds,
                 { s with
                     Receivers = receivers
-                    Control = { s.Control with Reference = 0u } })
+                    Control =
+                        { s.Control with
+                            References = Array.Empty() } })
 
-    /// Between half of a second and one and a half, RFC 3550 §6.3.1.
-    let private schedule (now: Instant) (s: MediaState) : MediaState =
+    /// Between half of a second and one and a half, RFC 3550 §6.3.1; later where reports were of more `octets` than go into a second.
+    let private schedule (now: Instant) (octets: int) (s: MediaState) : MediaState =
         let struct (share, entropy) = Entropy.unit s.Control.Entropy
+        let interval = max 1.0 (float octets / ReportRate)
 
         { s with
             Control =
                 { s.Control with
-                    ReportAt = now + int64 (500_000.0 + 1_000_000.0 * share) * 1L<us>
+                    ReportAt = now + int64 (interval * (500_000.0 + 1_000_000.0 * share)) * 1L<us>
                     Entropy = entropy } }
 
     /// The first report is due soon.
@@ -138,10 +153,11 @@ module internal MediaControl =
         if now < s.Control.ReportAt then
             Step.only s
         elif not (hasTraffic s) then
-            Step.only (schedule now s)
+            Step.only (schedule now 0 s)
         else
             let struct (compounds, s) = reports now s
-            let mutable step: Step<MediaState, MediaOutput> = Step.only (schedule now s)
+            let octets = compounds |> Array.sumBy RtcpCodec.sizeAll
+            let mutable step: Step<MediaState, MediaOutput> = Step.only (schedule now octets s)
 
             for compound in compounds do
                 step <- Step.bind (transmit compound) step
@@ -464,7 +480,7 @@ module internal MediaControl =
                 { s with
                     Path = { s.Path with SendTimes = times } }
 
-            MediaEstimate.heard now (Gcc.Feedback(report, TransportSendTimes.total times)) s
+            MediaEstimate.heard now (Gcc.Feedback(report, MediaEstimate.sent s)) s
         | CongestionFeedback(_, streams, timestamp) when s.Path.HasBegun && s.Terms.Ccfb ->
             let struct (times, report) =
                 StreamSendTimes.feedback now streams timestamp s.Path.StreamTimes
@@ -476,19 +492,27 @@ module internal MediaControl =
                         { s.Control with
                             CcfbReceived = s.Control.CcfbReceived + 1L } }
 
-            MediaEstimate.heard now (Gcc.Feedback(report, StreamSendTimes.total times)) s
+            MediaEstimate.heard now (Gcc.Feedback(report, MediaEstimate.sent s)) s
         | ReceiverEstimatedMaxBitrate(_, bitrate, _) -> MediaEstimate.heard now (Gcc.ReceiverLimit bitrate) s
         | ExtendedReport(ssrc, blocks) ->
             (s, blocks)
             ||> Array.fold (fun s block ->
                 match block with
                 | ReceiverReferenceTime ntp ->
+                    let others =
+                        s.Control.References
+                        |> Array.filter (fun (struct (other, _, _)) -> other <> ssrc)
+
                     { s with
                         Control =
                             { s.Control with
-                                ReferenceSsrc = ssrc
-                                Reference = Ntp.middle ntp
-                                ReferenceAt = now } }
+                                References =
+                                    Array.append
+                                        (if others.Length < MaxReferences then
+                                             others
+                                         else
+                                             Array.tail others)
+                                        [| struct (ssrc, Ntp.middle ntp, now) |] } }
                 | Dlrr entries -> dlrr now entries s
                 | _ -> s)
             |> Step.only

@@ -39,6 +39,13 @@ module internal MediaEstimate =
                 { s with
                     Path = { s.Path with HasBegun = true } }
 
+    /// Octets that were sent, all of which feedback tells of.
+    let sent (s: MediaState) : int64 =
+        if s.Terms.Ccfb then
+            StreamSendTimes.total s.Path.StreamTimes
+        else
+            TransportSendTimes.total s.Path.SendTimes
+
     /// What is heard of a path that is measured.
     let heard (now: Instant) (input: Gcc.Input) (s: MediaState) : Step<MediaState, MediaOutput> =
         if s.Path.HasBegun then take now input s else Step.only s

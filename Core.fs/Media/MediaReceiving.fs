@@ -148,6 +148,57 @@ module internal MediaReceiving =
         else
             struct (nack, false)
 
+    /// How often what is missing before a whole key frame is asked for.
+    [<Literal>]
+    let private MostAskedBefore = 2
+
+    /// Once a key frame is whole hardly anybody needs what is missing before it: the second answer does not wait for it for long.
+    let private keyed
+        (sequence: int64)
+        (section: MediaSection)
+        (packet: inref<RtpPacket>)
+        (parts: ReceiveParts)
+        (nack: NackGenerator.State)
+        : struct (ReceiveParts * NackGenerator.State) =
+        let known = parts.KeyFrame
+
+        if nack.Missing.Length = 0 then
+            struct (parts, nack)
+        else
+            let isOf = known.From >= 0L && packet.Timestamp = known.Timestamp
+
+            let key =
+                if
+                    not isOf
+                    && KeyFrames.begins section.KeyFrames[int packet.PayloadType] packet.Payload.Span
+                then
+                    { From = sequence
+                      Timestamp = packet.Timestamp
+                      UpTo = (if packet.Marker then sequence else -1L) }
+                elif isOf && packet.Marker then
+                    { known with UpTo = sequence }
+                else
+                    known
+
+            if
+                key.From >= 0L
+                && key.UpTo >= key.From
+                && not (NackGenerator.isMissingWithin key.From key.UpTo nack)
+            then
+                let nack = NackGenerator.passed key.From MostAskedBefore nack
+
+                let key =
+                    if NackGenerator.isMissingWithin 0L (key.From - 1L) nack then
+                        key
+                    else
+                        { key with From = -1L; UpTo = -1L }
+
+                struct ({ parts with KeyFrame = key }, nack)
+            elif key.From <> known.From || key.UpTo <> known.UpTo then
+                struct ({ parts with KeyFrame = key }, nack)
+            else
+                struct (parts, nack)
+
     /// From now on the peer sends: its track is unmuted.
     let private heardFrom (section: MediaSection) (s: MediaState) : MediaState =
         { s with
@@ -161,7 +212,30 @@ module internal MediaReceiving =
                             else
                                 other) } }
 
-    /// A packet of a media stream, with its unwrapped number.
+    /// Packets that are delivered and are to be held.
+    let private held
+        (now: Instant)
+        (at: int)
+        (target: Duration)
+        (section: MediaSection)
+        (asked: MediaOutput list)
+        (s: MediaState)
+        : Step<MediaState, MediaOutput> =
+        let mutable s = s
+        let mutable due = []
+
+        for output in asked do
+            match output with
+            | MediaOutput.Deliver(_, _, packet) when section.Kinds[int packet.PayloadType] = PayloadKind.Media ->
+                let struct (next, outputs) = MediaHolding.hold now at target section &packet s
+                s <- next
+                due <- due @ outputs
+            | _ -> ()
+
+        struct (s, asked @ due)
+
+    /// A packet of a media stream, with its unwrapped number. `srtp`: what its stream has had with it, so that the stream is copied once a
+    /// packet.
     let private arrived
         (now: Instant)
         (at: int)
@@ -170,6 +244,7 @@ module internal MediaReceiving =
         (section: MediaSection)
         (packet: inref<RtpPacket>)
         (size: int)
+        (srtp: SrtpStream)
         (s: MediaState)
         : Step<MediaState, MediaOutput> =
         let stream = s.Receivers[at]
@@ -209,6 +284,7 @@ module internal MediaReceiving =
             MediaState.withReceiver
                 at
                 { stream with
+                    Srtp = srtp
                     Reception = reception
                     Parts = parts
                     Counts = counts
@@ -239,10 +315,12 @@ module internal MediaReceiving =
                         gaveUp <- gaveUp || over
 
             let struct (nack, over) = noted now sequence arrival section nack
+            let struct (parts, nack) = keyed sequence section &packet parts nack
             let isEvent = kind = PayloadKind.TelephoneEvent
 
             let next =
                 { stream with
+                    Srtp = srtp
                     Reception = reception
                     Nack = nack
                     // Events go between the packets of a codec, which stays what it is.
@@ -287,6 +365,11 @@ module internal MediaReceiving =
                 else
                     struct (heardFrom section s, MediaOutput.Unmuted stream.Transceiver :: asked)
 
+            let struct (s, asked) =
+                match section.Hold with
+                | ValueNone -> struct (s, asked)
+                | ValueSome target -> held now at target section asked s
+
             if gaveUp || over then
                 struct (s, asked @ [ MediaOutput.Unrepaired stream.Ssrc ])
             else
@@ -321,10 +404,11 @@ module internal MediaReceiving =
                     (fun (s: MediaState) ->
                         match RtpPackets.read (ReadOnlyMemory bytes) section.Plan.Extensions with
                         | ValueSome packet when section.Kinds[int packet.PayloadType] = PayloadKind.Media ->
-                            let sequence =
-                                Sequence.unwrap s.Receivers[at].Reception.Highest packet.SequenceNumber
+                            let stream = s.Receivers[at]
 
-                            arrived now at sequence Arrival.Restored section &packet bytes.Length s
+                            let sequence = Sequence.unwrap stream.Reception.Highest packet.SequenceNumber
+
+                            arrived now at sequence Arrival.Restored section &packet bytes.Length stream.Srtp s
                         // FEC of something else than what was sent.
                         | _ -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Malformed)) s)
                     step
@@ -389,6 +473,65 @@ module internal MediaReceiving =
                             s
                     )
 
+    /// What came of a stream is noted, so that no other packet of its number is taken, whatever becomes of this one.
+    let private kept (at: int) (srtp: SrtpStream) (path: MediaPath) (s: MediaState) : MediaState =
+        { s with
+            Path = path
+            Receivers = ReceiveStreams.replace at { s.Receivers[at] with Srtp = srtp } s.Receivers }
+
+    /// A packet that was sent again in a stream of its own.
+    let private sentAgain
+        (now: Instant)
+        (at: int)
+        (section: MediaSection)
+        (packet: inref<RtpPacket>)
+        (size: int)
+        (s: MediaState)
+        : Step<MediaState, MediaOutput> =
+        let stream = s.Receivers[at]
+        let original = section.Pairs.Original[int packet.PayloadType]
+        let primary = ReceiveBinding.repaired stream section s
+
+        // Padding, with which the peer probes, even before there is a packet to send again: counted with the source's own, as
+        // browsers do.
+        let padded (s: MediaState) =
+            let counts = stream.Counts
+
+            Step.only (
+                MediaState.withReceiver
+                    at
+                    { stream with
+                        Counts =
+                            { counts with
+                                Packets = counts.Packets + 1L
+                                HeaderOctets = counts.HeaderOctets + int64 size } }
+                    s
+            )
+
+        if primary < 0 || original = 255uy then
+            padded s
+        else
+            let repairedStream = s.Receivers[primary]
+
+            match Rtx.unwrap repairedStream.Ssrc original &packet with
+            | ValueNone -> padded s
+            | ValueSome inner ->
+                let sequence = Sequence.unwrap repairedStream.Reception.Highest inner.SequenceNumber
+
+                let asked = repairedStream.Asked
+
+                let s =
+                    MediaState.withReceiver
+                        primary
+                        { repairedStream with
+                            Asked =
+                                { asked with
+                                    RtxPackets = asked.RtxPackets + 1L
+                                    RtxOctets = asked.RtxOctets + int64 packet.Payload.Length } }
+                        s
+
+                arrived now primary sequence Arrival.Again section &inner size repairedStream.Srtp s
+
     let private opened
         (now: Instant)
         (at: int)
@@ -396,87 +539,56 @@ module internal MediaReceiving =
         (bytes: Memory<byte>)
         (s: MediaState)
         : Step<MediaState, MediaOutput> =
-        let stream =
-            { s.Receivers[at] with
-                Srtp = result.Stream }
-
-        let s = MediaState.withReceiver at stream s
+        let stream = s.Receivers[at]
+        let path = s.Path
 
         match MediaState.section stream.Transceiver s with
-        | ValueNone -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
+        | ValueNone ->
+            kept at result.Stream path s
+            |> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected))
         | ValueSome section ->
             match RtpPackets.read (Memory.op_Implicit (bytes.Slice(0, result.Length))) section.Plan.Extensions with
-            | ValueNone -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Malformed)) s
+            | ValueNone ->
+                kept at result.Stream path s
+                |> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Malformed))
             | ValueSome packet ->
-                let path = s.Path
                 let mutable stamp = ReadOnlyMemory<byte>.Empty
 
                 let path =
                     if s.Terms.Ccfb then
                         { path with
-                            Ccfb = CcfbRecorder.received now packet.Ssrc packet.SequenceNumber 0uy path.Ccfb }
+                            Ccfb =
+                                CcfbRecorder.received now packet.Ssrc packet.SequenceNumber bytes.Length 0uy path.Ccfb }
                     elif packet.TryGetExtension(HeaderExtension.TransportCc, &stamp) && stamp.Length >= 2 then
                         let sequence = BinaryPrimitives.ReadUInt16BigEndian stamp.Span
 
                         { path with
-                            Recorder = TransportCcRecorder.received now sequence path.Recorder }
+                            Recorder = TransportCcRecorder.received now sequence bytes.Length path.Recorder }
                     else
                         path
 
-                let s = { s with Path = path }
-
                 if not section.Plan.Receiving then
-                    Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
+                    kept at result.Stream path s
+                    |> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected))
                 else
                     match section.Kinds[int packet.PayloadType] with
-                    | PayloadKind.Unknown -> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unsupported)) s
+                    | PayloadKind.Unknown ->
+                        kept at result.Stream path s
+                        |> Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unsupported))
                     | PayloadKind.Retransmission ->
-                        let original = section.Pairs.Original[int packet.PayloadType]
-                        let primary = ReceiveBinding.repaired stream section s
-
-                        // Padding, with which the peer probes, even before there is a packet to send again: counted with the source's
-                        // own, as browsers do.
-                        let padded (s: MediaState) =
-                            let counts = stream.Counts
-
-                            Step.only (
-                                MediaState.withReceiver
-                                    at
-                                    { stream with
-                                        Counts =
-                                            { counts with
-                                                Packets = counts.Packets + 1L
-                                                HeaderOctets = counts.HeaderOctets + int64 result.Length } }
-                                    s
-                            )
-
-                        if primary < 0 || original = 255uy then
-                            padded s
-                        else
-                            let repairedStream = s.Receivers[primary]
-
-                            match Rtx.unwrap repairedStream.Ssrc original &packet with
-                            | ValueNone -> padded s
-                            | ValueSome inner ->
-                                let sequence = Sequence.unwrap repairedStream.Reception.Highest inner.SequenceNumber
-
-                                let asked = repairedStream.Asked
-
-                                let s =
-                                    MediaState.withReceiver
-                                        primary
-                                        { repairedStream with
-                                            Asked =
-                                                { asked with
-                                                    RtxPackets = asked.RtxPackets + 1L
-                                                    RtxOctets = asked.RtxOctets + int64 packet.Payload.Length } }
-                                        s
-
-                                arrived now primary sequence Arrival.Again section &inner result.Length s
-                    | PayloadKind.FlexFec -> repair now section packet.Payload s
+                        sentAgain now at section &packet result.Length (kept at result.Stream path s)
+                    | PayloadKind.FlexFec -> repair now section packet.Payload (kept at result.Stream path s)
                     | _ ->
                         let sequence = Sequence.ofIndex result.Index
-                        let step = arrived now at sequence Arrival.Itself section &packet result.Length s
+
+                        let s =
+                            if Object.ReferenceEquals(path, s.Path) then
+                                s
+                            else
+                                { s with Path = path }
+
+                        let step =
+                            arrived now at sequence Arrival.Itself section &packet result.Length result.Stream s
 
                         if stream.Parts.Fec.IsNone then
                             step

@@ -23,6 +23,11 @@ module internal MediaReports =
             | ValueSome section -> section.Plan.ReceiveCodecs
             | ValueNone -> [||]
 
+        let held =
+            match stream.Parts.Jitter with
+            | ValueSome jitter -> jitter.Counters
+            | ValueNone -> JitterBuffer.none
+
         let struct (fecPackets, fecOctets, fecDiscarded) = ReceiveStream.fec stream
         let rtx = repairing PayloadKind.Retransmission stream s
 
@@ -48,7 +53,7 @@ module internal MediaReports =
              else
                  ValueSome stream.At)
           // By a jitter buffer: what comes twice does not count, webrtc-stats.
-          PacketsDiscarded = 0L
+          PacketsDiscarded = held.Discarded
           FecPacketsReceived = fecPackets
           FecBytesReceived = fecOctets
           FecPacketsDiscarded = fecDiscarded
@@ -58,10 +63,10 @@ module internal MediaReports =
           FirCount = stream.Asked.Firs
           PliCount = stream.Asked.Plis
           FramesReceived = stream.Counts.Frames
-          JitterBufferDelay = 0L<us>
-          JitterBufferTargetDelay = 0L<us>
-          JitterBufferMinimumDelay = 0L<us>
-          JitterBufferEmitted = 0L
+          JitterBufferDelay = held.Delay
+          JitterBufferTargetDelay = held.TargetDelay
+          JitterBufferMinimumDelay = held.MinimumDelay
+          JitterBufferEmitted = held.Emitted
           AudioLevel =
             (if stream.AudioLevel = 255uy then
                  ValueNone

@@ -27,6 +27,8 @@ type internal MediaSection =
         Kinds: PayloadKind[]
         /// Of what may arrive, in Hz; 0: unknown.
         ClockRates: int[]
+        /// Of what may arrive, by payload type.
+        KeyFrames: KeyFrameFormat[]
         Pairs: RtxPairs
         /// Whether lost packets are asked for: `nack` was negotiated for some codec.
         AsksAgain: bool
@@ -34,6 +36,8 @@ type internal MediaSection =
         OnlyFir: bool
         /// Packets have arrived since the peer said that it sends.
         IsHeard: bool
+        /// How long frames are held at least, RTCRtpReceiver.jitterBufferTarget; ValueNone: nothing is held.
+        Hold: Duration voption
     }
 
 [<RequireQualifiedAccess>]
@@ -74,16 +78,18 @@ module internal MediaSection =
     let hasFeedback (feedback: string) (codecs: RtpCodecParameters[]) : bool =
         codecs |> Array.exists (fun codec -> Array.contains feedback codec.Feedback)
 
-    let create (isHeard: bool) (plan: SectionPlan) : MediaSection =
+    let create (isHeard: bool) (hold: Duration voption) (plan: SectionPlan) : MediaSection =
         let codecs = plan.ReceiveCodecs
 
         { Plan = plan
           Kinds = table PayloadKind.Unknown kindOf codecs
           ClockRates = clockRates codecs
+          KeyFrames = table KeyFrameFormat.None (fun codec -> KeyFrames.ofMimeType codec.Codec.MimeType) codecs
           Pairs = Rtx.pairs codecs
           AsksAgain = hasFeedback "nack" codecs
           OnlyFir = hasFeedback "ccm fir" codecs && not (hasFeedback "nack pli" codecs)
-          IsHeard = isHeard && plan.Receiving }
+          IsHeard = isHeard && plan.Receiving
+          Hold = hold }
 
     /// What is sent of each encoding.
     let terms (section: MediaSection) : SendTerms[] =

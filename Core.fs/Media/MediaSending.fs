@@ -110,11 +110,20 @@ module internal MediaSending =
             // What was sent last is worth more than zeros: it may be missing.
             let bursts = s.Senders[at].History.Bursts
             let burst = bursts[bursts.Next - 1L]
+            let packets = burst.Packets.Span
+            let last = packets.Length - 1
+
+            // A frame's last packet is what was left of it, and may be short: a probe of those would be too slow.
+            let place =
+                if packets[0].Payload.Length > packets[last].Payload.Length then
+                    0
+                else
+                    last
 
             ValueSome
                 { Sender = at
                   Packets = burst.Packets
-                  Place = burst.Packets.Length - 1
+                  Place = place
                   Mapping = burst.Mapping
                   Again = burst
                   IsFec = false
@@ -342,7 +351,7 @@ module internal MediaSending =
                     let struct (next, more) = MediaLeaving.again now at 0 burst place keys s
                     s <- next
                     asked.AddMany more
-                else
+                elif MediaPacer.mayRepair now pacer then
                     pacer <-
                         MediaPacer.enqueue
                             now

@@ -13,6 +13,8 @@ type internal MediaInput =
     | Received of Memory<byte>
     | Send of Transceiver: TransceiverId * Encoding: int * Mapping: RtpMapping * Packets: ReadOnlyMemory<RtpPacket>
     | SendRtcp of Rtcp[]
+    /// RTCRtpReceiver.jitterBufferTarget; ValueNone: frames are made of packets as they come.
+    | SetJitterBuffer of Transceiver: TransceiverId * Target: Duration voption
     | RequestKeyFrame of Transceiver: TransceiverId * Ssrc: uint32
     /// Durations are within W3C's bounds.
     | InsertDtmf of Transceiver: TransceiverId * Tones: string * Duration: Duration * Gap: Duration
@@ -58,7 +60,8 @@ module internal MediaSession =
 
         let sections =
             plan.Sections
-            |> Array.map (fun section -> MediaSection.create (isHeard section.Transceiver) section)
+            |> Array.map (fun section ->
+                MediaSection.create (isHeard section.Transceiver) (MediaHolding.target section.Transceiver s) section)
 
         let mutable entropy = s.Control.Entropy
 
@@ -108,7 +111,8 @@ module internal MediaSession =
                 { Sections = sections
                   Cname = plan.Cname
                   TransportCc = stamps && has "transport-cc"
-                  Ccfb = has "ack ccfb" }
+                  Ccfb = has "ack ccfb"
+                  Holds = s.Terms.Holds }
             Senders = senders
             Receivers = s.Receivers |> Array.filter (fun stream -> isLive stream.Transceiver)
             // What waits names its sender by its place.
@@ -197,6 +201,7 @@ module internal MediaSession =
         | MediaInput.Tick ->
             MediaControl.tick now s
             |> Step.bind (MediaReceiving.tick now)
+            |> Step.bind (MediaHolding.tick now)
             |> Step.bind (MediaTones.tick now)
             |> Step.bind (MediaSending.fecDue now)
             |> Step.bind (fun s ->
@@ -206,10 +211,11 @@ module internal MediaSession =
                     Step.only s)
             |> Step.bind (fun s ->
                 if Gcc.deadline s.Path.Gcc <= now then
-                    MediaEstimate.heard now (Gcc.Tick(TransportSendTimes.total s.Path.SendTimes)) s
+                    MediaEstimate.heard now (Gcc.Tick(MediaEstimate.sent s)) s
                 else
                     Step.only s)
         | MediaInput.SendRtcp packets -> MediaControl.transmit packets s
+        | MediaInput.SetJitterBuffer(transceiver, target) -> MediaHolding.set transceiver target s
         | MediaInput.RequestKeyFrame(transceiver, ssrc) -> MediaControl.requestKeyFrame now transceiver ssrc s
         | MediaInput.Plan next -> Step.only (plan now next s)
         | MediaInput.Keys(profile, given, role) ->

@@ -82,6 +82,8 @@ type internal MediaTerms =
         TransportCc: bool
         /// RFC 8888, in its place.
         Ccfb: bool
+        /// RTCRtpReceiver.jitterBufferTarget where one was set, negotiated yet or not.
+        Holds: struct (TransceiverId * Duration)[]
     }
 
 /// Of RTCP: what does not change with media packets.
@@ -99,10 +101,8 @@ type internal ControlState =
         Streams: struct (uint32 * SrtpStream)[]
         CcfbSent: int64
         CcfbReceived: int64
-        /// The last receiver reference time of the peer's, RFC 3611 §4.4: (SSRC, middle of NTP, when); 0: none.
-        ReferenceSsrc: uint32
-        Reference: uint32
-        ReferenceAt: Instant
+        /// The last receiver reference times of the peer's that were not answered yet, RFC 3611 §4.4: whose, middle of NTP, when.
+        References: struct (uint32 * uint32 * Instant)[]
     }
 
 /// All media of a connection.
@@ -128,6 +128,10 @@ type internal MediaOutput =
     | TransmitRtcp of SealedRtcp
     /// Lent.
     | Deliver of Transceiver: TransceiverId * Rid: string * Packet: RtpPacket
+    /// Whether packets wait for `Due` before frames are made of them.
+    | Held of Transceiver: TransceiverId * IsHeld: bool
+    /// Packets of a source up to a number may be made frames of: what is missing below it does not come.
+    | Due of Transceiver: TransceiverId * Ssrc: uint32 * UpTo: uint16
     | Unmuted of TransceiverId
     | Found of Transceiver: TransceiverId * Ssrc: uint32 * Rid: string
     | Heard of Rtcp[]
@@ -157,7 +161,8 @@ module internal MediaState =
             { Sections = Array.Empty()
               Cname = ""
               TransportCc = false
-              Ccfb = false }
+              Ccfb = false
+              Holds = Array.Empty() }
           Senders = Array.Empty()
           Receivers = Array.Empty()
           Path =
@@ -179,9 +184,7 @@ module internal MediaState =
               Streams = Array.Empty()
               CcfbSent = 0L
               CcfbReceived = 0L
-              ReferenceSsrc = 0u
-              Reference = 0u
-              ReferenceAt = 0L<us> } }
+              References = Array.Empty() } }
 
     let ntp (now: Instant) (s: MediaState) : uint64 = Ntp.ofInstant s.Config.NtpOffset now
 
@@ -196,12 +199,17 @@ module internal MediaState =
 
     /// The section of a transceiver.
     let section (transceiver: TransceiverId) (s: MediaState) : MediaSection voption =
-        match
-            s.Terms.Sections
-            |> Array.tryFind (fun section -> section.Plan.Transceiver = transceiver)
-        with
-        | Some section -> ValueSome section
-        | None -> ValueNone
+        // Once a packet: a loop allocates nothing.
+        let sections = s.Terms.Sections
+        let mutable at = 0
+
+        while at < sections.Length && sections[at].Plan.Transceiver <> transceiver do
+            at <- at + 1
+
+        if at < sections.Length then
+            ValueSome sections[at]
+        else
+            ValueNone
 
     let withSender (at: int) (stream: SendStream) (s: MediaState) : MediaState =
         let senders = Array.copy s.Senders

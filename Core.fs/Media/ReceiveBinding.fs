@@ -99,8 +99,12 @@ module internal ReceiveBinding =
                     | "" -> text HeaderExtension.Rid map &header bytes
                     | rid -> rid
 
-            // A simulcast packet that does not say whose it is may be any encoding's: its rid comes with the next ones.
-            if kind = PayloadKind.Unknown || (section.Plan.RemoteRids.Length > 0 && rid = "") then
+            // A simulcast packet that does not say whose it is may be any encoding's: its rid comes with the next ones. FEC names the
+            // source that it is about.
+            if
+                kind = PayloadKind.Unknown
+                || (section.Plan.RemoteRids.Length > 0 && rid = "" && kind <> PayloadKind.FlexFec)
+            then
                 ValueNone
             else
                 ValueSome(ReceiveStream.create header.Ssrc kind section.Plan.Transceiver rid)

@@ -37,6 +37,17 @@ type internal AskedCounts =
         FecVain: int64
     }
 
+/// A key frame that has begun to come while packets before it are missing.
+[<Struct; NoComparison>]
+type internal KeyFrameBegun =
+    {
+        /// The number of its first packet; -1: there is none.
+        From: int64
+        Timestamp: uint32
+        /// That of its last; -1: it has not come.
+        UpTo: int64
+    }
+
 /// What few streams have need of, and others share one value of.
 [<NoComparison; NoEquality>]
 type internal ReceiveParts =
@@ -55,6 +66,9 @@ type internal ReceiveParts =
         /// is not delivered twice.
         Repaired: int64[]
         RepairedUpTo: int64
+        KeyFrame: KeyFrameBegun
+        /// When packets may be made frames of; ValueNone until an application asks for it. It holds no payloads.
+        Jitter: JitterBuffer.State voption
     }
 
 /// One SSRC that the peer sends.
@@ -93,7 +107,12 @@ module internal ReceiveStream =
           Fec = ValueNone
           FecFrom = 0L
           Repaired = Array.Empty()
-          RepairedUpTo = -1L }
+          RepairedUpTo = -1L
+          KeyFrame =
+            { From = -1L
+              Timestamp = 0u
+              UpTo = -1L }
+          Jitter = ValueNone }
 
     /// Numbers that are remembered of those that came by repair.
     [<Literal>]
@@ -158,7 +177,12 @@ module internal ReceiveStream =
 
     /// When it has something to ask for, or to tell.
     let deadline (stream: ReceiveStream) : Instant =
-        Instant.min (NackGenerator.deadline stream.Nack) (DtmfReceiver.deadline stream.Parts.Tones)
+        let due =
+            Instant.min (NackGenerator.deadline stream.Nack) (DtmfReceiver.deadline stream.Parts.Tones)
+
+        match stream.Parts.Jitter with
+        | ValueSome jitter -> Instant.min due (JitterBuffer.deadline jitter)
+        | ValueNone -> due
 
 /// Streams by their SSRC: ascending, so that one is found in a logarithm.
 [<RequireQualifiedAccess>]

@@ -14,6 +14,7 @@ type InboundRtpStats =
         FecSsrc: uint32
         /// Of the last packet; ValueNone before one came.
         Codec: RtpCodecParameters voption
+        /// Those that came again are among them.
         PacketsReceived: int64
         /// May be negative: duplicates count against losses, RFC 3550 §6.4.1.
         PacketsLost: int64
@@ -22,7 +23,9 @@ type InboundRtpStats =
         BytesReceived: int64
         HeaderBytesReceived: int64
         LastPacketAt: Instant voption
+        /// Too late for the jitter buffer.
         PacketsDiscarded: int64
+        /// FlexFEC's, and what RED repeats.
         FecPacketsReceived: int64
         FecBytesReceived: int64
         FecPacketsDiscarded: int64
@@ -33,6 +36,7 @@ type InboundRtpStats =
         PliCount: int64
         /// Frames whose last packet came, by marker bit (video).
         FramesReceived: int64
+        /// Of packets, in sum; 0 where no jitter buffer was asked for.
         JitterBufferDelay: Duration
         JitterBufferTargetDelay: Duration
         JitterBufferMinimumDelay: Duration

@@ -37,6 +37,8 @@ type PeerOptions =
         Epoch: int64
         /// Whether TLS secrets are raised for a key log file (NSS format). Default false.
         KeyLog: bool
+        /// SRTP profiles offered in use_srtp and chosen from, in order of preference, RFC 5764 §4.1.2. Default all, GCM first.
+        SrtpProfiles: SrtpProfile[]
     }
 
     /// With the wall clock of a shell.
@@ -238,8 +240,8 @@ type Input =
     | SendRtcp of Packets: Rtcp[]
     /// Asks the peer for a key frame of what this receiver receives: PLI, or FIR where only that was negotiated. `Ssrc` 0: of all.
     | RequestKeyFrame of Transceiver: TransceiverId * Ssrc: uint32
-    /// Whether packets of this receiver are put in order and held until they are due; ValueNone: delivered as they come.
-    /// `Target` 0: what the network asks for, RTCRtpReceiver.jitterBufferTarget.
+    /// Whether frames wait until their packets are due, RTCRtpReceiver.jitterBufferTarget; ValueNone: they are made of packets as they
+    /// come. `Target` 0: as long as the network asks for. Packets are delivered as they come, whatever it is; see `PacketsDue`.
     | SetJitterBuffer of Transceiver: TransceiverId * Target: Duration voption
     /// RTCDTMFSender.insertDTMF(), W3C WebRTC 1.0 §7.2; `Duration` and `Gap` are within W3C's bounds.
     | InsertDtmf of Command: CommandId * Transceiver: TransceiverId * Tones: string * Duration: Duration * Gap: Duration
@@ -291,6 +293,11 @@ type Event =
     | ReceiverUnmuted of Transceiver: TransceiverId
     /// A source of a receiver's, new: `Rid` is empty without simulcast.
     | SourceFound of Transceiver: TransceiverId * Ssrc: uint32 * Rid: string
+    /// From now on whoever makes frames of this receiver's packets holds them until `PacketsDue`, or no more. All that is held is due
+    /// before the latter.
+    | JitterBufferChanged of Transceiver: TransceiverId * IsHeld: bool
+    /// Packets of a source are due up to a sequence number; what is missing up to there does not come.
+    | PacketsDue of Transceiver: TransceiverId * Ssrc: uint32 * UpTo: uint16
     /// RTCP that came, as the application may want to see it.
     | RtcpReceived of Rtcp[]
     /// The peer asks for a key frame of an encoding.

@@ -30,7 +30,8 @@ module Peer =
           MinBitrate = 10_000
           MaxBitrate = 2_000_000_000
           Epoch = 0L
-          KeyLog = false }
+          KeyLog = false
+          SrtpProfiles = DtlsConfig.srtpProfiles }
 
     /// W3C WebRTC 1.0 §4.4.1.6 setConfiguration: descriptions' part in JSEP, the servers for the next gathering in ICE.
     let private configure now command (configuration: Configuration) (s: Session.State) : Step<Session.State, Output> =
@@ -145,7 +146,7 @@ module Peer =
                         "The sender sends no sound that telephone-event was negotiated for; see canInsertDTMF."
                 ))
                 s
-        | SetJitterBuffer _ -> ignored Layer.Rtp Drop.Unsupported s
+        | SetJitterBuffer(transceiver, target) -> media now (MediaInput.SetJitterBuffer(transceiver, target)) s
         | GetStats command -> Step.one (Reply(command, Stats(statistics now heard.Packets heard.Bytes s))) s
         // Answered before, by `step`.
         | Close _ -> Step.only s

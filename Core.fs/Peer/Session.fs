@@ -150,7 +150,8 @@ module internal Session =
         Dtls.create
             { DtlsConfig.create config.Ciphers config.Identity.Certificate config.Identity.Key with
                 Mtu = config.Options.MaxDatagramSize
-                KeyLog = config.Options.KeyLog }
+                KeyLog = config.Options.KeyLog
+                SrtpProfiles = config.Options.SrtpProfiles }
             entropy
 
     let private newJsep (config: PeerConfig) (entropy: Entropy) : Jsep.State =

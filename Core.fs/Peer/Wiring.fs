@@ -414,6 +414,8 @@ module internal Wiring =
             | ValueNone -> Step.only s
         | MediaOutput.TransmitRtcp packet -> transmitOnRoute (Packet.Rtcp packet) s
         | MediaOutput.Deliver(transceiver, rid, packet) -> Step.one (DeliverRtp(transceiver, rid, packet)) s
+        | MediaOutput.Held(transceiver, isHeld) -> raising (JitterBufferChanged(transceiver, isHeld)) s
+        | MediaOutput.Due(transceiver, ssrc, upTo) -> raising (PacketsDue(transceiver, ssrc, upTo)) s
         | MediaOutput.Unmuted transceiver -> raising (ReceiverUnmuted transceiver) s
         | MediaOutput.Found(transceiver, ssrc, rid) -> raising (SourceFound(transceiver, ssrc, rid)) s
         | MediaOutput.Heard packets -> raising (RtcpReceived packets) s

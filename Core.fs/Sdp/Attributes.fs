@@ -238,6 +238,13 @@ module SdpAttributes =
     /// RFC 5506 §5.
     let rtcpRsize attributes = has "rtcp-rsize" attributes
 
+    /// XR tells receivers the round trip, RFC 3611 §5.1: `rcvr-rtt`.
+    let receiverRoundTrip attributes =
+        values "rtcp-xr" attributes
+        |> Array.exists (fun value ->
+            words value
+            |> Array.exists (fun format -> format.StartsWith("rcvr-rtt", StringComparison.Ordinal)))
+
     /// One- and two-byte header extensions may be mixed, RFC 8285 §6.
     let extmapAllowMixed attributes = has "extmap-allow-mixed" attributes
 

@@ -1,3 +1,4 @@
+using System.Reactive.Linq;
 using Hybrid.WebRtc.Media;
 using Spectre.Console;
 
@@ -15,8 +16,6 @@ internal static class Player
     )
     {
         using var over = CancellationTokenSource.CreateLinkedTokenSource(stop);
-        if (seconds is { } limit)
-            over.CancelAfter(TimeSpan.FromSeconds(limit));
         var received = new List<Received>();
 
         try
@@ -33,6 +32,11 @@ internal static class Player
                 lock (received)
                     received.Add(new Received(e.Receiver, save));
             });
+
+            if (seconds is { } limit)
+                peer.OnConnectionStateChange.Where(state => state == RTCPeerConnectionState.Connected)
+                    .Take(1)
+                    .Subscribe(_ => over.CancelAfter(TimeSpan.FromSeconds(limit)));
 
             await using var session = await HttpSession.OpenAsync(endpoint, token, peer, over.Token);
             AnsiConsole.MarkupLineInterpolated($"Session [grey]{session.Location}[/]   (Ctrl+C ends)");

@@ -37,7 +37,7 @@ var save = new Option<DirectoryInfo?>("--save")
 {
     Description = "A directory for what comes: video.ivf or video.h264, and audio.ogg.",
 };
-var seconds = new Option<double?>("--seconds") { Description = "Leaves after so long." };
+var seconds = new Option<double?>("--seconds") { Description = "Leaves so long after it has connected." };
 var client = new Command("client", "Watches, and keeps what comes.") { endpoint, save, seconds };
 client.SetAction(
     (arguments, stop) =>

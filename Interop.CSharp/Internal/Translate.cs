@@ -103,7 +103,8 @@ internal static class Translate
             options.Bitrate.Max,
             // The host knows the clock.
             epoch: 0,
-            options.KeyLogPath is not null
+            options.KeyLogPath is not null,
+            [.. options.SrtpProfiles.Select(profile => (Core.SrtpProfile)profile)]
         );
 
     /// <exception cref="RTCException"><c>TypeError</c>, W3C WebRTC 1.0 §6.1.1, createDataChannel.</exception>

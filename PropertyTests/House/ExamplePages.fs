@@ -98,7 +98,7 @@ let list (name: string) (tests: (string * string * string list * (Running -> Tas
                 task {
                     let! chromium = launch path
                     let arguments = arguments |> List.map _.Replace("{folder}", folder)
-                    use running = Examples.converse program ([ "--port"; "0" ] @ arguments)
+                    use running = Examples.converse program (arguments @ [ "--port"; "0" ])
                     let! address = Examples.await running @"(http://127\.0\.0\.1:\d+)"
                     do! body (Running(running, address.Groups[1].Value, folder, chromium))
                 }))

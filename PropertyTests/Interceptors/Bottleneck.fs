@@ -236,7 +236,7 @@ type internal MediaFlow(clock: Clock, link: Link, telling: Telling, config: GccC
                 octets,
                 fun at ->
                     arrivals.Add(at, octets)
-                    wideRecorder <- TransportCcRecorder.received at sequence wideRecorder
+                    wideRecorder <- TransportCcRecorder.received at sequence octets wideRecorder
                     await ()
             )
         | Rfc8888 ->
@@ -248,7 +248,7 @@ type internal MediaFlow(clock: Clock, link: Link, telling: Telling, config: GccC
                 octets,
                 fun at ->
                     arrivals.Add(at, octets)
-                    streamRecorder <- CcfbRecorder.received at 7u number 0uy streamRecorder
+                    streamRecorder <- CcfbRecorder.received at 7u number octets 0uy streamRecorder
                     await ()
             )
 

@@ -93,7 +93,7 @@ let private reports (arrivals: struct (int * Instant) list) : TransportFeedback 
 
     for struct (number, at) in arrivals do
         tick (at - 1L<us>)
-        state <- TransportCcRecorder.received at (uint16 number) state
+        state <- TransportCcRecorder.received at (uint16 number) 200 state
 
     tick (seconds 1e6)
     List.ofSeq made
@@ -171,7 +171,7 @@ let private wide =
               let mutable state = TransportCcRecorder.create ()
 
               for i in 0..200_000 do
-                  state <- TransportCcRecorder.received (seconds 1.0 + int64 i * 1L<us>) (uint16 (i * 9_999)) state
+                  state <- TransportCcRecorder.received (seconds 1.0 + int64 i * 1L<us>) (uint16 (i * 9_999)) 200 state
 
               Expect.isLessThanOrEqual state.Arrivals.Count (2 * TransportCcRecorder.Window + 1) "arrivals held"
               let struct (_, feedback) = TransportCcRecorder.tick (seconds 2.0) 1u 2u state
@@ -181,7 +181,7 @@ let private wide =
           testCase "silence is not reported" (fun () ->
               let state = TransportCcRecorder.create ()
               Expect.equal (TransportCcRecorder.deadline state) Instant.never "at first"
-              let state = TransportCcRecorder.received (seconds 1.0) 7us state
+              let state = TransportCcRecorder.received (seconds 1.0) 7us 200 state
               let struct (state, _) = TransportCcRecorder.tick (seconds 2.0) 1u 2u state
               Expect.equal (TransportCcRecorder.deadline state) Instant.never "after a report") ]
 
@@ -233,7 +233,7 @@ let private streams =
                   let ssrc = uint32 (number % 3)
                   let sequence = uint16 (number / 3)
                   came.TryAdd(struct (ssrc, sequence), at) |> ignore
-                  state <- CcfbRecorder.received at ssrc sequence 0uy state
+                  state <- CcfbRecorder.received at ssrc sequence 200 0uy state
 
               tick (seconds 1e6)
               Expect.equal told.Count came.Count "all are told of"
@@ -243,7 +243,7 @@ let private streams =
 
           testCase "of copies the first one's time and any one's CE are told, RFC 8888 §3.1" (fun () ->
               let received at ecn =
-                  CcfbRecorder.received (seconds at) 5u 9us ecn
+                  CcfbRecorder.received (seconds at) 5u 9us 200 ecn
 
               let state = CcfbRecorder.create () |> received 1.0 2uy |> received 1.01 3uy
               let struct (_, packets) = CcfbRecorder.tick (seconds 1.5) 1u 0u state
@@ -258,7 +258,7 @@ let private streams =
               let mutable state = CcfbRecorder.create ()
 
               for i in 0..100_000 do
-                  state <- CcfbRecorder.received (seconds 1.0 + int64 i * 1L<us>) (uint32 i) 1us 0uy state
+                  state <- CcfbRecorder.received (seconds 1.0 + int64 i * 1L<us>) (uint32 i) 1us 200 0uy state
 
               Expect.isLessThanOrEqual state.Arrivals.Count (2 * CcfbRecorder.Window + 1) "arrivals held"
               let struct (state, packets) = CcfbRecorder.tick (seconds 2.0) 1u 0u state
@@ -280,7 +280,7 @@ let private sentOverWire (seed: int64) (count: int) =
 
         if dice.Unit() < 0.8 then
             came.Add i |> ignore
-            recorder <- TransportCcRecorder.received (now + ms 30) sequence recorder
+            recorder <- TransportCcRecorder.received (now + ms 30) sequence 200 recorder
 
         if TransportCcRecorder.deadline recorder <= now + ms 30 then
             let struct (next, more) = TransportCcRecorder.tick (now + ms 30) 1u 2u recorder
@@ -394,7 +394,7 @@ let private sendTimes =
                   sends <- StreamSendTimes.sent now (uint32 ssrc) sequence (100 + i) 0 sends
 
                   if dice.Unit() < 0.8 then
-                      recorder <- CcfbRecorder.received (now + ms 30) (uint32 ssrc) sequence 3uy recorder
+                      recorder <- CcfbRecorder.received (now + ms 30) (uint32 ssrc) sequence 200 3uy recorder
                       reported <- reported + 1
 
                   if CcfbRecorder.deadline recorder <= now + ms 30 || i = 10 * count then
@@ -450,7 +450,8 @@ let private anyReport (now: Instant) (dice: Dice) : FeedbackReport =
       AcknowledgedOctets = 0L
       Lost = results.Length - acknowledged
       RoundTrip = int64 (dice.Unit() * 1e6) * 1L<us>
-      CongestionExperienced = 0 }
+      CongestionExperienced = 0
+      HasGap = dice.Unit() < 0.1 }
 
 let private gcc =
     testList

@@ -25,6 +25,7 @@ let private machine: Laws.Machine<MediaPacer.State<int>, unit, int> =
 let private bandwidth (target: int) (overused: bool) : Bandwidth =
     { Target = target
       Pacing = int (2.5 * float target)
+      Narrow = false
       RoundTrip = Duration.milliseconds 60L
       Loss = 0.0
       Acknowledged = target

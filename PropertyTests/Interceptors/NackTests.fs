@@ -205,9 +205,21 @@ let private generatorTests =
 
           testCase "what lies before a key frame is not needed any more" (fun () ->
               let s, _ = take [ 1; 4; 8 ] (NackGenerator.create ())
-              let s = NackGenerator.passed (start + 6L) s
-              let struct (_, outputs) = NackGenerator.tick (ms 50) s
-              Expect.equal (requested outputs) [ 6us; 7us ] "from the key frame on")
+
+              let struct (_, outputs) =
+                  NackGenerator.tick (ms 50) (NackGenerator.passed (start + 6L) 0 s)
+
+              Expect.equal (requested outputs) [ 6us; 7us ] "from the key frame on"
+
+              let struct (once, outputs) =
+                  NackGenerator.tick (ms 50) (NackGenerator.passed (start + 6L) 1 s)
+
+              Expect.equal (requested outputs) [ 2us; 3us; 5us; 6us; 7us ] "once"
+
+              let struct (_, outputs) =
+                  NackGenerator.tick (ms 500) (NackGenerator.passed (start + 6L) 1 once)
+
+              Expect.equal (requested outputs) [ 6us; 7us ] "and no second time")
 
           testPropertyWithConfig
               Laws.config

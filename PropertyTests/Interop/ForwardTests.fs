@@ -111,6 +111,62 @@ let private observing =
                   Expect.sequenceEqual (Seq.truncate 3 other) [ 1_999; 2_000; 2_001 ] "transformed"
               })
 
+          testCaseTask "frames wait for what is due where a jitter buffer was asked for, packets do not" (fun () ->
+              task {
+                  let! struct (media, pc, track) = receiving ()
+                  let frames = ConcurrentQueue<int>()
+                  let packets = ConcurrentQueue<int>()
+                  use _ = track.Frames.Subscribe(fun f -> frames.Enqueue f.Data.Length)
+                  use _ = track.OnRtp.Subscribe(fun p -> packets.Enqueue(int p.SequenceNumber))
+
+                  let packetizer =
+                      Packetizer(
+                          PayloadFormats.For("video/VP8").CreatePacketizer(),
+                          firstSequenceNumber = Nullable 65_530us
+                      )
+
+                  packetizer.PayloadType <- 96uy
+
+                  let frame i =
+                      packetizer.Packetize(
+                          EncodedFrame(
+                              Data = ReadOnlyMemory(Array.create (2_000 + i) 0x10uy),
+                              Timestamp = uint32 (i * 3_000)
+                          )
+                      )
+
+                  let due (last: RtpPacket) =
+                      media.Sink.Raise(Event.PacketsDue(1, last.Ssrc, last.SequenceNumber))
+
+                  media.Sink.Raise(Event.JitterBufferChanged(1, true))
+                  let bursts = [| for i in 0..5 -> frame i |]
+
+                  for i in [ 0; 1; 2; 3; 4; 5 ] do
+                      // The third frame has lost its first packet; those of the fourth come in disorder.
+                      let some =
+                          match i with
+                          | 2 -> Array.tail bursts[i]
+                          | 3 -> Array.rev bursts[i]
+                          | _ -> bursts[i]
+
+                      media.Receive(1, "", some)
+
+                  do! settled pc
+                  Expect.isEmpty frames "none is due"
+                  Expect.equal packets.Count (6 * bursts[0].Length - 1) "packets come"
+                  due (Array.last bursts[0])
+                  do! settled pc
+                  Expect.sequenceEqual frames [ 2_000 ] "the first is due"
+                  due (Array.last bursts[3])
+                  do! settled pc
+                  Expect.sequenceEqual frames [ 2_000; 2_001; 2_003 ] "what is missing is not waited for"
+                  due (Array.last bursts[5])
+                  media.Sink.Raise(Event.JitterBufferChanged(1, false))
+                  media.Receive(1, "", frame 6)
+                  do! settled pc
+                  Expect.sequenceEqual frames [ 2_000; 2_001; 2_003; 2_004; 2_005; 2_006 ] "and at once again"
+              })
+
           testCaseTask "disabled, or stopped: nothing is told" (fun () ->
               task {
                   let! struct (media, pc, track) = receiving ()

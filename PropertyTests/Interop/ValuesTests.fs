@@ -142,6 +142,14 @@ let private candidates =
               Expect.throwsT<ArgumentOutOfRangeException>
                   (fun () -> WebRtcSharedPort.Open(0us, WebRtcOptions(MaxDatagramSize = 1)).Dispose())
                   "MaxDatagramSize"
+
+              for profiles in
+                  [ [||]
+                    [| enum<WebRtcSrtpProfile> 3 |]
+                    [| WebRtcSrtpProfile.AeadAes128Gcm; WebRtcSrtpProfile.AeadAes128Gcm |] ] do
+                  Expect.throwsT<ArgumentException>
+                      (fun () -> WebRtcSharedPort.Open(0us, WebRtcOptions(SrtpProfiles = profiles)).Dispose())
+                      "SrtpProfiles"
           }
 
           test "a candidate of no media section is a TypeError" {

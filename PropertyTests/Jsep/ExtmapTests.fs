@@ -125,6 +125,21 @@ let tests =
               let struct (again, _) = Extmaps.offer (extensionsOf "video") false ids
               Expect.equal again video "stable")
 
+          testCase
+              "an offer numbers extensions as Chromium does: where both offer the same, no id means two things"
+              (fun () ->
+                  for path in [ "rollback.glare-c-offer"; "av-sendrecv.offer"; "simulcast.offer" ] do
+                      let mutable ids = ExtensionIds.None
+
+                      for struct (m, level) in sections $"sdp/chromium-156/{path}.sdp" do
+                          let theirs = Extmaps.ofMedia m level
+                          let struct (ours, with') = Extmaps.offer (extensionsOf m.Kind) false ids
+                          ids <- with'
+
+                          for e in ours do
+                              for o in theirs do
+                                  Expect.equal (e.Id = o.Id) (e.Uri = o.Uri) $"{path}: {e.Id} {e.Uri}, {o.Id} {o.Uri}")
+
           testCase "after Chromium's glare its own next offer had an id twice; ours has not" (fun () ->
               // First what was agreed on, then what was offered and rolled back: the agreed ids are 1 to 4 of audio.
               let agreed =

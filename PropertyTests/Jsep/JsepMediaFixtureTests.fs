@@ -70,6 +70,11 @@ let private checkAnswer (path: string) (offered: Sdp) (answered: Sdp) =
                 (SdpAttributes.rtcpRsize o.Level.Attributes)
                 (what + ": rtcp-rsize as offered")
 
+            Expect.equal
+                (SdpAttributes.receiverRoundTrip a.Level.Attributes)
+                (SdpAttributes.receiverRoundTrip o.Level.Attributes)
+                (what + ": rtcp-xr as offered")
+
 let private isUnbundled (path: string) = path.Contains "nobundle"
 
 /// An offer of ours with the sections of an answer, which is known to fit them.
@@ -267,11 +272,12 @@ let tests =
                           struct (answered, setLocal answered b)
 
                       let struct (answered, b) =
-                          answeredTo (lines [ "a=extmap"; "a=msid"; "a=rtcp-rsize"; "a=rtcp-fb" ])
+                          answeredTo (lines [ "a=extmap"; "a=msid"; "a=rtcp-rsize"; "a=rtcp-xr"; "a=rtcp-fb" ])
 
                       Expect.equal (shape answered) [ "audio", true; "video", true ] "both"
                       Expect.equal (plan "0" b).Extensions.Entries [||] "no extensions"
                       Expect.isFalse (plan "1" b).ReducedSize "no reduced size"
+                      Expect.isFalse (plan "1" b).ReceiverRoundTrip "no XR"
                       Expect.isTrue (plan "1" b).Sending "sent"
 
                       // One transport is taken: the first section's.

@@ -206,7 +206,8 @@ let private offering =
                   for mid in [ "0"; "1" ] do
                       Expect.equal (currentDirection mid e) (ValueSome Direction.SendRecv) "both ways"
                       Expect.isTrue ((plan mid e).Sending && (plan mid e).Receiving) "planned"
-                      Expect.isTrue (plan mid e).ReducedSize "reduced size")
+                      Expect.isTrue (plan mid e).ReducedSize "reduced size"
+                      Expect.isTrue (plan mid e).ReceiverRoundTrip "XR")
 
           testCase "a section of ours says all that RFC 8829 asks for" (fun () ->
               let a =
@@ -223,6 +224,7 @@ let private offering =
               for flag in [ "rtcp-mux"; "rtcp-rsize"; "sendrecv"; "extmap-allow-mixed" ] do
                   Expect.isTrue (SdpAttributes.has flag video && SdpAttributes.has flag sound) flag
 
+              Expect.equal (SdpAttributes.values "rtcp-xr" video) [| "rcvr-rtt=all" |] "rtcp-xr"
               Expect.equal (SdpAttributes.msids video) [| "x cam"; "y cam" |] "msid"
               Expect.equal (SdpAttributes.msids sound) [| "s a" |] "msid of addTrack"
               Expect.equal (SdpAttributes.tryValue "rtcp" video) (ValueSome "9 IN IP4 0.0.0.0") "rtcp"

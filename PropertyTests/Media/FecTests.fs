@@ -72,6 +72,7 @@ let plan (fec: uint32) : MediaPlan =
              ReceiveCodecs = codecs
              Extensions = extensions
              ReducedSize = true
+             ReceiverRoundTrip = true
              HeaderEncryption = false
              RemoteSources = [||]
              RemoteRids = [||] } |]

@@ -64,8 +64,10 @@ let opened capabilities weather seed =
 let frame (payloadType: byte) (number: int) : RtpPacket[] =
     [| for i in 0..4 ->
            let payload = Array.create 800 (byte i)
-           payload[0] <- byte number
-           payload[1] <- byte (number >>> 8)
+           // As VP8 goes on, no key frame.
+           payload[0] <- 0uy
+           payload[1] <- byte number
+           payload[2] <- byte (number >>> 8)
 
            { Marker = (i = 4)
              PayloadType = payloadType
@@ -149,7 +151,7 @@ let tests =
                   Expect.equal packet.SequenceNumber (uint16 (1_000 + i)) "in order"
                   Expect.equal packet.Marker (i % 5 = 4) "the marker"
                   Expect.equal packet.Timestamp (uint32 (3_000 * (i / 5))) "the timestamp"
-                  Expect.equal packet.Payload.Span[0] (byte (i / 5)) "the payload"
+                  Expect.equal packet.Payload.Span[1] (byte (i / 5)) "the payload"
 
               let events = world.Ends['b'].Events
               Expect.equal (events |> List.filter _.IsReceiverUnmuted |> List.length) 1 "unmuted once"
@@ -208,6 +210,7 @@ let tests =
                     ReceiveCodecs = [||]
                     Extensions = ExtensionMap.Empty
                     ReducedSize = true
+                    ReceiverRoundTrip = true
                     HeaderEncryption = false
                     RemoteSources = [||]
                     RemoteRids = [||] }
@@ -219,6 +222,55 @@ let tests =
               let struct (busy, _) = MediaSession.step 2L<us> (MediaInput.Plan plan) idle
               Expect.isTrue busy.Keys.IsSome "keys"
               Expect.isLessThan (MediaSession.deadline busy) Instant.never "reports")
+
+          testCase
+              "SRTP profiles: the first of the server's that the client offers protects packets; without one in common none flow"
+              (fun () ->
+                  let of' profiles : PeerConfig =
+                      { config Capabilities.defaults with
+                          Options =
+                              { Peer.defaultOptions with
+                                  SrtpProfiles = profiles } }
+
+                  // The answerer is the DTLS client, as in browsers.
+                  let run server client =
+                      let world =
+                          World.createOf (of' server) Weather.fair 11L
+                          |> World.change 'b' (fun e ->
+                              { e with
+                                  Peer = World.peerOf (of' client) 12L })
+
+                      match World.demand 'a' (fun c -> AddTransceiver(c, init)) world with
+                      | world, Transceiver info ->
+                          let world, ready =
+                              World.run (Duration.seconds 30L) isReady (World.negotiate 'a' world)
+
+                          Expect.isTrue ready "connected"
+                          let codec: RtpCodecParameters = (transceivers 'a' world) [ 0 ].SendCodecs[0]
+
+                          let world =
+                              send info.Id (byte codec.PayloadType) 10 world
+                              |> World.pass (Duration.seconds 1L)
+
+                          struct ((received world).Length, (media 'b' world).SrtpCipher)
+                      | _ -> failtest "no transceiver"
+
+                  let cm80, cm32 = SrtpProfile.Aes128CmHmacSha1_80, SrtpProfile.Aes128CmHmacSha1_32
+
+                  let gcm = SrtpProfile.AeadAes256Gcm
+
+                  for server, client, expected in
+                      [ [| gcm; cm80 |], [| cm80; gcm |], "SRTP_AEAD_AES_256_GCM"
+                        [| cm80; gcm |], [| gcm; cm80 |], "SRTP_AES128_CM_HMAC_SHA1_80"
+                        [| gcm; cm32 |], [| cm80; cm32 |], "SRTP_AES128_CM_HMAC_SHA1_32"
+                        [| SrtpProfile.AeadAes128Gcm |], [| SrtpProfile.AeadAes128Gcm |], "SRTP_AEAD_AES_128_GCM" ] do
+                      let struct (count, cipher) = run server client
+                      Expect.equal cipher expected "the profile"
+                      Expect.equal count 50 "all"
+
+                  let struct (count, cipher) = run [| gcm |] [| cm80 |]
+                  Expect.equal cipher "" "none"
+                  Expect.equal count 0 "nothing")
 
           testCase "a packet without a map of extensions is sent as one without extensions" (fun () ->
               let struct (world, id, payloadType) = opened Capabilities.defaults Weather.fair 3L

@@ -158,4 +158,55 @@ let private dtmf =
                   Expect.isLessThan length (Duration.milliseconds 500L) "and no longer"
               | other -> failtest $"told %A{other}") ]
 
-let tests = testList "Receiving media" [ dtmf ]
+let private holding =
+    testList
+        "Jitter buffer"
+        [ testCase
+              "a peer delivers packets as they come, says when they are due, and tells how long they waited"
+              (fun () ->
+                  let struct (world, info) =
+                      opened
+                          MediaKind.Audio
+                          Capabilities.defaults
+                          { Weather.fair with
+                              Jitter = Duration.milliseconds 30L }
+                          1L
+
+                  let id =
+                      world.Ends['b'].Events
+                      |> List.pick (function
+                          | TransceiversChanged infos -> Some infos[0].Id
+                          | _ -> None)
+
+                  let world =
+                      world
+                      |> World.tell 'b' (SetJitterBuffer(id, ValueSome(Duration.milliseconds 200L)))
+                      |> sound info 100
+                      |> World.pass (Duration.seconds 1L)
+
+                  let events = List.rev world.Ends['b'].Events
+
+                  let dues =
+                      events
+                      |> List.choose (function
+                          | PacketsDue(_, _, upTo) -> Some(int upTo)
+                          | _ -> None)
+
+                  Expect.equal dues (List.sort dues) "in order"
+                  Expect.equal (List.last dues) 199 "all"
+                  Expect.isTrue (List.length dues > 80) "one after the other"
+                  let stats = inbound world
+                  Expect.equal stats.JitterBufferEmitted 100L "all"
+                  let average = stats.JitterBufferDelay / stats.JitterBufferEmitted
+
+                  Expect.isTrue
+                      (average > Duration.milliseconds 160L && average < Duration.milliseconds 240L)
+                      $"held for {average}"
+
+                  let world = World.tell 'b' (SetJitterBuffer(id, ValueNone)) world
+
+                  match world.Ends['b'].Events with
+                  | JitterBufferChanged(_, false) :: _ -> ()
+                  | _ -> failtest "it holds no more") ]
+
+let tests = testList "Receiving media" [ dtmf; holding ]

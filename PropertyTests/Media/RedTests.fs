@@ -36,6 +36,7 @@ let private plan (codecs: RtpCodecParameters[]) : MediaPlan =
              ReceiveCodecs = codecs
              Extensions = ExtensionMap.Empty
              ReducedSize = true
+             ReceiverRoundTrip = true
              HeaderEncryption = false
              RemoteSources = [||]
              RemoteRids = [||] } |]

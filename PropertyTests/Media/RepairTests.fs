@@ -8,7 +8,7 @@ open Hybrid.WebRtc.Rtp
 open Hybrid.WebRtc.PropertyTests
 
 [<Literal>]
-let private Media = 1_000u
+let internal Media = 1_000u
 
 [<Literal>]
 let private Fec = 2_000u
@@ -28,7 +28,7 @@ let private codec mimeType clockRate payloadType feedback : RtpCodecParameters =
       PayloadType = payloadType
       Feedback = feedback }
 
-let private picture =
+let internal picture =
     [| codec "video/VP8" 90_000 96 [| "nack"; "nack pli" |]
        codec "video/flexfec-03" 90_000 35 [||] |]
 
@@ -66,6 +66,7 @@ let private plan sending (codecs: RtpCodecParameters[]) : MediaPlan =
              ReceiveCodecs = codecs
              Extensions = ExtensionMap.Empty
              ReducedSize = true
+             ReceiverRoundTrip = true
              HeaderEncryption = false
              RemoteSources =
                [| { Ssrc = Media
@@ -74,7 +75,7 @@ let private plan sending (codecs: RtpCodecParameters[]) : MediaPlan =
              RemoteRids = [||] } |]
       Cname = "cname" }
 
-let private session sending codecs : MediaState =
+let internal session sending codecs : MediaState =
     let s =
         MediaSession.create
             { Ciphers = World.config.Ciphers
@@ -92,7 +93,7 @@ let private session sending codecs : MediaState =
 
     s
 
-let private packet payloadType number timestamp marker (payload: byte[]) : RtpPacket =
+let internal packet payloadType number timestamp marker (payload: byte[]) : RtpPacket =
     { Marker = marker
       PayloadType = payloadType
       SequenceNumber = uint16 number
@@ -106,7 +107,7 @@ let private packet payloadType number timestamp marker (payload: byte[]) : RtpPa
       Padding = 0uy }
 
 /// The packets as datagrams, sealed.
-let private sealAll (encoding: int) (packets: RtpPacket[]) (s: MediaState) : struct (MediaState * byte[][]) =
+let internal sealAll (encoding: int) (packets: RtpPacket[]) (s: MediaState) : struct (MediaState * byte[][]) =
     let struct (s, outputs) =
         MediaSession.step 0L<us> (MediaInput.Send(1, encoding, RtpMappings.identity, ReadOnlyMemory packets)) s
 
@@ -123,7 +124,7 @@ let private sealAll (encoding: int) (packets: RtpPacket[]) (s: MediaState) : str
     struct (s, bytes)
 
 /// What a receiver says to datagrams at given times, and to the time that passes until then.
-let private feed (datagrams: struct (Instant * byte[]) list) (until: Instant) (s: MediaState) =
+let internal feed (datagrams: struct (Instant * byte[]) list) (until: Instant) (s: MediaState) =
     let mutable s = s
     let told = ResizeArray<struct (Instant * MediaOutput)>()
 
@@ -169,7 +170,7 @@ let private delivered told : RtpPacket list =
         | MediaOutput.Deliver(_, _, packet) -> Some packet
         | _ -> None)
 
-let private numbers told =
+let internal numbers told =
     delivered told |> List.map (fun packet -> int packet.SequenceNumber)
 
 let private drops reason told =
@@ -180,13 +181,13 @@ let private drops reason told =
         | _ -> false)
     |> List.length
 
-let private inbound (s: MediaState) = (MediaReports.statistics s).Inbound[0]
+let internal inbound (s: MediaState) = (MediaReports.statistics s).Inbound[0]
 
-let private ms (n: int) = Duration.milliseconds (int64 n)
+let internal ms (n: int) = Duration.milliseconds (int64 n)
 
 /// So many pictures of five packets, one each 33 ms, with a FEC packet behind each group of `per` packets: the datagrams of media and of
 /// FEC, each with when it leaves.
-let private pictures count (per: int) =
+let internal pictures count (per: int) =
     let rnd = Random 5
 
     let packets =
@@ -234,10 +235,10 @@ let private pictures count (per: int) =
 
     struct (packets, media, fec)
 
-let private inTime (datagrams: struct (Instant * byte[]) list) =
+let internal inTime (datagrams: struct (Instant * byte[]) list) =
     datagrams |> List.sortBy (fun (struct (at, _)) -> at)
 
-let private without (some: int list) (datagrams: struct (Instant * byte[]) list) =
+let internal without (some: int list) (datagrams: struct (Instant * byte[]) list) =
     datagrams
     |> List.indexed
     |> List.filter (fun (i, _) -> not (List.contains i some))

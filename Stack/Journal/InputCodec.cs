@@ -378,6 +378,7 @@ internal static class InputCodec
         to.Number(value.MaxBitrate);
         to.Number(value.Epoch);
         to.Flag(value.KeyLog);
+        to.Array(value.SrtpProfiles, profile => to.Number((int)profile));
     }
 
     /// <summary>Reads the options of a peer.</summary>
@@ -396,7 +397,8 @@ internal static class InputCodec
             from.Int32(),
             from.Int32(),
             from.Number(),
-            from.Flag()
+            from.Flag(),
+            from.Array(() => (SrtpProfile)from.Int32())
         );
 
     /// <summary>Writes a description.</summary>

@@ -215,6 +215,17 @@ internal static class OutputCodec
                 to.Text(changed.Tone);
                 to.Text(changed.Buffer);
                 break;
+            case Event.JitterBufferChanged changed:
+                to.Byte(27);
+                to.Number(changed.Transceiver);
+                to.Flag(changed.IsHeld);
+                break;
+            case Event.PacketsDue due:
+                to.Byte(28);
+                to.Number(due.Transceiver);
+                to.Number(due.Ssrc);
+                to.Number(due.UpTo);
+                break;
             case Event.ToneReceived received:
                 to.Byte(26);
                 to.Number(received.Transceiver);

@@ -24,6 +24,9 @@ $("door").addEventListener("submit", async (e) => {
   }
 });
 
+// Only now: without this script it would send the form to the server.
+$("enter").disabled = false;
+
 function enter(name, stream) {
   const { pc, signalling } = connect();
   $("door").hidden = true;
