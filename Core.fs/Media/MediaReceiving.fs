@@ -479,7 +479,7 @@ module internal MediaReceiving =
                             Asked =
                                 { asked with
                                     RtxPackets = asked.RtxPackets + 1L
-                                    RtxOctets = asked.RtxOctets + int64 inner.Payload.Length } }
+                                    RtxOctets = asked.RtxOctets + int64 packet.Payload.Length } }
                         s
 
                 arrived now primary sequence Arrival.Again section &inner size repairedStream.Srtp s
