@@ -105,9 +105,9 @@ module Capabilities =
                both HeaderExtension.Mid
                both HeaderExtension.Rid
                both HeaderExtension.RepairedRid
+               stopped HeaderExtension.AbsCaptureTime
                both HeaderExtension.DependencyDescriptor
-               both HeaderExtension.VideoLayersAllocation
-               stopped HeaderExtension.AbsCaptureTime |] }
+               both HeaderExtension.VideoLayersAllocation |] }
 
     let private mapCodecs change (capabilities: MediaCapabilities) : MediaCapabilities =
         { capabilities with

@@ -33,54 +33,6 @@ module internal MediaReceiving =
         else
             was
 
-    let private toned (clockRate: int) (transceiver: TransceiverId) (output: DtmfReceiver.Output) : MediaOutput =
-        match output with
-        | DtmfReceiver.ToneStarted tone -> MediaOutput.ToneHeard(transceiver, tone, ValueNone)
-        | DtmfReceiver.ToneEnded(tone, units) ->
-            MediaOutput.ToneHeard(transceiver, tone, ValueSome(units * 1_000_000L<us> / int64 (max 1 clockRate)))
-
-    /// A telephone event, RFC 4733.
-    let private heard
-        (now: Instant)
-        (section: MediaSection)
-        (packet: inref<RtpPacket>)
-        (stream: ReceiveStream)
-        : Step<ReceiveStream, MediaOutput> =
-        let clockRate = section.ClockRates[int packet.PayloadType]
-
-        let struct (tones, outputs) =
-            DtmfReceiver.received now packet.Marker packet.Timestamp packet.Payload.Span stream.Parts.Tones
-
-        struct ({ stream with
-                    Parts =
-                        { stream.Parts with
-                            Tones = tones
-                            ToneClock = clockRate } },
-                outputs |> List.map (toned clockRate stream.Transceiver))
-
-    /// Tones whose end did not come.
-    let tick (now: Instant) (s: MediaState) : Step<MediaState, MediaOutput> =
-        let mutable step: Step<MediaState, MediaOutput> = Step.only s
-
-        for i in 0 .. s.Receivers.Length - 1 do
-            if DtmfReceiver.deadline s.Receivers[i].Parts.Tones <= now then
-                step <-
-                    Step.bind
-                        (fun (s: MediaState) ->
-                            let stream = s.Receivers[i]
-                            let parts = stream.Parts
-                            let struct (tones, outputs) = DtmfReceiver.tick now parts.Tones
-
-                            struct (MediaState.withReceiver
-                                        i
-                                        { stream with
-                                            Parts = { parts with Tones = tones } }
-                                        s,
-                                    outputs |> List.map (toned parts.ToneClock stream.Transceiver)))
-                        step
-
-        step
-
     /// Whether a packet has come before, another way.
     let private isKnown (arrival: Arrival) (sequence: int64) (stream: ReceiveStream) : bool =
         match arrival with
@@ -336,7 +288,7 @@ module internal MediaReceiving =
 
             let struct (next, tones) =
                 if isEvent then
-                    heard now section &packet next
+                    ReceivedTones.heard now section &packet next
                 else
                     Step.only next
 
@@ -527,7 +479,7 @@ module internal MediaReceiving =
                             Asked =
                                 { asked with
                                     RtxPackets = asked.RtxPackets + 1L
-                                    RtxOctets = asked.RtxOctets + int64 inner.Payload.Length } }
+                                    RtxOctets = asked.RtxOctets + int64 packet.Payload.Length } }
                         s
 
                 arrived now primary sequence Arrival.Again section &inner size repairedStream.Srtp s

@@ -200,7 +200,7 @@ module internal MediaSession =
         | MediaInput.Tick when s.Keys.IsNone -> Step.only s
         | MediaInput.Tick ->
             MediaControl.tick now s
-            |> Step.bind (MediaReceiving.tick now)
+            |> Step.bind (ReceivedTones.tick now)
             |> Step.bind (MediaHolding.tick now)
             |> Step.bind (MediaTones.tick now)
             |> Step.bind (MediaSending.fecDue now)

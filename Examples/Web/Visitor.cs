@@ -24,6 +24,8 @@ public sealed class Visitor : IAsyncDisposable
     private readonly CancellationTokenSource _gone = new();
     private readonly Channel<Signal> _outbox = Channel.CreateUnbounded<Signal>();
     private readonly Subject<JsonElement> _messages = new();
+    private readonly List<Signal> _held = [];
+    private bool _isAnswering;
     private bool _makingOffer;
     private bool _ignoringOffer;
 
@@ -35,7 +37,7 @@ public sealed class Visitor : IAsyncDisposable
         Gone = _gone.Token;
         Peer = new RTCPeerConnection(options: options);
         Peer.OnIceCandidate.Subscribe(e =>
-            Say(new Signal { Candidate = e.Candidate?.ToInit() ?? new RTCIceCandidateInit() })
+            SayCandidate(new Signal { Candidate = e.Candidate?.ToInit() ?? new RTCIceCandidateInit() })
         );
         Peer.OnNegotiationNeeded.Subscribe(_ => Offer());
         Peer.OnConnectionStateChange.Subscribe(Report);
@@ -135,6 +137,27 @@ public sealed class Visitor : IAsyncDisposable
 
     private void Say(Signal signal) => _outbox.Writer.TryWrite(signal);
 
+    private void SayCandidate(Signal candidate)
+    {
+        lock (_held)
+        {
+            if (_isAnswering)
+                _held.Add(candidate);
+            else
+                Say(candidate);
+        }
+    }
+
+    private void ReleaseCandidates()
+    {
+        lock (_held)
+        {
+            _isAnswering = false;
+            _held.ForEach(Say);
+            _held.Clear();
+        }
+    }
+
     private async Task SendSignalsAsync(CancellationToken cancellation)
     {
         try
@@ -197,8 +220,18 @@ public sealed class Visitor : IAsyncDisposable
 
             if (isOffer)
             {
-                await Peer.SetLocalDescriptionAsync();
-                SayDescription();
+                // Candidates are told on the connection's context, and this goes on elsewhere: they must not overtake their answer.
+                lock (_held)
+                    _isAnswering = true;
+                try
+                {
+                    await Peer.SetLocalDescriptionAsync();
+                    SayDescription();
+                }
+                finally
+                {
+                    ReleaseCandidates();
+                }
             }
         }
 

@@ -36,7 +36,18 @@ var audio = new Option<string>("--audio")
     DefaultValueFactory = _ => Clip.SampleAudio,
 };
 var seconds = new Option<double?>("--seconds") { Description = "Ends after so long." };
-var client = new Command("client", "Publishes a clip from disk, again and again.") { endpoint, video, audio, seconds };
+var restart = new Option<double?>("--restart-ice")
+{
+    Description = "Restarts ICE after so many seconds, as is done where the network has changed.",
+};
+var client = new Command("client", "Publishes a clip from disk, again and again.")
+{
+    endpoint,
+    video,
+    audio,
+    seconds,
+    restart,
+};
 client.SetAction(
     (arguments, stop) =>
         Publisher.RunAsync(
@@ -44,6 +55,7 @@ client.SetAction(
             arguments.GetValue(token),
             Clip.Load(arguments.GetValue(video), arguments.GetValue(audio)),
             arguments.GetValue(seconds),
+            arguments.GetValue(restart),
             stop
         )
 );

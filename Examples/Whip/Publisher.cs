@@ -13,6 +13,7 @@ internal static class Publisher
         string? token,
         Clip clip,
         double? seconds,
+        double? restartAfter,
         CancellationToken stop
     )
     {
@@ -40,6 +41,14 @@ internal static class Publisher
                 .Timeout(_patience);
             AnsiConsole.MarkupLine("[green]Publishing.[/]   (Ctrl+C ends)");
 
+            // Another network, other addresses: ICE finds a path anew, and the session goes on.
+            peer.OnConnectionStateChange.Where(state => state == RTCPeerConnectionState.Disconnected)
+                .Select(_ => 0L)
+                .Merge(
+                    restartAfter is { } wait ? Observable.Timer(TimeSpan.FromSeconds(wait)) : Observable.Empty<long>()
+                )
+                .Subscribe(_ => Restart(session));
+
             if (seconds is { } limit)
                 over.CancelAfter(TimeSpan.FromSeconds(limit));
             var departure = peer.DepartureAsync(over.Token);
@@ -56,6 +65,20 @@ internal static class Publisher
         {
             AnsiConsole.MarkupLineInterpolated($"[red]Failed:[/] {e.Message}");
             return 1;
+        }
+    }
+
+    private static async void Restart(HttpSession session)
+    {
+        try
+        {
+            await session.RestartIceAsync();
+            AnsiConsole.MarkupLine("ICE was restarted.");
+        }
+        catch (Exception e) when (e is HttpRequestException or RTCException or OperationCanceledException)
+        {
+            // The session goes on as it was, RFC 9725 §4.3.3, or has ended.
+            AnsiConsole.MarkupLineInterpolated($"[yellow]ICE was not restarted:[/] {e.Message}");
         }
     }
 }

@@ -254,7 +254,14 @@ let tests =
                   Expect.stringContains output "401" "what the server said"
 
                   use client =
-                      Examples.converse whip [ "client"; example.Address + "/whip/clip"; "--token"; "secret" ]
+                      Examples.converse
+                          whip
+                          [ "client"
+                            example.Address + "/whip/clip"
+                            "--token"
+                            "secret"
+                            "--restart-ice"
+                            "5" ]
 
                   let! _ = Examples.await client "Publishing"
                   let! page = example.Open "/?channel=clip&token=secret"
@@ -276,7 +283,8 @@ let tests =
                   Expect.equal code 0 output
                   Expect.isGreaterThan (framesIn (Path.Combine(example.Folder, "video.ivf"))) 30 output
                   Expect.isGreaterThan (FileInfo(Path.Combine(example.Folder, "audio.ogg")).Length) 5_000L output
-                  do! ExamplePages.plays page 30
+                  let! _ = Examples.await client "ICE was restarted"
+                  do! goesOn page
                   do! ExamplePages.sounds page
                   do! page.Close()
               }

@@ -37,6 +37,15 @@ let private changing =
           testCase "hold and resume: the track goes and comes, SSRCs stay" (fun () ->
               let struct (a, b) = sending ()
               let before = (plan "0" a).Encodings[0].Ssrc
+              let struct (held, _) = offer false (setDirection 0 Direction.Inactive a)
+
+              // Chromium shows nothing more of a source that a description left out and the next one names again.
+              Expect.contains
+                  (attributesAt 0 held |> Array.map string)
+                  (string (SdpAttribute.create "msid" "s a"))
+                  "the msid stays, RFC 9429 §5.2.2"
+
+              Expect.isNonEmpty (Sources.ofMedia (sectionAt 0 held)).Sources "and its source"
               let struct (a, b) = negotiate false (setDirection 0 Direction.Inactive a) b
               Expect.equal (List.last b.Tracks) (TrackRemoved(0, [| "s" |])) "held"
               Expect.isFalse (plan "0" a).Sending "nothing is sent"

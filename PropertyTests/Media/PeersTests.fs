@@ -246,7 +246,8 @@ let tests =
                               World.run (Duration.seconds 30L) isReady (World.negotiate 'a' world)
 
                           Expect.isTrue ready "connected"
-                          let codec: RtpCodecParameters = (transceivers 'a' world) [ 0 ].SendCodecs[0]
+                          let infos = transceivers 'a' world
+                          let codec: RtpCodecParameters = infos[0].SendCodecs[0]
 
                           let world =
                               send info.Id (byte codec.PayloadType) 10 world

@@ -6,12 +6,14 @@ open System.Net.Sockets
 open System.Text.Json
 open System.Text.RegularExpressions
 open System.Threading
+open System.Threading.Channels
 open System.Threading.Tasks
 
 /// A path between two peers that loses media: two sockets of the loopback, each of which either side takes for the other. Each
 /// description that passes has its candidates replaced by one of the relay's; where the peer really is, the first of them says. Of
-/// RTP and RTCP (RFC 7983 §7) each datagram is lost with this probability, by a seed; STUN and DTLS get through.
-type LossyRelay(loss: float, seed: int) =
+/// RTP and RTCP (RFC 7983 §7) each datagram is lost with this probability, by a seed; STUN and DTLS get through. All take `delay`,
+/// in milliseconds, each way.
+type LossyRelay(loss: float, delay: int64, seed: int) =
     let stop = new CancellationTokenSource()
 
     let socket () =
@@ -26,6 +28,29 @@ type LossyRelay(loss: float, seed: int) =
     let peers: IPEndPoint voption[] = [| ValueNone; ValueNone |]
     let mutable dropped = 0
 
+    let waiting =
+        [| for _ in 0..1 -> Channel.CreateUnbounded<struct (int64 * byte[])>() |]
+
+    /// Lets go at one end what came in at the other.
+    let rec deliver (at: int) : Task =
+        task {
+            let! struct (due, bytes) = waiting[at].Reader.ReadAsync stop.Token
+            let early = due - Environment.TickCount64
+
+            if early > 0L then
+                do! Task.Delay(int early, stop.Token)
+
+            match peers[1 - at] with
+            | ValueSome there ->
+                let! _ =
+                    sockets[1 - at].SendToAsync(ReadOnlyMemory bytes, SocketFlags.None, there, stop.Token)
+
+                ()
+            | ValueNone -> ()
+
+            return! deliver at
+        }
+
     let rec pass (at: int) (random: Random) (buffer: byte[]) : Task =
         task {
             let! got =
@@ -38,19 +63,8 @@ type LossyRelay(loss: float, seed: int) =
             if isMedia && random.NextDouble() < loss then
                 Interlocked.Increment &dropped |> ignore
             else
-                match peers[1 - at] with
-                | ValueSome there ->
-                    let! _ =
-                        sockets[1 - at]
-                            .SendToAsync(
-                                ReadOnlyMemory(buffer, 0, got.ReceivedBytes),
-                                SocketFlags.None,
-                                there,
-                                stop.Token
-                            )
-
-                    ()
-                | ValueNone -> ()
+                waiting[at].Writer.TryWrite(struct (Environment.TickCount64 + delay, buffer[.. got.ReceivedBytes - 1]))
+                |> ignore
 
             return! pass at random buffer
         }
@@ -58,6 +72,7 @@ type LossyRelay(loss: float, seed: int) =
     do
         for at in 0..1 do
             pass at (Random(seed + at)) (Array.zeroCreate 2_048) |> ignore
+            deliver at |> ignore
 
     static let candidate =
         Regex(@"a=candidate:\S+ 1 udp \d+ (\d+\.\d+\.\d+\.\d+) (\d+) typ host[^\r\n]*\r\n", RegexOptions.IgnoreCase)

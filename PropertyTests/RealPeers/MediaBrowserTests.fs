@@ -31,6 +31,13 @@ let private chromiums =
           browser.Test "pictures go both ways at 5 % loss" lossy
           browser.End ]
 
+let private repaired =
+    let browser =
+        chromium [ "--force-fieldtrials=WebRTC-FlexFEC-03-Advertised/Enabled/WebRTC-FlexFEC-03/Enabled/" ]
+
+    testSequenced
+    <| testList "Chromium with FlexFEC" [ browser.Test "FEC goes both ways at 5 % loss" flexFec; browser.End ]
+
 let private firefoxes =
     let browser = firefox ()
 
@@ -48,4 +55,4 @@ let private firefoxes =
           browser.Test "the codec changes within a call" codecChanges
           browser.End ]
 
-let tests = testList "browsers' media" [ chromiums; firefoxes ]
+let tests = testList "browsers' media" [ chromiums; repaired; firefoxes ]

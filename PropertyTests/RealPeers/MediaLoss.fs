@@ -11,7 +11,7 @@ let lossy (page: Page) : Task =
     task {
         let! _ = page.Call prepare
         use ours = new OurPeer()
-        use relay = new LossyRelay(0.05, 7)
+        use relay = new LossyRelay(0.05, 0L, 7)
         let tracks = heard ours
         use picture = Player.Vp8()
         ours.Pc.AddTrack picture.Track |> ignore
@@ -69,4 +69,63 @@ let lossy (page: Page) : Task =
             page.Call "async () => (await stats(pc, 'outbound-rtp', 'video'))[0].framesEncoded"
 
         Expect.isGreaterThan (tracks[0].Frames * 20) (sent.GetInt32() * 17) "most frames are whole"
+    }
+
+/// FlexFEC-03, where the browser is told to have it: either side sends it, and the other makes use of it.
+let flexFec (page: Page) : Task =
+    task {
+        let! _ = page.Call prepare
+        use ours = new OurPeer()
+        use relay = new LossyRelay(0.05, 25L, 11)
+        let tracks = heard ours
+        use picture = Player.Vp8()
+        let transceiver = ours.Pc.AddTransceiver picture.Track
+
+        // It costs: who sends it has to ask for it.
+        RTCRtpSender.GetCapabilities(MediaKind.Video).Codecs
+        |> Seq.filter (fun c -> List.contains c.MimeType [ "video/VP8"; "video/rtx"; "video/flexfec-03" ])
+        |> transceiver.SetCodecPreferences
+
+        let! _ = page.Call(sends, {| colour = blue; sound = false |})
+
+        do!
+            negotiateBy
+                (fun description -> relay.Pass(0, description))
+                (fun description -> relay.Pass(1, description))
+                Ours
+                ours
+                page
+
+        do! sees page red
+        do! await (fun () -> "no track") (fun () -> tracks.Count > 0)
+        do! shows blue "video/VP8" tracks[0]
+
+        do!
+            eventually (fun () ->
+                task {
+                    let! theirs =
+                        page.Call
+                            """async () => {
+                                const [inbound] = await stats(pc, "inbound-rtp", "video");
+                                return [inbound.fecPacketsReceived ?? 0, inbound.fecPacketsDiscarded ?? 0];
+                            }"""
+
+                    let! report = ours.Pc.GetStatsAsync()
+                    let inbound = report.OfType<RTCInboundRtpStreamStats>() |> Seq.exactlyOne
+                    let outbound = report.OfType<RTCOutboundRtpStreamStats>() |> Seq.exactlyOne
+
+                    let counts =
+                        [ theirs[0].GetInt64(); inbound.FecPacketsReceived; outbound.FecPacketsSent ]
+
+
+                    return
+                        if
+                            List.forall (fun n -> n >= 5L) counts
+                            && inbound.FecPacketsDiscarded < inbound.FecPacketsReceived
+                        then
+                            Ok()
+                        else
+                            Error
+                                $"FEC received there and here, and sent here: {counts}; of no use here: {inbound.FecPacketsDiscarded}; lost: {relay.Dropped}"
+                })
     }
