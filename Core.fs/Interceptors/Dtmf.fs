@@ -89,6 +89,9 @@ module internal DtmfSender =
             /// When the next tone begins; `Instant.never` while one sounds, and when none is left.
             NextAt: Instant
             Playing: Playing voption
+            /// The timestamp behind the last event; -1: there was none. The sound's clock falls back where an application pauses and then
+            /// goes on from where it was, but an event of the past would not be heard, RFC 4733 §2.5.2.1.
+            Behind: int64
         }
 
     [<NoComparison>]
@@ -114,7 +117,8 @@ module internal DtmfSender =
           Gap = Duration.milliseconds 70L
           ClockRate = clockRate
           NextAt = Instant.never
-          Playing = ValueNone }
+          Playing = ValueNone
+          Behind = -1L }
 
     /// Whether a string may be inserted: 0-9, A-D, #, * and the comma, in either case, W3C §7.2.
     let isValid (tones: string) : bool =
@@ -168,7 +172,10 @@ module internal DtmfSender =
                 // Three times, RFC 4733 §2.5.1.4.
                 struct ({ state with
                             Playing = ValueNone
-                            NextAt = playing.EndsAt + state.Gap },
+                            NextAt = playing.EndsAt + state.Gap
+                            Behind =
+                                int64 playing.Timestamp
+                                + int64 (units state.ClockRate (playing.EndsAt - playing.StartedAt)) },
                         [ send; send; send ])
             | ValueSome playing ->
                 let playing = { playing with UpdateAt = now + update }
@@ -190,6 +197,14 @@ module internal DtmfSender =
                             Tones = rest
                             NextAt = now + pause }
                 | ValueSome event ->
+                    let behind = uint32 state.Behind
+
+                    let timestamp =
+                        if state.Behind >= 0L && int32 (timestamp - behind) < 0 then
+                            behind
+                        else
+                            timestamp
+
                     let playing =
                         { Event = event
                           StartedAt = now

@@ -6,7 +6,9 @@ open Hybrid.WebRtc.Core
 
 /// Which header extension of one media section becomes which of another: a table from id to id, made once for each pair of maps.
 /// What was not negotiated in `into` is left out. So is what means something on one hop only, and is each sender's own to
-/// set: MID, RID, repaired RID, the transport-wide sequence number and the absolute send time. Immutable.
+/// set: MID, RID, repaired RID, the transport-wide sequence number and the absolute send time; and what describes the encodings of the
+/// peer's encoder: the dependency descriptor numbers frames across all of them, and the layers allocation lists them, so that who receives
+/// one of them, or now one and now another, would wait for frames that never come. Immutable.
 [<Sealed>]
 type ExtensionTranslation(from: ExtensionMap, into: ExtensionMap) =
     let table = Array.zeroCreate<byte> 256
@@ -24,7 +26,9 @@ type ExtensionTranslation(from: ExtensionMap, into: ExtensionMap) =
             | HeaderExtension.Rid
             | HeaderExtension.RepairedRid
             | HeaderExtension.AbsSendTime
-            | HeaderExtension.TransportCc -> ()
+            | HeaderExtension.TransportCc
+            | HeaderExtension.DependencyDescriptor
+            | HeaderExtension.VideoLayersAllocation -> ()
             | _ ->
                 let mutable id = 0
 

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text;
 using Hybrid.WebRtc;
 using Hybrid.WebRtc.Examples;
 
@@ -15,12 +14,12 @@ return await Site.RunAsync(
     [phrase],
     arguments =>
     {
-        var key = Encoding.UTF8.GetBytes(arguments.GetValue(phrase)!);
+        var cipher = new Cipher(arguments.GetValue(phrase)!);
 
         return new Site(
             "InsertableStreams",
             "Your browser seals each encoded frame, the program opens it, seals it again, and sends it back. With another key on your side, "
-                + "what comes is noise."
+                + "neither opens what the other has sealed."
         )
         {
             // The octets that stay readable are those of VP8 and Opus.
@@ -36,9 +35,9 @@ return await Site.RunAsync(
                 using var reflecting = visitor.Peer.OnTrack.Subscribe(e =>
                 {
                     // Before anyone subscribes to frames: they are told opened.
-                    e.Receiver.Transform = Cipher.With(key);
+                    e.Receiver.Transform = cipher.Opening();
                     var back = new SampleTrack(e.Track.Kind == MediaKind.Video ? "video/VP8" : "audio/opus");
-                    visitor.Peer.AddTrack(back, [.. e.Streams]).Transform = Cipher.With(key);
+                    visitor.Peer.AddTrack(back, [.. e.Streams]).Transform = cipher.Sealing();
                     back.OnKeyFrameRequest.Subscribe(_ => e.Track.RequestKeyFrame());
                     var frames = 0;
                     e.Track.Frames.Subscribe(frame =>

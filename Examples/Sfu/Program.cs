@@ -16,7 +16,6 @@ return await Site.RunAsync(
 
         return new Site("Rooms", "Everybody in a room sees everybody.")
         {
-            Options = new() { IncludeLoopback = true, Media = Layers.Switchable },
             Attend = visitor =>
             {
                 var name = visitor.Query["room"].ToString() is { Length: > 0 and <= 64 } asked ? asked : "lobby";

@@ -14,7 +14,6 @@ return await Site.RunAsync(
         "Your browser encodes its picture three times. The program sends one of them back: which, you choose."
     )
     {
-        Options = new() { IncludeLoopback = true, Media = Layers.Switchable },
         Attend = async visitor =>
         {
             RtpForward? forward = null;

@@ -214,14 +214,13 @@ let tests =
                       do! press other "Start the camera"
                       do! sends other 200
 
-
                       let! seen =
                           other.Call(
                               "(colour) => [...document.querySelectorAll('video')].some((v) => alike(colourOf(v) ?? [0, 0, 0], colour, 60))",
                               blue
                           )
 
-                      Expect.isFalse (seen.GetBoolean()) "noise, or nothing"
+                      Expect.isFalse (seen.GetBoolean()) "nothing opens"
                       do! page.Close()
                       do! other.Close()
                   })

@@ -71,7 +71,7 @@ let private shares (gap: float) telling seed =
     for f in [ a; b ] do
         within 0.25 0.75 (f.Arrivals.Rate(gap, gap + 60.0) / 2e6) $"share of 60 s, seed {seed}, {telling}"
 
-    within 0.0 100.0 (delay 0.95 (gap + 10.0) (gap + 60.0) link) $"delay, ms, seed {seed}, {telling}"
+    within 0.0 110.0 (delay 0.95 (gap + 10.0) (gap + 60.0) link) $"delay, ms, seed {seed}, {telling}"
 
 let private survives (at: float) telling seed =
     let struct (clock, link) = world seed path

@@ -72,7 +72,30 @@ let private detect said =
 let tests =
     testList
         "DTMF"
-        [ testCase "a tone: marker on the first, longer every 50 ms, the last three times, one timestamp" (fun () ->
+        [ testCase "a sound's clock that falls back hides no tone" (fun () ->
+              let mutable s =
+                  DtmfSender.create 8000 |> DtmfSender.insert (ms 1000) "12*" (ms 100) (ms 70)
+
+              let mutable said = []
+              let mutable clock = 50_000u
+
+              while DtmfSender.deadline s <> Instant.never do
+                  let due = DtmfSender.deadline s
+                  let struct (next, outputs) = DtmfSender.tick due clock s
+                  s <- next
+                  clock <- clock - 100u
+                  said <- said @ [ for output in outputs -> Duration.toMilliseconds due, output ]
+
+              let begun =
+                  detect said
+                  |> List.choose (fun output ->
+                      match output with
+                      | DtmfReceiver.ToneStarted tone -> Some tone
+                      | DtmfReceiver.ToneEnded _ -> None)
+
+              Expect.equal begun [ '1'; '2'; '*' ] "all")
+
+          testCase "a tone: marker on the first, longer every 50 ms, the last three times, one timestamp" (fun () ->
               let said = sends (play "5" 170 70)
 
               Expect.equal

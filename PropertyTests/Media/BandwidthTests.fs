@@ -77,7 +77,7 @@ let private settles loss low telling seed =
         within (low * Share) (1.2 * Share) (estimateAt t story.Cameras[0]) $"estimate at {t} s, {what}"
 
     within (low * Share) Share (received 'b' 10.0 30.0 story.World) $"rate, {what}"
-    within 0.0 140.0 (waits 0.95 10.0 30.0 story) $"queue, ms, {what}"
+    within 0.0 100.0 (waits 0.95 10.0 30.0 story) $"queue, ms, {what}"
 
 /// From 2 Mbit/s to 500 kbit/s at 20 s, and back at 40 s.
 let private follows telling seed =
@@ -93,19 +93,20 @@ let private follows telling seed =
 
     within 3.3e5 5e5 (received 'b' 23.0 40.0 story.World) $"rate after the drop, {what}"
     // What is sent before anyone can know of the drop fills much of the queue, which is 1.2 s long by then. It is gone soon.
-    within 0.0 200.0 (waits 0.95 24.0 40.0 story) $"queue once it is gone, ms, {what}"
+    within 0.0 140.0 (waits 0.95 24.0 40.0 story) $"queue once it is gone, ms, {what}"
 
     for t in 55.0..0.1..60.0 do
         within (0.75 * Share) (1.2 * Share) (estimateAt t camera) $"estimate at {t} s, {what}"
 
-    within 0.0 160.0 (waits 0.95 50.0 60.0 story) $"queue after the rise, ms, {what}"
+    within 0.0 100.0 (waits 0.95 50.0 60.0 story) $"queue after the rise, ms, {what}"
 
 let private shares gap telling seed =
     let story = two telling gap seed |> until (gap + 60.0)
     let what = $"{telling}, seed {seed}, the second {gap} s later"
     within 0.25 0.75 (received 'b' gap (gap + 60.0) story.World / Share) $"share of 60 s, {what}"
     within 0.25 0.75 (received 'd' gap (gap + 60.0) story.World / Share) $"the other's, {what}"
-    within 0.0 150.0 (waits 0.95 (gap + 10.0) (gap + 60.0) story) $"queue, ms, {what}"
+    // Two that look for more wait for one another's queue: longest where the second comes late, with RFC 8888.
+    within 0.0 180.0 (waits 0.95 (gap + 10.0) (gap + 60.0) story) $"queue, ms, {what}"
 
 /// Beside SCTP, which fills the queue until it loses something.
 let private survives at telling seed =
@@ -210,7 +211,7 @@ let tests =
         "Bandwidth of whole peers"
         [ link
           testCase
-              "settles within 20 % of the link in 10 s and stays there, with the queue's 95th percentile below 140 ms"
+              "settles within 20 % of the link in 10 s and stays there, with the queue's 95th percentile below 100 ms"
               (each [ 1L; 2L; 3L ] (settles 0.0 0.8))
           testCase "2 % of random loss leave it 70 % of the link" (each [ 1L; 2L ] (settles 0.02 0.7))
           testCase "5 % too" (each [ 1L; 2L ] (settles 0.05 0.7))
@@ -221,13 +222,12 @@ let tests =
           testCase "so do two one of which comes later" (each [ 1L ] (shares 20.0))
           testCase "does not starve beside SCTP that begins with it" (each [ 1L ] (survives 1.0))
           testCase "nor beside SCTP that comes later" (each [ 1L ] (survives 10.0))
-          ptestCase
+          testCase
               "busy machines at both ends, which hold processes up for 5 to 30 ms, are not taken for a queue"
-              (each [ 1L; 2L ] (busy infinity 2e6 30L 50L (0.75 * Share) (1.2 * Share)))
-          ptestCase
-              "nor are they where the application sends little and the path is of a gigabit"
-              (each [ 1L; 2L ] (busy 3e5 1e9 30L 50L 1e6 2e9))
-          ptestCase "nor hold-ups of up to 400 ms there" (each [ 1L; 2L ] (busy 3e5 1e9 400L 100L 3e5 2e9))
+              (each [ 1L; 2L ] (busy infinity 2e6 30L 50L (0.65 * Share) (1.2 * Share)))
+          testCase
+              "nor do they take from an application of 300 kbit/s what it sends, on a path of a gigabit"
+              (each [ 1L; 2L ] (busy 3e5 1e9 30L 50L 3e5 2e9))
           testCase "the same seed tells the same story" (fun () ->
               let estimates () =
                   let story = alone TransportWide 0.02 steady 9L |> until 10.0

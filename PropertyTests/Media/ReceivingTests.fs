@@ -248,7 +248,9 @@ let private redundancy =
                       Expect.equal packet.PayloadType opus "as sound"
                       int packet.SequenceNumber)
 
-              Expect.equal numbers (List.sort numbers) "in order"
+              let late = List.pairwise numbers |> List.filter (fun (a, b) -> b <= a)
+              // One that is lost with what repeats it comes late, if at all: by NACK.
+              Expect.isLessThan late.Length 5 "in order, but for what was sent again"
               Expect.equal numbers.Length (List.distinct numbers).Length "once"
               Expect.isGreaterThan numbers.Length 485 "nearly all"
               let stats = inbound world

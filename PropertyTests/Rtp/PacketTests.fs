@@ -499,16 +499,22 @@ let private writerTests =
               Expect.isTrue (Object.ReferenceEquals(translation.For a, translation)) "the same"
               Expect.equal ((translation.For b).At 7) 7 "another")
 
-          testCase "what means something on one hop only is not carried over" (fun () ->
+          testCase "what means something on one hop only, or describes all encodings, is not carried over" (fun () ->
+              let left =
+                  hopBound
+                  @ [ HeaderExtension.DependencyDescriptor; HeaderExtension.VideoLayersAllocation ]
+
               let map =
                   ExtensionMap
-                      [| for i, extension in List.indexed hopBound do
+                      [| for i, extension in List.indexed (left @ [ HeaderExtension.ColorSpace ]) do
                              KeyValuePair(i + 1, HeaderExtensions.uri extension) |]
 
               let translation = ExtensionTranslation(map, map)
 
-              for id in 1..5 do
-                  Expect.equal (translation.At id) 0 "left out")
+              for id in 1 .. left.Length do
+                  Expect.equal (translation.At id) 0 "left out"
+
+              Expect.equal (translation.At(left.Length + 1)) (left.Length + 1) "carried over")
 
           testCase "reading, walking and writing allocate nothing" (fun () ->
               let map =

@@ -15,8 +15,8 @@ const start = button("Start the camera", async () => {
 
   // At once, for both ends of each: a browser does without for good where there is none when frames begin to go or come.
   for (const { sender, receiver } of pc.getTransceivers()) {
-    sender.transform = new RTCRtpScriptTransform(worker);
-    receiver.transform = new RTCRtpScriptTransform(worker);
+    sender.transform = new RTCRtpScriptTransform(worker, { seals: true });
+    receiver.transform = new RTCRtpScriptTransform(worker, { seals: false });
   }
 
   start.remove();
