@@ -338,12 +338,15 @@ let private write (packet: RtpPacket) (rewrite: RtpRewrite) : byte[] =
     Expect.equal into[size] 0xFFuy "and nothing behind"
     into[.. size - 1]
 
-let private hopBound =
+/// What each sender sets itself, and what describes all encodings of an encoder.
+let private leftBehind =
     [ HeaderExtension.Mid
       HeaderExtension.Rid
       HeaderExtension.RepairedRid
       HeaderExtension.AbsSendTime
-      HeaderExtension.TransportCc ]
+      HeaderExtension.TransportCc
+      HeaderExtension.DependencyDescriptor
+      HeaderExtension.VideoLayersAllocation ]
 
 /// What the elements of a rewritten packet should be, said the long way.
 let private expectedElements (packet: RtpPacket) (rewrite: RtpRewrite) (own: ExtensionElement[]) =
@@ -385,7 +388,7 @@ let private expectedElements (packet: RtpPacket) (rewrite: RtpRewrite) (own: Ext
               for entry in packet.Map.Entries do
                   if
                       entry.Key = id
-                      && not (List.contains (HeaderExtensions.ofUri entry.Value) hopBound)
+                      && not (List.contains (HeaderExtensions.ofUri entry.Value) leftBehind)
                   then
                       for target in into.Entries do
                           if target.Value = entry.Value && not (List.contains target.Key set) then
@@ -500,21 +503,17 @@ let private writerTests =
               Expect.equal ((translation.For b).At 7) 7 "another")
 
           testCase "what means something on one hop only, or describes all encodings, is not carried over" (fun () ->
-              let left =
-                  hopBound
-                  @ [ HeaderExtension.DependencyDescriptor; HeaderExtension.VideoLayersAllocation ]
-
               let map =
                   ExtensionMap
-                      [| for i, extension in List.indexed (left @ [ HeaderExtension.ColorSpace ]) do
+                      [| for i, extension in List.indexed (leftBehind @ [ HeaderExtension.ColorSpace ]) do
                              KeyValuePair(i + 1, HeaderExtensions.uri extension) |]
 
               let translation = ExtensionTranslation(map, map)
 
-              for id in 1 .. left.Length do
+              for id in 1 .. leftBehind.Length do
                   Expect.equal (translation.At id) 0 "left out"
 
-              Expect.equal (translation.At(left.Length + 1)) (left.Length + 1) "carried over")
+              Expect.equal (translation.At(leftBehind.Length + 1)) (leftBehind.Length + 1) "carried over")
 
           testCase "reading, walking and writing allocate nothing" (fun () ->
               let map =
