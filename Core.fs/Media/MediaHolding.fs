@@ -18,14 +18,10 @@ module internal MediaHolding =
         found
 
     let private withJitter (at: int) (jitter: JitterBuffer.State) (s: MediaState) : MediaState =
-        let stream = s.Receivers[at]
-
-        MediaState.withReceiver
+        MediaState.withParts
             at
-            { stream with
-                Parts =
-                    { stream.Parts with
-                        Jitter = ValueSome jitter } }
+            { s.Receivers[at].Parts with
+                Jitter = ValueSome jitter }
             s
 
     /// What was emitted, in order, is due, the last of it too.

@@ -330,14 +330,10 @@ module internal MediaReceiving =
     // ---- FEC ----
 
     let private withFec (at: int) (fec: FlexFecReceiver.State) (s: MediaState) : MediaState =
-        let stream = s.Receivers[at]
-
-        MediaState.withReceiver
+        MediaState.withParts
             at
-            { stream with
-                Parts =
-                    { stream.Parts with
-                        Fec = ValueSome fec } }
+            { s.Receivers[at].Parts with
+                Fec = ValueSome fec }
             s
 
     /// Packets that came back have arrived.

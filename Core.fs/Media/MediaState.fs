@@ -219,3 +219,7 @@ module internal MediaState =
     let withReceiver (at: int) (stream: ReceiveStream) (s: MediaState) : MediaState =
         { s with
             Receivers = ReceiveStreams.replace at stream s.Receivers }
+
+    /// With other parts of a stream that is received.
+    let withParts (at: int) (parts: ReceiveParts) (s: MediaState) : MediaState =
+        withReceiver at { s.Receivers[at] with Parts = parts } s

@@ -43,11 +43,7 @@ module internal ReceivedTones =
                             let parts = stream.Parts
                             let struct (tones, outputs) = DtmfReceiver.tick now parts.Tones
 
-                            struct (MediaState.withReceiver
-                                        i
-                                        { stream with
-                                            Parts = { parts with Tones = tones } }
-                                        s,
+                            struct (MediaState.withParts i { parts with Tones = tones } s,
                                     outputs |> List.map (toned parts.ToneClock stream.Transceiver)))
                         step
 

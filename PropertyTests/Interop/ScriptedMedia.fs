@@ -34,15 +34,7 @@ let internal tones: RtpCodecParameters =
     { codec "audio/telephone-event" 8_000 126 with
         Feedback = [||] }
 
-let internal plain: EncodingParameters =
-    { Rid = ""
-      Active = true
-      Codec = ValueNone
-      MaxBitrate = ValueNone
-      MaxFramerate = ValueNone
-      ScaleResolutionDownBy = ValueNone
-      Priority = Priority.Low
-      ScalabilityMode = ValueNone }
+let internal plain: EncodingParameters = Encodings.plain
 
 let internal infoOf id (kind: MediaKind) direction (encodings: EncodingParameters[]) byTrack : TransceiverInfo =
     { Id = id

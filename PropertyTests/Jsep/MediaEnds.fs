@@ -22,15 +22,7 @@ let withConfiguration (change: Configuration -> Configuration) (seed: int64) : E
 /// One with all the media that there are.
 let media (seed: int64) : End = startWith (mediaConfig seed) seed
 
-let plain: EncodingParameters =
-    { Rid = ""
-      Active = true
-      Codec = ValueNone
-      MaxBitrate = ValueNone
-      MaxFramerate = ValueNone
-      ScaleResolutionDownBy = ValueNone
-      Priority = Priority.Low
-      ScalabilityMode = ValueNone }
+let plain: EncodingParameters = Encodings.plain
 
 let rid (name: string) = { plain with Rid = name }
 

@@ -36,15 +36,7 @@ let private sound =
     [| codec "audio/red" 48_000 63 [||]; codec "audio/opus" 48_000 111 [||] |]
 
 let private encoding ssrc : SendEncoding =
-    { Parameters =
-        { Rid = ""
-          Active = true
-          Codec = ValueNone
-          MaxBitrate = ValueNone
-          MaxFramerate = ValueNone
-          ScaleResolutionDownBy = ValueNone
-          Priority = Priority.Low
-          ScalabilityMode = ValueNone }
+    { Parameters = Encodings.plain
       Ssrc = ssrc
       RtxSsrc = 0u
       FecSsrc = 0u }
