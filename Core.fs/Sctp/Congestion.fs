@@ -452,18 +452,19 @@ module internal Congestion =
             match c.Growth with
             | Ledbat y -> courteous p y c
             | NewReno _
-            | Cubic _ when inSlowStart c -> doubled p c
-            | NewReno _
-            | Cubic _ when isUnused p c -> pause c
-            | NewReno _
             | Cubic _ ->
-                // Counted in steps of a 32nd of the window: a SACK in between costs an addition.
-                let acked = c.Uncounted + p.Acked
-
-                if acked < c.Window / 32 then
-                    { c with Uncounted = acked }
+                if inSlowStart c then
+                    doubled p c
+                elif isUnused p c then
+                    pause c
                 else
-                    grow p acked { c with Uncounted = 0 }
+                    // Counted in steps of a 32nd of the window: a SACK in between costs an addition.
+                    let acked = c.Uncounted + p.Acked
+
+                    if acked < c.Window / 32 then
+                        { c with Uncounted = acked }
+                    else
+                        grow p acked { c with Uncounted = 0 }
 
     /// The window and the growth after a congestion, RFC 9260 §7.2.3, RFC 9438 §4.6, §4.7.
     let private reduced (segment: int) (trip: RoundTrip) (c: Congestion) : struct (int * Growth) =
