@@ -128,3 +128,20 @@ module Entropy =
         let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
         let struct (drawn, rest) = bytes count entropy
         struct (String(Array.map (fun (b: byte) -> alphabet[int b &&& 63]) drawn), rest)
+
+    /// A random UUID, RFC 9562 §5.4: what browsers give as ids of tracks, and as names of hosts.
+    let uuid (entropy: Entropy) : struct (string * Entropy) =
+        let struct (drawn, rest) = bytes 16 entropy
+        drawn[6] <- (drawn[6] &&& 0x0Fuy) ||| 0x40uy
+        drawn[8] <- (drawn[8] &&& 0x3Fuy) ||| 0x80uy
+        let hex = (Convert.ToHexString drawn).ToLowerInvariant()
+
+        struct (String.Join(
+                    "-",
+                    [| hex.Substring(0, 8)
+                       hex.Substring(8, 4)
+                       hex.Substring(12, 4)
+                       hex.Substring(16, 4)
+                       hex.Substring 20 |]
+                ),
+                rest)

@@ -39,6 +39,19 @@ public sealed record WebRtcOptions
     /// </summary>
     public bool IceTcp { get; init; } = true;
 
+    /// <summary>
+    /// Whether the peer is told random names, <c>….local</c>, in place of the addresses of this host, as browsers do that have no camera
+    /// permission: this machine answers for them on its link (multicast DNS, RFC 6762, RFC 8828 §5.2). Default false: servers have nothing to hide,
+    /// and most networks of servers carry no multicast.
+    /// </summary>
+    public bool HideAddresses { get; init; }
+
+    /// <summary>
+    /// Public addresses of this host where a NAT before it maps them one to one, as clouds have it: candidates tell of them without
+    /// a STUN server. Default: none.
+    /// </summary>
+    public IReadOnlyList<WebRtcExternalAddress> ExternalAddresses { get; init; } = [];
+
     /// <summary>How long without an answer until a connection is <c>disconnected</c>. Default 5 s.</summary>
     public TimeSpan DisconnectedAfter { get; init; } = TimeSpan.FromSeconds(5);
 
@@ -187,6 +200,20 @@ public sealed record WebRtcOptions
     {
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(DisconnectedAfter, TimeSpan.Zero, nameof(DisconnectedAfter));
         ArgumentOutOfRangeException.ThrowIfLessThan(FailedAfter, DisconnectedAfter, nameof(FailedAfter));
+        ArgumentNullException.ThrowIfNull(ExternalAddresses);
+        if (
+            ExternalAddresses.FirstOrDefault(e =>
+                e.Local is { } local && local.AddressFamily != e.External.AddressFamily
+            ) is
+            { } odd
+        )
+        {
+            throw new ArgumentException(
+                $"ExternalAddresses map an address to one of its own family, and {odd.Local} and {odd.External} are of two.",
+                nameof(ExternalAddresses)
+            );
+        }
+
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxDatagramSize, 576, nameof(MaxDatagramSize));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(MaxDatagramSize, 65_507, nameof(MaxDatagramSize));
         if (MtuDiscoveryLimit is { } limit)
@@ -312,6 +339,18 @@ public sealed class WebRtcSharedPort : IDisposable
 
     /// <summary>Closes the port. Close the connections that use it before.</summary>
     public void Dispose() => Inner.Dispose();
+}
+
+/// <summary>A public address that a local one is reached by.</summary>
+/// <param name="External">What peers send to. Ports are the same on both sides of the NAT.</param>
+/// <param name="Local">The local address behind it; null: any of its family.</param>
+public sealed record WebRtcExternalAddress(IPAddress External, IPAddress? Local = null)
+{
+    /// <summary>
+    /// Whether host candidates have it in place of the local address (default), which peers on the same private network cannot use then;
+    /// else a server-reflexive candidate has it beside each.
+    /// </summary>
+    public bool Replaces { get; init; } = true;
 }
 
 /// <summary>How a data channel's sender reacts to a path that is full.</summary>

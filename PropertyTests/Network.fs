@@ -37,6 +37,8 @@ type World =
         Net: Internet
         /// The STUN server that any name resolves to.
         Server: Endpoint voption
+        /// What the link's hosts have announced.
+        Names: Map<string, Address>
         Forger: Forger voption
         Ends: Map<char, End>
         NextPort: int
@@ -106,6 +108,7 @@ module World =
         { Now = 0L<us>
           Net = net
           Server = ValueNone
+          Names = Map.empty
           Forger = ValueNone
           Ends =
             Map.ofList
@@ -292,7 +295,16 @@ module World =
             match world.Server with
             | ValueSome server -> feed who (ServerResolved(url, [| server |])) world
             | ValueNone -> feed who (ServerFailed(url, "no servers here")) world
-        | ResolveName name -> feed who (NameResolved(name, ValueNone)) world
+        | ResolveName name ->
+            let address =
+                match Map.tryFind name world.Names with
+                | Some address -> ValueSome address
+                | None -> ValueNone
+
+            feed who (NameResolved(name, address)) world
+        | AnnounceName(name, address) ->
+            { world with
+                Names = Map.add name address world.Names }
         | Reply(command, answer) ->
             change
                 who

@@ -102,6 +102,7 @@ let main args =
       Interceptors.FlexFecTests.tests
       Interceptors.DtmfTests.tests
       PathTests.tests
+      PublicationTests.tests
       Media.FormatsTests.tests
       Media.SampleBuilderTests.tests
       Media.FilesTests.tests

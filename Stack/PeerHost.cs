@@ -47,6 +47,9 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     // Made with the first packet: most connections carry data only.
     private RtpInbox? _rtp;
 
+    // Names that the link is told of; null: none.
+    private List<string>? _names;
+
     private Peer.State _state;
     private long _commands;
 
@@ -371,6 +374,13 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     void IShell.ResolveName(string name) => _ = ResolveCandidate(name);
 
     /// <inheritdoc/>
+    void IShell.AnnounceName(string name, Address address)
+    {
+        (_names ??= []).Add(name);
+        _options.Resolver.Announce(name, address.ToNet());
+    }
+
+    /// <inheritdoc/>
     void IShell.Reply(long command, Answer answer)
     {
         if (_asked.TryRemove(command, out var asked))
@@ -571,6 +581,9 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
             _ports.Flush();
             _ports.Clear();
         }
+
+        foreach (var name in _names ?? [])
+            _options.Resolver.Withdraw(name);
 
         _journal?.Dispose();
 

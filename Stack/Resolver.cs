@@ -53,6 +53,20 @@ internal sealed class Resolver(ResolverOptions? options = null)
     public Task<IPAddress?> ResolveCandidate(string name, CancellationToken cancellation) =>
         _options.IsOn ? _options.MulticastDns.Query(name, cancellation) : Task.FromResult<IPAddress?>(null);
 
+    /// <summary>Answers the link's questions for a name of ours from now on; see <see cref="MulticastDns.Announce"/>.</summary>
+    public void Announce(string name, IPAddress address)
+    {
+        if (_options.IsOn)
+            _options.MulticastDns.Announce(name, address);
+    }
+
+    /// <summary>Answers for the name no more.</summary>
+    public void Withdraw(string name)
+    {
+        if (_options.IsOn)
+            _options.MulticastDns.Withdraw(name);
+    }
+
     private async Task<IPAddress[]> AddressesOf(string host, CancellationToken cancellation)
     {
         if (IPAddress.TryParse(host, out var literal))

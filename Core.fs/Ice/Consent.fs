@@ -8,6 +8,8 @@ type IceOptions =
         DisconnectedAfter: Duration
         /// Consent expires this long after the last response, RFC 7675 §5.1. 30 s, and no more.
         FailedAfter: Duration
+        /// What the peer is told of our addresses.
+        Publication: Publication
     }
 
 /// Agents' options.
@@ -16,7 +18,8 @@ module IceOptions =
     /// 5 s and 30 s.
     let defaults: IceOptions =
         { DisconnectedAfter = Duration.seconds 5L
-          FailedAfter = Duration.seconds 30L }
+          FailedAfter = Duration.seconds 30L
+          Publication = Publication.plain }
 
 /// Whether the selected pair answers.
 [<RequireQualifiedAccess; Struct; NoComparison; NoEquality>]

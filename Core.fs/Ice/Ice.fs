@@ -29,12 +29,16 @@ module Ice =
     [<NoComparison; NoEquality>]
     type State =
         private
-            { Setup: Setup
-              Current: IceSession
-              Former: Former voption
-              Shown: Shown
-              Closed: bool
-              Entropy: Entropy }
+            {
+                Setup: Setup
+                Current: IceSession
+                Former: Former voption
+                Shown: Shown
+                /// Names that stand for our addresses.
+                Names: struct (Address * string)[]
+                Closed: bool
+                Entropy: Entropy
+            }
 
     [<NoComparison; NoEquality>]
     type Input =
@@ -63,6 +67,7 @@ module Ice =
         | ClosePort of Port: PortId
         | ResolveServer of Url: string
         | Resolve of Name: string
+        | Announce of Name: string * Address: Address
         | Gathered of Candidate: Candidate * Url: string voption
         | GatheringChanged of IceGatheringState
         | ServerError of Url: string * Base: Endpoint voption * Code: int * Text: string
@@ -99,6 +104,7 @@ module Ice =
               Gathering = IceGatheringState.New
               Valid = [||]
               Deadline = Instant.never }
+          Names = [||]
           Closed = false
           Entropy = Entropy.split "generations" entropy }
 
@@ -132,8 +138,19 @@ module Ice =
     let remoteCredentials (state: State) : IceParameters voption =
         state.Current.Checks.Remote.Secret |> ValueOption.map _.Credentials
 
+    // What is told of our candidates; the agent itself goes by addresses.
+    let private shown (state: State) (candidate: Candidate) : Candidate =
+        Publication.shown state.Setup.Options.Publication state.Names candidate
+
+    let private showPair (state: State) (pair: Pair) : IcePair =
+        let shownPair = Pair.show pair
+
+        { shownPair with
+            Local = shown state shownPair.Local }
+
     [<CompiledName "LocalCandidates">]
-    let localCandidates (state: State) : Candidate[] = state.Current.Checks.Local.Candidates
+    let localCandidates (state: State) : Candidate[] =
+        state.Current.Checks.Local.Candidates |> Array.map (shown state)
 
     [<CompiledName "RemoteCandidates">]
     let remoteCandidates (state: State) : Candidate[] = state.Current.Checks.Remote.Candidates
@@ -153,11 +170,11 @@ module Ice =
     let selectedPair (state: State) : IcePair voption =
         IceSession.selected state.Current
         |> ValueOption.orElseWith (fun () -> former state |> ValueOption.bind IceSession.selected)
-        |> ValueOption.map Pair.show
+        |> ValueOption.map (showPair state)
 
     [<CompiledName "Pairs">]
     let pairs (state: State) : IcePair[] =
-        state.Current.Checks.List.Pairs |> Array.map Pair.show
+        state.Current.Checks.List.Pairs |> Array.map (showPair state)
 
     // One function a part: steps it, and says what its outputs mean to the whole.
 
@@ -239,6 +256,27 @@ module Ice =
                 Extensions = [| struct ("ufrag", secret.Credentials.UsernameFragment) |] }
         | ValueNone -> candidate
 
+    // Told by name where addresses are hidden, with what stands beside it.
+    let private publish (candidate: Candidate) (url: string voption) (state: State) : Step<State, Output> =
+        let publication = state.Setup.Options.Publication
+
+        let struct (state, announced) =
+            match Publication.needsName publication state.Names candidate with
+            | ValueSome address ->
+                let struct (name, entropy) = Publication.freshName state.Entropy
+
+                struct ({ state with
+                            Names = Array.append state.Names [| struct (address, name) |]
+                            Entropy = entropy },
+                        [ Announce(name, address) ])
+            | ValueNone -> struct (state, [])
+
+        let told = Gathered(shown state candidate, url)
+
+        match Publication.reflexive state.Setup.Salt publication candidate with
+        | ValueSome beside -> struct (state, announced @ [ told; Gathered(shown state beside, ValueNone) ])
+        | ValueNone -> struct (state, announced @ [ told ])
+
     let private gathering
         now
         (change: Gathering -> Step<Gathering, GatheringOutput>)
@@ -259,7 +297,7 @@ module Ice =
 
                     state
                     |> current now (Trickle.addLocal candidate >> Step.only)
-                    |> Step.bind (Step.one (Gathered(candidate, url)))
+                    |> Step.bind (publish candidate url)
                 | GatheringOutput.Failed(url, local, code, text) ->
                     Step.one (ServerError(url, local, code, text)) state
                 | GatheringOutput.Refused drop -> Step.one (Ignored drop) state)

@@ -65,6 +65,8 @@ module Ice =
         /// Find the address of a name, `….local` by mDNS.
         | Resolve of Name: string
         /// A local candidate, and the server that it was learnt from.
+        /// Others may ask the link for this name, RFC 6762; until the agent is closed.
+        | Announce of Name: string * Address: Address
         | Gathered of Candidate: Candidate * Url: string voption
         | GatheringChanged of IceGatheringState
         /// RTCPeerConnectionIceErrorEvent: a STUN error code, or 701 where a server did not answer. `Base` is the local end.

@@ -175,23 +175,6 @@ module internal Directions =
 
 /// Looking into the set, and changing one of it.
 module internal Transceivers =
-    /// A random UUID's form, RFC 9562 §5.4: what browsers give as ids of tracks.
-    let private uuid (entropy: Entropy) : struct (string * Entropy) =
-        let struct (drawn, entropy) = Entropy.bytes 16 entropy
-        drawn[6] <- (drawn[6] &&& 0x0Fuy) ||| 0x40uy
-        drawn[8] <- (drawn[8] &&& 0x3Fuy) ||| 0x80uy
-        let hex = (Convert.ToHexString drawn).ToLowerInvariant()
-
-        struct (String.Join(
-                    "-",
-                    [| hex.Substring(0, 8)
-                       hex.Substring(8, 4)
-                       hex.Substring(12, 4)
-                       hex.Substring(16, 4)
-                       hex.Substring 20 |]
-                ),
-                entropy)
-
     /// An empty set with a stream of randomness of its own.
     let create (entropy: Entropy) : TransceiverSet =
         // 96 bits, RFC 7022 §4.2.
@@ -268,8 +251,8 @@ module internal Transceivers =
         (encodings: EncodingParameters[])
         (set: TransceiverSet)
         : struct (Transceiver * TransceiverSet) =
-        let struct (receiverTrack, entropy) = uuid set.Entropy
-        let struct (senderTrack, entropy) = uuid entropy
+        let struct (receiverTrack, entropy) = Entropy.uuid set.Entropy
+        let struct (senderTrack, entropy) = Entropy.uuid entropy
 
         let struct (sources, set) =
             sources encodings.Length [||] { set with Entropy = entropy }

@@ -42,6 +42,8 @@ type PeerOptions =
         /// Whether connections are made to the peer's TCP candidates, RFC 6544, where UDP does not pass. Listeners are the
         /// shell's to open (`ListenerOpened`). Default true.
         IceTcp: bool
+        /// What peers are told of our addresses. Default: what they are.
+        Publication: Publication
     }
 
     /// With the wall clock of a shell.

@@ -58,6 +58,8 @@ type Output =
     | ResolveServer of Url: string
     /// Answered by `NameResolved`.
     | ResolveName of Name: string
+    /// Answer the link's questions for this name with this address, RFC 6762, until `Ended`.
+    | AnnounceName of Name: string * Address: Address
     | Reply of Command: CommandId * Answer: Answer
     | Refuse of Command: CommandId * Mistake: Mistake
     | Raise of Event: Event
@@ -86,6 +88,8 @@ type IShell =
     abstract ResolveServer: url: string -> unit
     /// <summary>See <c>Output.ResolveName</c>.</summary>
     abstract ResolveName: name: string -> unit
+    /// <summary>See <c>Output.AnnounceName</c>.</summary>
+    abstract AnnounceName: name: string * address: Address -> unit
     /// <summary>See <c>Output.Reply</c>.</summary>
     abstract Reply: command: CommandId * answer: Answer -> unit
     /// <summary>See <c>Output.Refuse</c>.</summary>

@@ -32,7 +32,8 @@ module Peer =
           Epoch = 0L
           KeyLog = false
           SrtpProfiles = DtlsConfig.srtpProfiles
-          IceTcp = true }
+          IceTcp = true
+          Publication = Publication.plain }
 
     /// W3C WebRTC 1.0 §4.4.1.6 setConfiguration: descriptions' part in JSEP, the servers for the next gathering in ICE.
     let private configure now command (configuration: Configuration) (s: Session.State) : Step<Session.State, Output> =
@@ -246,6 +247,7 @@ module Peer =
             | OpenStream(port, kind, from, remote, name) -> shell.OpenStream(port, kind, from, remote, name)
             | ResolveServer url -> shell.ResolveServer url
             | ResolveName name -> shell.ResolveName name
+            | AnnounceName(name, address) -> shell.AnnounceName(name, address)
             | Reply(command, answer) -> shell.Reply(command, answer)
             | Refuse(command, mistake) -> shell.Refuse(command, mistake)
             | Raise event -> shell.Raise event

@@ -171,7 +171,8 @@ module internal Session =
         let agent =
             Ice.create
                 { DisconnectedAfter = config.Options.DisconnectedAfter
-                  FailedAfter = config.Options.FailedAfter }
+                  FailedAfter = config.Options.FailedAfter
+                  Publication = config.Options.Publication }
                 entropy
                 config.Ciphers
 

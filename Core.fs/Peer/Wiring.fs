@@ -94,6 +94,7 @@ module internal Wiring =
         | Ice.ClosePort port -> Step.one (ClosePort port) s
         | Ice.ResolveServer url -> Step.one (ResolveServer url) s
         | Ice.Resolve name -> Step.one (ResolveName name) s
+        | Ice.Announce(name, address) -> Step.one (AnnounceName(name, address)) s
         | Ice.Gathered(candidate, url) ->
             let text = Candidate.toText candidate
             let ufrag = ourFragment s

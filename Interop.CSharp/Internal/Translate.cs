@@ -105,7 +105,17 @@ internal static class Translate
             epoch: 0,
             options.KeyLogPath is not null,
             [.. options.SrtpProfiles.Select(profile => (Core.SrtpProfile)profile)],
-            options.IceTcp
+            options.IceTcp,
+            new(options.HideAddresses, [.. options.ExternalAddresses.Select(ToCore)])
+        );
+
+    private static Core.ExternalAddress ToCore(WebRtcExternalAddress address) =>
+        new(
+            address.Local is { } local
+                ? Microsoft.FSharp.Core.FSharpValueOption<Core.Address>.Some(Stack.Addresses.ToCore(local))
+                : Microsoft.FSharp.Core.FSharpValueOption<Core.Address>.None,
+            Stack.Addresses.ToCore(address.External),
+            address.Replaces
         );
 
     /// <exception cref="RTCException"><c>TypeError</c>, W3C WebRTC 1.0 §6.1.1, createDataChannel.</exception>

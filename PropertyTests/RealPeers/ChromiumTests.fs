@@ -67,9 +67,9 @@ let private echoes (line: Line) : Task =
         do! same "256 KiB" (struct (false, big)) line
     }
 
-let private session (hideAddresses: bool) (body: OurPeer -> Page -> Task) (path: string) : Task =
+let private session (body: OurPeer -> Page -> Task) (path: string) : Task =
     task {
-        use! chromium = Chromium.Launch(path, not hideAddresses)
+        use! chromium = Chromium.Launch(path, true)
         let! page = chromium.Open()
         let! _ = page.Call prepare
         use ours = new OurPeer()
@@ -77,8 +77,8 @@ let private session (hideAddresses: bool) (body: OurPeer -> Page -> Task) (path:
     }
 
 let private both (name: string) (body: Offerer -> OurPeer -> Page -> Task) : Test list =
-    [ Outside.needing Peers.chromium $"{name}, we offer" (session false (body Ours))
-      Outside.needing Peers.chromium $"{name}, Chromium offers" (session false (body Browsers)) ]
+    [ Outside.needing Peers.chromium $"{name}, we offer" (session (body Ours))
+      Outside.needing Peers.chromium $"{name}, Chromium offers" (session (body Browsers)) ]
 
 let private messages offerer (ours: OurPeer) (page: Page) : Task =
     task {
@@ -286,13 +286,21 @@ let private trickle (path: string) : Task =
         do! echoes line
     }
 
-let private hidden offerer : string -> Task =
-    session true (fun ours page ->
-        task {
-            let line = ours.Create "behind a name"
-            do! negotiate offerer ours page
-            do! echoes line
-        })
+/// Both ends behind names: what each tells of itself, the other asks the link for.
+let private hidden offerer (path: string) : Task =
+    task {
+        use! chromium = Chromium.Launch(path, false)
+        let! page = chromium.Open()
+        let! _ = page.Call prepare
+        use ours = new OurPeer(WebRtcOptions(HideAddresses = true))
+        let line = ours.Create "behind a name"
+        do! negotiate offerer ours page
+        do! echoes line
+        let local = Unchecked.nonNull ours.Pc.LocalDescription
+        Expect.stringContains local.Sdp ".local " "our name"
+        let remote = Unchecked.nonNull ours.Pc.RemoteDescription
+        Expect.stringContains remote.Sdp ".local " "Chromium's"
+    }
 
 let tests =
     testSequenced

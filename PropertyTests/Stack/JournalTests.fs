@@ -113,6 +113,7 @@ type private Nobody() =
         member _.OpenStream(_, _, _, _, _) = ()
         member _.ResolveServer _ = ()
         member _.ResolveName _ = ()
+        member _.AnnounceName(_, _) = ()
         member _.Reply(_, _) = ()
         member _.Refuse(_, _) = ()
         member _.Raise _ = ()

@@ -316,4 +316,69 @@ let private link =
 
               Expect.throwsT<TaskCanceledException> (fun () -> query.GetAwaiter().GetResult() |> ignore) "cancelled") ]
 
-let tests = testList "Names" [ messages; servers; link ]
+/// Our names, asked for by another of us.
+let private announcing =
+    let address = IPAddress.Parse "192.0.2.9"
+
+    testList
+        "names of ours"
+        [ testCase "are answered for, until they are withdrawn" (fun () ->
+              let port = freePort ()
+              let ours = multicast port []
+              ours.Announce(name, address)
+              let theirs = multicast port [ 1_000.0; 1_000.0; 20_000.0 ]
+              Expect.equal (ask theirs (name.ToUpperInvariant())) (ValueSome "192.0.2.9") "found"
+              ours.Withdraw name
+
+              // Nobody answers once the goodbye is out: awaited, for it goes out on another thread.
+              let rec gone left =
+                  match ask (multicast port [ 50.0 ]) name with
+                  | ValueNone -> true
+                  | ValueSome _ -> left > 0 && gone (left - 1)
+
+              Expect.isTrue (gone 100) "gone")
+
+          testCase "another's questions are not answered" (fun () ->
+              let port = freePort ()
+              let ours = multicast port []
+              ours.Announce("other.local", address)
+              Expect.equal (ask (multicast port [ 50.0; 50.0 ]) name) ValueNone "not ours"
+              ours.Withdraw "other.local")
+
+          testCase "a question is read as it was written, and its answer, too" (fun () ->
+              let mutable question = DnsQuestion()
+
+              for kind, unicast in [ DnsMessage.A, true; DnsMessage.Aaaa, false ] do
+                  let bytes = query kind unicast
+                  Expect.isTrue (DnsMessage.Asks(ReadOnlySpan bytes, name, &question)) "asks"
+                  Expect.equal question.Type kind "type"
+                  Expect.equal question.IsUnicast unicast "QU"
+                  Expect.equal (question.IsAnsweredBy address) (kind = DnsMessage.A) "family"
+                  Expect.isFalse (DnsMessage.Asks(ReadOnlySpan bytes, "x" + name, &question)) "another name"
+
+              let into: byte[] = Array.zeroCreate DnsMessage.MaxAnswerSize
+
+              let size =
+                  DnsMessage.WriteAnswer(Span into, name, address, TimeSpan.FromSeconds 120.0)
+
+              Expect.equal (read into[.. size - 1] name) (ValueSome(struct ("192.0.2.9", 120.0))) "the answer"
+              Expect.equal (into[2], into[3]) (0x84uy, 0uy) "QR and AA"
+
+              let legacy =
+                  DnsMessage.WriteAnswer(
+                      Span into,
+                      name,
+                      address,
+                      TimeSpan.FromSeconds 10.0,
+                      DnsQuestion(0x1234us, DnsMessage.A, false)
+                  )
+
+              Expect.equal (into[0], into[1], into[5]) (0x12uy, 0x34uy, 1uy) "number and question, RFC 6762 §6.7"
+              Expect.equal (read into[.. legacy - 1] name) (ValueSome(struct ("192.0.2.9", 10.0))) "the answer")
+
+          Laws.anyBytes "any bytes end without throwing" (fun bytes ->
+              let mutable question = DnsQuestion()
+              DnsMessage.Asks(ReadOnlySpan bytes, name, &question) |> ignore
+              true) ]
+
+let tests = testList "Names" [ messages; servers; link; announcing ]

@@ -402,6 +402,20 @@ internal static class InputCodec
         to.Flag(value.KeyLog);
         to.Array(value.SrtpProfiles, profile => to.Number((int)profile));
         to.Flag(value.IceTcp);
+        to.Flag(value.Publication.HidesAddresses);
+        to.Array(
+            value.Publication.Externals,
+            each =>
+            {
+                to.Flag(each.Local.IsSome);
+
+                if (each.Local.IsSome)
+                    to.Address(each.Local.Value);
+
+                to.Address(each.External);
+                to.Flag(each.Replaces);
+            }
+        );
     }
 
     /// <summary>Reads the options of a peer.</summary>
@@ -422,7 +436,19 @@ internal static class InputCodec
             from.Number(),
             from.Flag(),
             from.Array(() => (SrtpProfile)from.Int32()),
-            from.Flag()
+            from.Flag(),
+            new Publication(
+                from.Flag(),
+                from.Array(() =>
+                    new ExternalAddress(
+                        from.Flag()
+                            ? Microsoft.FSharp.Core.FSharpValueOption<Address>.Some(from.Address())
+                            : Microsoft.FSharp.Core.FSharpValueOption<Address>.None,
+                        from.Address(),
+                        from.Flag()
+                    )
+                )
+            )
         );
 
     /// <summary>Writes a description.</summary>

@@ -44,6 +44,9 @@ internal enum OutputKind : byte
 
     /// <summary><c>Output.OpenStream</c>.</summary>
     OpenStream = 12,
+
+    /// <summary><c>Output.AnnounceName</c>.</summary>
+    AnnounceName = 13,
 }
 
 /// <summary>Outputs as octets, one way only: they are compared, never read back. Every field takes part.</summary>

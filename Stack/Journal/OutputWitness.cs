@@ -100,6 +100,16 @@ internal abstract class OutputWitness(IDatagramShell? inner) : IShell
     }
 
     /// <inheritdoc/>
+    public void AnnounceName(string name, Address address)
+    {
+        _seen.Clear();
+        _seen.Text(name);
+        _seen.Address(address);
+        Saw(OutputKind.AnnounceName, _seen.Written);
+        inner?.AnnounceName(name, address);
+    }
+
+    /// <inheritdoc/>
     public void Reply(long command, Answer answer)
     {
         _seen.Clear();

@@ -4,6 +4,18 @@ using System.Text;
 
 namespace Hybrid.WebRtc.Stack.Names;
 
+/// <summary>A question for a name's address.</summary>
+/// <param name="Id">The message's number, which a legacy answer repeats.</param>
+/// <param name="Type">A, AAAA or any.</param>
+/// <param name="IsUnicast">Whether the answer may come to the asking socket alone, RFC 6762 §5.4.</param>
+internal readonly record struct DnsQuestion(ushort Id, ushort Type, bool IsUnicast)
+{
+    /// <summary>Whether an address of this family answers it.</summary>
+    public bool IsAnsweredBy(IPAddress address) =>
+        Type is not (DnsMessage.A or DnsMessage.Aaaa)
+        || Type == DnsMessage.A == (address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork);
+}
+
 /// <summary>
 /// What multicast DNS needs of DNS messages (RFC 1035 §4, RFC 6762 §18): a question for one name, and the addresses in an
 /// answer. Any bytes may come in; reading ends without throwing, in time linear in their length.
@@ -24,6 +36,9 @@ internal static class DnsMessage
 
     /// <summary>The flag QR: a response, RFC 1035 §4.1.1.</summary>
     private const ushort Response = 0x8000;
+
+    /// <summary>The flag AA, set in every multicast response, RFC 6762 §18.4.</summary>
+    private const ushort Authoritative = 0x0400;
 
     /// <summary>OPCODE and RCODE, both zero in what is heeded, RFC 6762 §18.3 and §18.11.</summary>
     private const ushort OpcodeAndRcode = 0x780f;
@@ -63,22 +78,106 @@ internal static class DnsMessage
     {
         into[..HeaderSize].Clear();
         into[5] = 1;
-        var at = HeaderSize;
-
-        foreach (var label in name.Split('.'))
-        {
-            into[at] = (byte)label.Length;
-            Encoding.ASCII.GetBytes(label, into[(at + 1)..]);
-            at += 1 + label.Length;
-        }
-
-        into[at++] = 0;
+        var at = WriteName(into, HeaderSize, name);
         BinaryPrimitives.WriteUInt16BigEndian(into[at..], type);
         BinaryPrimitives.WriteUInt16BigEndian(
             into[(at + 2)..],
             unicast ? (ushort)(Internet | TopBitOfClass) : Internet
         );
         return at + 4;
+    }
+
+    /// <summary>Octets of the largest answer that <see cref="WriteAnswer"/> writes.</summary>
+    public const int MaxAnswerSize = HeaderSize + 2 * (255 + 4) + 10 + 16;
+
+    /// <summary>Any type of record, RFC 1035 §3.2.3.</summary>
+    private const ushort Any = 255;
+
+    /// <summary>Whether a message asks for an address of this name.</summary>
+    /// <param name="message">Any bytes.</param>
+    /// <param name="name">The name, compared without regard to case.</param>
+    /// <param name="question">What it asks, where it does.</param>
+    public static bool Asks(ReadOnlySpan<byte> message, string name, out DnsQuestion question)
+    {
+        question = default;
+
+        if (message.Length < HeaderSize)
+            return false;
+
+        var flags = BinaryPrimitives.ReadUInt16BigEndian(message[2..]);
+
+        if ((flags & Response) != 0 || (flags & OpcodeAndRcode) != 0)
+            return false;
+
+        var count = Math.Min((int)BinaryPrimitives.ReadUInt16BigEndian(message[4..]), MaxRecords);
+        var at = HeaderSize;
+
+        for (var i = 0; i < count; i++)
+        {
+            var start = at;
+
+            if (!SkipName(message, ref at) || (at += 4) > message.Length)
+                return false;
+
+            var type = BinaryPrimitives.ReadUInt16BigEndian(message[(at - 4)..]);
+            var @class = BinaryPrimitives.ReadUInt16BigEndian(message[(at - 2)..]);
+
+            if (type is A or Aaaa or Any && (@class & ~TopBitOfClass) == Internet && NameIs(message, start, name))
+            {
+                question = new(
+                    BinaryPrimitives.ReadUInt16BigEndian(message),
+                    type,
+                    IsUnicast: (@class & TopBitOfClass) != 0
+                );
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Writes a response that gives a name's address; answers the octets written.</summary>
+    /// <param name="into">At least <see cref="MaxAnswerSize"/> octets.</param>
+    /// <param name="name">A name that <see cref="IsLocalName"/> accepts.</param>
+    /// <param name="address">Its address.</param>
+    /// <param name="lifetime">How long it may be kept; zero: not any more, RFC 6762 §10.1.</param>
+    /// <param name="legacy">
+    /// The question of one who knows no multicast DNS: it is repeated, with its number, and no cache is told to be flushed, RFC 6762 §6.7.
+    /// </param>
+    public static int WriteAnswer(
+        Span<byte> into,
+        string name,
+        IPAddress address,
+        TimeSpan lifetime,
+        DnsQuestion? legacy = null
+    )
+    {
+        into[..HeaderSize].Clear();
+        BinaryPrimitives.WriteUInt16BigEndian(into, legacy?.Id ?? 0);
+        BinaryPrimitives.WriteUInt16BigEndian(into[2..], Response | Authoritative);
+        into[7] = 1;
+        var at = HeaderSize;
+
+        if (legacy is { } question)
+        {
+            into[5] = 1;
+            at = WriteName(into, at, name);
+            BinaryPrimitives.WriteUInt16BigEndian(into[at..], question.Type);
+            BinaryPrimitives.WriteUInt16BigEndian(into[(at + 2)..], Internet);
+            at += 4;
+        }
+
+        at = WriteName(into, at, name);
+        var v4 = address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork;
+        BinaryPrimitives.WriteUInt16BigEndian(into[at..], v4 ? A : Aaaa);
+        BinaryPrimitives.WriteUInt16BigEndian(
+            into[(at + 2)..],
+            legacy is null ? (ushort)(Internet | TopBitOfClass) : Internet
+        );
+        BinaryPrimitives.WriteUInt32BigEndian(into[(at + 4)..], (uint)lifetime.TotalSeconds);
+        address.TryWriteBytes(into[(at + 10)..], out var written);
+        BinaryPrimitives.WriteUInt16BigEndian(into[(at + 8)..], (ushort)written);
+        return at + 10 + written;
     }
 
     /// <summary>Reads the first address that a response gives for a name. Null: not a well-formed response, or not about the name.</summary>
@@ -141,6 +240,19 @@ internal static class DnsMessage
         }
 
         return null;
+    }
+
+    private static int WriteName(Span<byte> into, int at, string name)
+    {
+        foreach (var label in name.Split('.'))
+        {
+            into[at] = (byte)label.Length;
+            Encoding.ASCII.GetBytes(label, into[(at + 1)..]);
+            at += 1 + label.Length;
+        }
+
+        into[at] = 0;
+        return at + 1;
     }
 
     /// <summary>Moves past a name as it stands: its labels up to the root or a pointer.</summary>

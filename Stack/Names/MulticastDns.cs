@@ -23,8 +23,8 @@ internal sealed record MulticastDnsOptions
 }
 
 /// <summary>
-/// Asks the link for the addresses of <c>….local</c> names (RFC 6762), which browsers put in place of their own. Sockets are open
-/// only while a question is. Answers are kept briefly. Everything is bounded, and nothing received throws.
+/// Asks the link for the addresses of <c>….local</c> names (RFC 6762), which browsers put in place of their own, and answers for ours.
+/// Sockets are open only while a question is, or a name is announced. Answers are kept briefly. Everything is bounded, and nothing received throws.
 /// </summary>
 internal sealed class MulticastDns(MulticastDnsOptions? options = null)
 {
@@ -32,6 +32,18 @@ internal sealed class MulticastDns(MulticastDnsOptions? options = null)
     private const int MaxQuestions = 64;
 
     private const int MaxCached = 256;
+
+    /// <summary>Names of ours at one time: two a connection, mostly.</summary>
+    private const int MaxAnnounced = 4_096;
+
+    /// <summary>RFC 6762 §10: records of a host's name may be kept for two minutes.</summary>
+    private static readonly TimeSpan Lifetime = TimeSpan.FromSeconds(120);
+
+    /// <summary>By whoever knows no multicast DNS: ten seconds at most, RFC 6762 §6.7.</summary>
+    private static readonly TimeSpan LegacyLifetime = TimeSpan.FromSeconds(10);
+
+    /// <summary>Between the announcements of a name, and between its answers, RFC 6762 §6, §8.3.</summary>
+    private static readonly TimeSpan Repeat = TimeSpan.FromSeconds(1);
 
     private static readonly IPAddress GroupV4 = IPAddress.Parse("224.0.0.251");
     private static readonly IPAddress GroupV6 = IPAddress.Parse("ff02::fb");
@@ -48,7 +60,133 @@ internal sealed class MulticastDns(MulticastDnsOptions? options = null)
         StringComparer.OrdinalIgnoreCase
     );
 
+    private readonly Dictionary<string, Announced> _announced = new(StringComparer.OrdinalIgnoreCase);
     private List<Asker>? _askers;
+
+    /// <summary>One of our names.</summary>
+    private sealed class Announced(IPAddress address)
+    {
+        public IPAddress Address { get; } = address;
+
+        /// <summary>Not before this is it multicast again, RFC 6762 §6: once a second.</summary>
+        public long AgainAt { get; set; }
+    }
+
+    /// <summary>
+    /// Answers for a name from now on, and says so twice, RFC 6762 §8.3. It is not probed for: names are random
+    /// (draft-ietf-mmusic-mdns-ice-candidates §3.1.1). Any thread, never blocks.
+    /// </summary>
+    public void Announce(string name, IPAddress address)
+    {
+        lock (_gate)
+        {
+            if (!DnsMessage.IsLocalName(name) || _announced.Count >= MaxAnnounced)
+                return;
+
+            _announced[name] = new Announced(address);
+        }
+
+        _ = Task.Run(async () =>
+        {
+            for (var i = 0; i < 2; i++)
+            {
+                if (!Say(name, Lifetime))
+                    return;
+
+                await Task.Delay(Repeat).ConfigureAwait(false);
+            }
+        });
+    }
+
+    /// <summary>Answers for a name no more, and says goodbye, RFC 6762 §10.1. Any thread, never blocks.</summary>
+    public void Withdraw(string name) =>
+        _ = Task.Run(() =>
+        {
+            Say(name, TimeSpan.Zero);
+
+            lock (_gate)
+                if (_announced.Remove(name))
+                    Rest();
+        });
+
+    /// <summary>Multicasts one of our names. False: it is not ours any more, or there is no network.</summary>
+    private bool Say(string name, TimeSpan lifetime)
+    {
+        try
+        {
+            List<Asker> askers;
+            IPAddress address;
+
+            lock (_gate)
+            {
+                if (!_announced.TryGetValue(name, out var announced))
+                    return false;
+
+                address = announced.Address;
+                announced.AgainAt = Environment.TickCount64 + (long)Repeat.TotalMilliseconds;
+                askers = _askers ??= Open();
+            }
+
+            Span<byte> answer = stackalloc byte[DnsMessage.MaxAnswerSize];
+            var size = DnsMessage.WriteAnswer(answer, name, address, lifetime);
+
+            foreach (var asker in askers)
+                asker.Multicast(answer[..size]);
+
+            return true;
+        }
+        catch (Exception e)
+        {
+            Log.MulticastDns(_options.Logger, e.Message);
+            return false;
+        }
+    }
+
+    /// <summary>Whether somebody asks for one of our names: answered to all, or to who asks where they want it so.</summary>
+    private void Asked(ReadOnlySpan<byte> message, SocketAddress from, Asker asker)
+    {
+        var isLegacy = from.ToCore().Port != _options.Port;
+        List<string>? toAll = null;
+        Span<byte> answer = stackalloc byte[DnsMessage.MaxAnswerSize];
+
+        lock (_gate)
+        {
+            foreach (var (name, announced) in _announced)
+            {
+                if (!DnsMessage.Asks(message, name, out var question) || !question.IsAnsweredBy(announced.Address))
+                    continue;
+
+                if (isLegacy || question.IsUnicast)
+                {
+                    var lifetime = isLegacy ? LegacyLifetime : Lifetime;
+                    var legacy = isLegacy ? question : (DnsQuestion?)null;
+                    asker.Answer(
+                        answer[..DnsMessage.WriteAnswer(answer, name, announced.Address, lifetime, legacy)],
+                        from
+                    );
+                }
+                else if (announced.AgainAt <= Environment.TickCount64)
+                {
+                    (toAll ??= []).Add(name);
+                }
+            }
+        }
+
+        foreach (var name in toAll ?? [])
+            Say(name, Lifetime);
+    }
+
+    /// <summary>Closes the sockets where nobody needs them; under the gate.</summary>
+    private void Rest()
+    {
+        if (_questions.Count > 0 || _announced.Count > 0)
+            return;
+
+        foreach (var asker in _askers ?? [])
+            asker.Dispose();
+
+        _askers = null;
+    }
 
     /// <summary>Asks for the address of a name; null where nobody answers, or the name is not of the link.</summary>
     public Task<IPAddress?> Query(string name, CancellationToken cancellation = default)
@@ -111,14 +249,7 @@ internal sealed class MulticastDns(MulticastDnsOptions? options = null)
         lock (_gate)
         {
             _questions.Remove(name);
-
-            if (_questions.Count == 0)
-            {
-                foreach (var asker in _askers ?? [])
-                    asker.Dispose();
-
-                _askers = null;
-            }
+            Rest();
         }
 
         question.TrySetResult(null);
@@ -223,14 +354,33 @@ internal sealed class MulticastDns(MulticastDnsOptions? options = null)
         public void Send(string name)
         {
             Span<byte> query = stackalloc byte[DnsMessage.MaxQuerySize];
+
+            foreach (var type in (ReadOnlySpan<ushort>)[DnsMessage.A, DnsMessage.Aaaa])
+                Multicast(query[..DnsMessage.WriteQuery(query, name, type, unicast: !_sharesPort)]);
+        }
+
+        /// <summary>Sends to one who has asked.</summary>
+        public void Answer(ReadOnlySpan<byte> message, SocketAddress to)
+        {
+            try
+            {
+                _socket.SendTo(message, SocketFlags.None, to);
+            }
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            {
+                Log.MulticastDns(_dns._options.Logger, e.Message);
+            }
+        }
+
+        /// <summary>Sends to the group on every interface.</summary>
+        public void Multicast(ReadOnlySpan<byte> message)
+        {
             var v4 = _socket.AddressFamily == AddressFamily.InterNetwork;
 
-            foreach (var address in _interfaces)
-            {
-                foreach (var type in (ReadOnlySpan<ushort>)[DnsMessage.A, DnsMessage.Aaaa])
+            // The interface is the socket's, whoever sends.
+            lock (_socket)
+                foreach (var address in _interfaces)
                 {
-                    var size = DnsMessage.WriteQuery(query, name, type, unicast: !_sharesPort);
-
                     try
                     {
                         if (v4)
@@ -246,14 +396,13 @@ internal sealed class MulticastDns(MulticastDnsOptions? options = null)
                                 address.Index
                             );
 
-                        _socket.SendTo(query[..size], SocketFlags.None, _group);
+                        _socket.SendTo(message, SocketFlags.None, _group);
                     }
                     catch (Exception e) when (e is SocketException or ObjectDisposedException)
                     {
                         Log.MulticastDns(_dns._options.Logger, e.Message);
                     }
                 }
-            }
         }
 
         public void Dispose() => _socket.Dispose();
@@ -327,6 +476,8 @@ internal sealed class MulticastDns(MulticastDnsOptions? options = null)
                     // Whatever comes from another port is no answer, RFC 6762 §11.
                     if (from.ToCore().Port == _dns._options.Port)
                         _dns.Received(buffer.AsSpan(0, size));
+
+                    _dns.Asked(buffer.AsSpan(0, size), from, this);
                 }
                 catch (ObjectDisposedException)
                 {

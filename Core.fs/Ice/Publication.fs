@@ -1,0 +1,121 @@
+namespace Hybrid.WebRtc.Core
+
+open System
+
+/// The address that others reach one of ours by, where a NAT before it maps addresses one to one, as clouds have it.
+[<NoComparison>]
+type ExternalAddress =
+    {
+        /// ValueNone: every address of the external one's family.
+        Local: Address voption
+        External: Address
+        /// Whether host candidates have it in place of the local one; else there is a server-reflexive candidate beside each.
+        Replaces: bool
+    }
+
+/// What peers are told of our addresses.
+[<NoComparison>]
+type Publication =
+    {
+        /// Host candidates have `….local` names in place of addresses, and no candidate tells of another's, RFC 8828 §5.2 mode 3,
+        /// draft-ietf-mmusic-mdns-ice-candidates §3.1.
+        HidesAddresses: bool
+        Externals: ExternalAddress[]
+    }
+
+/// Candidates as they are told. The agent itself goes by addresses.
+[<RequireQualifiedAccess>]
+module internal Publication =
+    let plain: Publication =
+        { HidesAddresses = false
+          Externals = [||] }
+
+    /// The name that stands for an address: one for each, for the agent's life.
+    let nameOf (address: Address) (names: struct (Address * string)[]) : string voption =
+        match names |> Array.tryFind (fun struct (known, _) -> known.Equals address) with
+        | Some(struct (_, name)) -> ValueSome name
+        | None -> ValueNone
+
+    /// A random UUID (RFC 9562 §5.4) under `local`.
+    let freshName (entropy: Entropy) : struct (string * Entropy) =
+        let struct (uuid, entropy) = Entropy.uuid entropy
+        struct (uuid + ".local", entropy)
+
+    let private external (wanted: bool) (address: Address) (p: Publication) : Address voption =
+        match
+            p.Externals
+            |> Array.tryFind (fun e ->
+                e.Replaces = wanted
+                && e.External.IsV4 = address.IsV4
+                && (e.Local.IsNone || e.Local = ValueSome address))
+        with
+        | Some e -> ValueSome e.External
+        | None -> ValueNone
+
+    // Chromium has `raddr 0.0.0.0 rport 0`, the draft (§3.1.2.2) port 9.
+    let private nowhere (v4: bool) : RelatedAddress =
+        { Host =
+            CandidateHost.Ip(
+                if v4 then
+                    Address.v4 0uy 0uy 0uy 0uy
+                else
+                    { High = 0UL; Low = 0UL }
+            )
+          Port = 9us }
+
+    /// As it is told, and shown.
+    let shown (p: Publication) (names: struct (Address * string)[]) (candidate: Candidate) : Candidate =
+        match candidate.Type, candidate.Host with
+        | CandidateType.Host, CandidateHost.Ip address ->
+            match external true address p with
+            | ValueSome outside ->
+                { candidate with
+                    Host = CandidateHost.Ip outside }
+            | ValueNone when p.HidesAddresses ->
+                match nameOf address names with
+                | ValueSome name ->
+                    { candidate with
+                        Host = CandidateHost.Name name }
+                | ValueNone -> candidate
+            | ValueNone -> candidate
+        | _ when p.HidesAddresses && candidate.Related.IsSome ->
+            let v4 =
+                match candidate.Host with
+                | CandidateHost.Ip address -> address.IsV4
+                | CandidateHost.Name _ -> true
+
+            { candidate with
+                Related = ValueSome(nowhere v4) }
+        | _ -> candidate
+
+    /// Whether a host candidate's address needs a name.
+    let needsName (p: Publication) (names: struct (Address * string)[]) (candidate: Candidate) : Address voption =
+        match candidate.Type, candidate.Host with
+        | CandidateType.Host, CandidateHost.Ip address when
+            p.HidesAddresses
+            && (external true address p).IsNone
+            && (nameOf address names).IsNone
+            ->
+            ValueSome address
+        | _ -> ValueNone
+
+    /// The server-reflexive candidate beside a host candidate of UDP that no server told of.
+    let reflexive (salt: uint32) (p: Publication) (candidate: Candidate) : Candidate voption =
+        match candidate.Type, candidate.Transport, candidate.Host with
+        | CandidateType.Host, CandidateTransport.Udp, CandidateHost.Ip address ->
+            match external false address p with
+            | ValueSome outside ->
+                let preference = uint16 (candidate.Priority >>> 8)
+
+                ValueSome
+                    { candidate with
+                        Foundation = Candidate.foundation salt CandidateType.ServerReflexive address "external"
+                        Priority = Candidate.priority CandidateType.ServerReflexive preference 1
+                        Host = CandidateHost.Ip outside
+                        Type = CandidateType.ServerReflexive
+                        Related =
+                            ValueSome
+                                { Host = candidate.Host
+                                  Port = candidate.Port } }
+            | ValueNone -> ValueNone
+        | _ -> ValueNone
