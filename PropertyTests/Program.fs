@@ -28,6 +28,7 @@ let main args =
       Ice.CandidateTests.tests
       Ice.IceTests.tests
       Ice.RulesTests.tests
+      Ice.IceTcpTests.tests
       SdpTests.tests
       ConnectionStatesTests.tests
       SignallingTableTests.tests
