@@ -13,6 +13,7 @@ let main args =
       RealPeers.PeersTests.tests
       RealPeers.MediaPeersTests.tests
       RealPeers.ChromiumTests.tests
+      RealPeers.ChromiumTcpTests.tests
       RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
       House.Examples.tests
@@ -82,6 +83,7 @@ let main args =
       Stack.NamesTests.tests
       Stack.HostTests.tests
       Stack.PortFaultTests.tests
+      Stack.StreamTests.tests
       Interop.ValuesTests.tests
       Interop.ContextTests.tests
       Interop.ScriptTests.tests
@@ -92,6 +94,7 @@ let main args =
       Interop.ForwardTests.tests
       Interop.MediaStatsTests.tests
       Interop.LoopbackTests.tests
+      Interop.StreamLoopbackTests.tests
       DcepTests.tests
       ChannelsTests.tests
       ConfigurationTests.tests
@@ -103,6 +106,7 @@ let main args =
       Interceptors.FlexFecTests.tests
       Interceptors.DtmfTests.tests
       PathTests.tests
+      StreamPeerTests.tests
       Media.FormatsTests.tests
       Media.SampleBuilderTests.tests
       Media.FilesTests.tests

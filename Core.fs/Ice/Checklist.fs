@@ -125,8 +125,7 @@ module internal Checklist =
                 match
                     list.Pairs
                     |> Array.tryFindIndexBack (fun p ->
-                        not (Pair.hasSucceeded p || Pair.holdsStream p)
-                        && p.Priority < pair.Priority)
+                        not (Pair.hasSucceeded p || Pair.holdsStream p) && p.Priority < pair.Priority)
                 with
                 | Some worst -> ValueSome(Array.removeAt worst list.Pairs)
                 | None -> ValueNone

@@ -366,7 +366,11 @@ module internal Generation =
         let failed =
             { pair with
                 State = PairState.Failed
-                Link = if Pair.holdsStream pair then PairLink.Unconnected else pair.Link
+                Link =
+                    if Pair.holdsStream pair then
+                        PairLink.Unconnected
+                    else
+                        pair.Link
                 Check = ValueNone
                 Outstanding = [||]
                 Nomination = Nomination.None

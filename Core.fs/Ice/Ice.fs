@@ -20,13 +20,15 @@ module Ice =
 
     [<NoComparison; NoEquality>]
     type private Setup =
-        { Ciphers: ICiphers
-          Options: IceOptions
-          Servers: IceServer[]
-          Policy: IceTransportPolicy
-          Salt: uint32
-          /// Generations that were begun.
-          Generations: int }
+        {
+            Ciphers: ICiphers
+            Options: IceOptions
+            Servers: IceServer[]
+            Policy: IceTransportPolicy
+            Salt: uint32
+            /// Generations that were begun.
+            Generations: int
+        }
 
     [<NoComparison; NoEquality>]
     type State =

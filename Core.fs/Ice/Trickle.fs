@@ -142,8 +142,7 @@ module internal Trickle =
         | _ when candidate.Component <> 1 -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
         | _, CandidateTransport.OtherTransport _ -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
         // RFC 6544 §3: both would have to connect in the same instant, which few systems can.
-        | _, CandidateTransport.Tcp TcpType.SimultaneousOpen ->
-            Step.one (GenerationOutput.Refused Drop.Unsupported) g
+        | _, CandidateTransport.Tcp TcpType.SimultaneousOpen -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
         | _, CandidateTransport.Tcp TcpType.Active ->
             if g.Remote.Candidates.Length < Generation.MaxRemote then
                 Step.only (withRemote candidate g)
