@@ -13,6 +13,7 @@ let main args =
       RealPeers.PeersTests.tests
       RealPeers.MediaPeersTests.tests
       RealPeers.ChromiumTests.tests
+      RealPeers.ChromiumTcpTests.tests
       RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
       House.Examples.tests
@@ -28,6 +29,7 @@ let main args =
       Ice.CandidateTests.tests
       Ice.IceTests.tests
       Ice.RulesTests.tests
+      Ice.IceTcpTests.tests
       SdpTests.tests
       ConnectionStatesTests.tests
       SignallingTableTests.tests
@@ -81,6 +83,8 @@ let main args =
       Stack.NamesTests.tests
       Stack.HostTests.tests
       Stack.PortFaultTests.tests
+      Stack.StreamTests.tests
+      Stack.StreamServersTests.tests
       Interop.ValuesTests.tests
       Interop.ContextTests.tests
       Interop.ScriptTests.tests
@@ -91,6 +95,7 @@ let main args =
       Interop.ForwardTests.tests
       Interop.MediaStatsTests.tests
       Interop.LoopbackTests.tests
+      Interop.StreamLoopbackTests.tests
       DcepTests.tests
       ChannelsTests.tests
       ConfigurationTests.tests
@@ -103,6 +108,7 @@ let main args =
       Interceptors.DtmfTests.tests
       PathTests.tests
       PublicationTests.tests
+      StreamPeerTests.tests
       Media.FormatsTests.tests
       Media.SampleBuilderTests.tests
       Media.FilesTests.tests

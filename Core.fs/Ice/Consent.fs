@@ -10,16 +10,19 @@ type IceOptions =
         FailedAfter: Duration
         /// What the peer is told of our addresses.
         Publication: Publication
+        /// Whether active candidates of TCP are gathered, and passive ones connected to, RFC 6544. True.
+        Tcp: bool
     }
 
 /// Agents' options.
 [<RequireQualifiedAccess>]
 module IceOptions =
-    /// 5 s and 30 s.
+    /// 5 s and 30 s, and TCP.
     let defaults: IceOptions =
         { DisconnectedAfter = Duration.seconds 5L
           FailedAfter = Duration.seconds 30L
-          Publication = Publication.plain }
+          Publication = Publication.plain
+          Tcp = true }
 
 /// Whether the selected pair answers.
 [<RequireQualifiedAccess; Struct; NoComparison; NoEquality>]

@@ -33,6 +33,8 @@ type internal Gathering =
         Started: bool
         PortsComplete: bool
         Policy: IceTransportPolicy
+        /// Whether each socket has an active candidate of TCP, too.
+        Tcp: bool
         Servers: ServerEntry[]
         Bases: Base[]
         Jobs: ServerJob[]
@@ -80,6 +82,7 @@ module internal Gathering =
         { Started = false
           PortsComplete = false
           Policy = IceTransportPolicy.All
+          Tcp = false
           Servers = [||]
           Bases = [||]
           Jobs = [||]
@@ -154,7 +157,11 @@ module internal Gathering =
     let private jobs (server: ServerEntry) (local: Base) : ServerJob[] =
         let address = local.Endpoint.Address
 
-        if Address.isLoopback address || Address.isLinkLocal address then
+        if
+            not local.Kind.IsSocket
+            || Address.isLoopback address
+            || Address.isLinkLocal address
+        then
             [||]
         else
             match server.Endpoints with
@@ -175,8 +182,8 @@ module internal Gathering =
     let private isStun (url: string) =
         url.StartsWith("stun:", StringComparison.OrdinalIgnoreCase)
 
-    /// Begins, with these servers and this policy.
-    let start (servers: IceServer[]) (policy: IceTransportPolicy) (g: Gathering) : Step<Gathering, GatheringOutput> =
+    /// Begins, with these servers and this policy, and with TCP or without.
+    let start (servers: IceServer[]) (policy: IceTransportPolicy) (tcp: bool) (g: Gathering) =
         let urls = servers |> Array.collect _.Urls |> Array.distinct
         // With `relay`, not even a request to a STUN server leaves, RFC 8829 §3.5.3.
         let asked =
@@ -195,6 +202,7 @@ module internal Gathering =
         struct ({ g with
                     Started = true
                     Policy = policy
+                    Tcp = tcp
                     Servers = asked |> Array.map (fun url -> { Url = url; Endpoints = ValueNone }) },
                 outputs)
 
@@ -216,20 +224,35 @@ module internal Gathering =
           Related = ValueNone
           Extensions = [||] }
 
-    /// A socket is open: a host candidate, and requests to the servers that are known. With `relay` it serves no check.
-    let opened now (port: PortId) (endpoint: Endpoint) (preference: int) (g: Gathering) : Step<_, GatheringOutput> =
+    // RFC 6544 §4.2: unique again, in 13 bits and of one direction.
+    let rec private tcpPreference (tcp: TcpType) (preference: uint16) (g: Gathering) : uint16 =
+        let priority = Candidate.tcpPriority CandidateType.Host tcp preference 1
+
+        if g.Candidates |> Array.exists (fun known -> known.Priority = priority) then
+            tcpPreference tcp (preference - 8us) g
+        else
+            preference
+
+    // RFC 6544 §4.5: port 9, discard, stands for the port that a connection will have.
+    let private tcpCandidate (tcp: TcpType) (endpoint: Endpoint) (preference: uint16) (g: Gathering) : Candidate =
+        { hostCandidate g.Salt endpoint preference with
+            Foundation = Candidate.foundation g.Salt CandidateType.Host endpoint.Address "tcp"
+            Transport = CandidateTransport.Tcp tcp
+            Priority = Candidate.tcpPriority CandidateType.Host tcp (tcpPreference tcp preference g) 1
+            Port =
+                match tcp with
+                | TcpType.Active -> 9us
+                | TcpType.Passive
+                | TcpType.SimultaneousOpen -> endpoint.Port }
+
+    // A base more, unless it is there or there are too many; its preference is `choose`'s.
+    let private withBase port (choose: Gathering -> Base) (g: Gathering) : Step<Gathering, GatheringOutput> =
         if g.Bases |> Array.exists (fun b -> b.Port = port) then
             Step.one (GatheringOutput.Refused Drop.Unexpected) g
         elif g.Bases.Length >= MaxBases then
             Step.one (GatheringOutput.Refused Drop.TooMany) g
         else
-            let preference = unique (max 0 (min 65535 preference)) g.Bases
-
-            let local =
-                { Port = port
-                  Endpoint = endpoint
-                  Preference = preference
-                  Candidate = hostCandidate g.Salt endpoint preference }
+            let local = choose g
 
             let g =
                 { g with
@@ -238,14 +261,60 @@ module internal Gathering =
             if g.Policy = IceTransportPolicy.Relay then
                 Step.only g
             else
+                let candidates =
+                    [| local.Candidate
+                       match local.Active with
+                       | ValueSome active -> active
+                       | ValueNone -> () |]
+
                 struct ({ g with
-                            Candidates = Array.append g.Candidates [| local.Candidate |] },
+                            Candidates = Array.append g.Candidates candidates },
                         [ GatheringOutput.Opened local
-                          GatheringOutput.Found(local.Candidate, ValueNone) ])
-                |> Step.bind (fun g ->
-                    g
-                    |> enqueue (g.Servers |> Array.collect (fun server -> jobs server local))
-                    |> pump now)
+                          for candidate in candidates do
+                              GatheringOutput.Found(candidate, ValueNone) ])
+
+    let private clamp (preference: int) = max 0 (min 65535 preference)
+
+    /// A socket is open: a host candidate, and requests to the servers that are known. With `relay` it serves no check.
+    let opened now (port: PortId) (endpoint: Endpoint) (preference: int) (g: Gathering) : Step<_, GatheringOutput> =
+        let before = g.Bases.Length
+
+        g
+        |> withBase port (fun g ->
+            let preference = unique (clamp preference) g.Bases
+
+            { Port = port
+              Kind = BaseKind.Socket
+              Endpoint = endpoint
+              Preference = preference
+              Candidate = hostCandidate g.Salt endpoint preference
+              Active =
+                if g.Tcp then
+                    ValueSome(tcpCandidate TcpType.Active endpoint preference g)
+                else
+                    ValueNone })
+        |> Step.bind (fun g ->
+            if g.Bases.Length = before || g.Policy = IceTransportPolicy.Relay then
+                Step.only g
+            else
+                let local = g.Bases[before]
+
+                g
+                |> enqueue (g.Servers |> Array.collect (fun server -> jobs server local))
+                |> pump now)
+
+    /// A listener is open: a passive host candidate, RFC 6544 §5.1.
+    let listening (port: PortId) (endpoint: Endpoint) (preference: int) (g: Gathering) : Step<_, GatheringOutput> =
+        g
+        |> withBase port (fun g ->
+            let preference = uint16 (clamp preference)
+
+            { Port = port
+              Kind = BaseKind.Listener
+              Endpoint = endpoint
+              Preference = preference
+              Candidate = tcpCandidate TcpType.Passive endpoint preference g
+              Active = ValueNone })
 
     /// A socket is gone, and what was asked from it.
     let closed (port: PortId) (g: Gathering) : Gathering =
@@ -317,7 +386,9 @@ module internal Gathering =
     // NAT changed, or what another server told before.
     let private isRedundant (mapped: Endpoint) (g: Gathering) =
         g.Candidates
-        |> Array.exists (fun known -> Candidate.endpoint known = ValueSome mapped)
+        |> Array.exists (fun known ->
+            Candidate.sameProtocol known.Transport CandidateTransport.Udp
+            && Candidate.endpoint known = ValueSome mapped)
 
     /// A response of a server, RFC 8445 §5.1.1.2. It must come from where we asked.
     let received now (path: Path) (message: Message) (g: Gathering) : Step<Gathering, GatheringOutput> =

@@ -20,11 +20,15 @@ module Ice =
 
     [<NoComparison; NoEquality>]
     type private Setup =
-        { Ciphers: ICiphers
-          Options: IceOptions
-          Servers: IceServer[]
-          Policy: IceTransportPolicy
-          Salt: uint32 }
+        {
+            Ciphers: ICiphers
+            Options: IceOptions
+            Servers: IceServer[]
+            Policy: IceTransportPolicy
+            Salt: uint32
+            /// Generations that were begun.
+            Generations: int
+        }
 
     [<NoComparison; NoEquality>]
     type State =
@@ -48,6 +52,7 @@ module Ice =
         | Gather
         | PortOpened of Port: PortId * Base: Endpoint * Preference: int
         | PortClosed of Port: PortId
+        | ListenerOpened of Port: PortId * Base: Endpoint * Preference: int
         | PortsComplete
         | ServerResolved of Url: string * Endpoints: Endpoint[]
         | ServerFailed of Url: string * Reason: string
@@ -58,6 +63,8 @@ module Ice =
         | AddRemote of Candidate: Candidate * UsernameFragment: string voption
         | EndOfRemoteCandidates
         | Resolved of Name: string * Address: Address voption
+        | StreamOpened of Port: PortId * Local: Endpoint
+        | StreamClosed of Path: Path
         | Close
 
     [<NoComparison; NoEquality>]
@@ -65,6 +72,7 @@ module Ice =
         | Transmit of Path: Path * Message: Outgoing
         | OpenPorts
         | ClosePort of Port: PortId
+        | OpenStream of Port: PortId * From: PortId * To: Endpoint
         | ResolveServer of Url: string
         | Resolve of Name: string
         | Announce of Name: string * Address: Address
@@ -96,8 +104,9 @@ module Ice =
               Options = options
               Servers = [||]
               Policy = IceTransportPolicy.All
-              Salt = salt }
-          Current = IceSession.create agent salt entropy
+              Salt = salt
+              Generations = 1 }
+          Current = IceSession.create agent 0 salt entropy
           Former = ValueNone
           Shown =
             { Transport = IceTransportState.New
@@ -201,6 +210,8 @@ module Ice =
         // `finish` tells: the path may still be valid in the other generation.
         | GenerationOutput.Broke _ -> Step.only state
         | GenerationOutput.Chose path -> struct (state, announce path (session state))
+        | GenerationOutput.Connect(path, from) -> Step.one (OpenStream(path.Local, from, path.Remote)) state
+        | GenerationOutput.Disconnect port -> Step.one (ClosePort port) state
         | GenerationOutput.Switched role -> Step.one (RoleChanged role) (withRole role state)
         | GenerationOutput.Refused drop -> Step.one (Ignored drop) state
 
@@ -319,8 +330,18 @@ module Ice =
     let private fresh (state: State) : struct (IceSession * State) =
         let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize state.Entropy
 
-        struct (IceSession.create state.Current.Checks.Agent state.Setup.Salt (Entropy.ofSeed (ReadOnlySpan seed)),
-                { state with Entropy = entropy })
+        let setup = state.Setup
+
+        struct (IceSession.create
+                    state.Current.Checks.Agent
+                    setup.Generations
+                    setup.Salt
+                    (Entropy.ofSeed (ReadOnlySpan seed)),
+                { state with
+                    Entropy = entropy
+                    Setup =
+                        { setup with
+                            Generations = setup.Generations + 1 } })
 
     /// ICE restart, RFC 8445 §9: a new generation. The one that serves data is kept; one that never came to serve is dropped.
     let private restart (state: State) : Step<State, Output> =
@@ -551,6 +572,18 @@ module Ice =
         | [] -> struct (state, outputs)
         | _ -> struct (state, outputs @ changes)
 
+    // What happened to a stream, or to a connection that a listener accepted, told to the generation that has it: both, where
+    // they share a listener.
+    let private ofStream port change now (state: State) : Step<State, Output> =
+        let has (session: IceSession) =
+            (Generation.baseOf port session.Checks).IsSome
+
+        match has state.Current, former state |> ValueOption.exists has with
+        | true, true -> current now change state |> Step.bind (previous change)
+        | true, false -> current now change state
+        | false, true -> previous change state
+        | false, false -> Step.one (Ignored Drop.Stale) state
+
     let private react now (input: Input) (state: State) : Step<State, Output> =
         match input with
         | Tick -> tick now state
@@ -566,8 +599,14 @@ module Ice =
         | Gather ->
             state
             |> Step.one OpenPorts
-            |> Step.bind (gathering now (Gathering.start state.Setup.Servers state.Setup.Policy))
+            |> Step.bind (
+                gathering now (Gathering.start state.Setup.Servers state.Setup.Policy state.Setup.Options.Tcp)
+            )
         | PortOpened(port, endpoint, preference) -> gathering now (Gathering.opened now port endpoint preference) state
+        | ListenerOpened(port, endpoint, preference) ->
+            gathering now (Gathering.listening port endpoint preference) state
+        | StreamOpened(port, local) -> ofStream port (Streams.opened now port local) now state
+        | StreamClosed path -> ofStream path.Local (Streams.closed state.Setup.Options now path) now state
         | PortClosed port ->
             state
             |> gathering now (Gathering.closed port >> Step.only)

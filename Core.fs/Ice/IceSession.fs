@@ -8,8 +8,8 @@ type internal IceSession =
 
 [<RequireQualifiedAccess>]
 module internal IceSession =
-    let create (agent: Agent) (salt: uint32) (entropy: Entropy) : IceSession =
-        { Checks = Generation.create agent (Entropy.split "checks" entropy)
+    let create (agent: Agent) (number: int) (salt: uint32) (entropy: Entropy) : IceSession =
+        { Checks = Generation.create agent number (Entropy.split "checks" entropy)
           Gathering = Gathering.create salt (Entropy.split "gathering" entropy) }
 
     let isGathered (session: IceSession) : bool =
@@ -20,11 +20,18 @@ module internal IceSession =
         | ValueSome selection -> Checklist.find selection.Path session.Checks.List
         | ValueNone -> ValueNone
 
+    /// Sockets, listeners, and streams that the shell has open or under way.
     let ports (session: IceSession) : PortId[] =
-        session.Gathering.Bases |> Array.map _.Port
+        let streams =
+            session.Checks.List.Pairs
+            |> Array.filter Pair.holdsStream
+            |> Array.map _.Path.Local
+
+        Array.append (session.Gathering.Bases |> Array.map _.Port) streams
 
     let hasPort (port: PortId) (session: IceSession) : bool =
         session.Gathering.Bases |> Array.exists (fun b -> b.Port = port)
+        || Streams.isOf port session.Checks
 
     /// Whether requests that begin with this fragment are for this generation.
     let answersTo (fragment: string) (session: IceSession) : bool =

@@ -172,7 +172,8 @@ module internal Session =
             Ice.create
                 { DisconnectedAfter = config.Options.DisconnectedAfter
                   FailedAfter = config.Options.FailedAfter
-                  Publication = config.Options.Publication }
+                  Publication = config.Options.Publication
+                  Tcp = config.Options.IceTcp }
                 entropy
                 config.Ciphers
 

@@ -92,6 +92,7 @@ module internal Wiring =
         | Ice.Transmit(path, message) -> transmit path (Packet.Stun(s.Config.Ciphers, message)) s
         | Ice.OpenPorts -> Step.one OpenPorts s
         | Ice.ClosePort port -> Step.one (ClosePort port) s
+        | Ice.OpenStream(port, from, remote) -> Step.one (OpenStream(port, StreamKind.IceTcp, from, remote, "")) s
         | Ice.ResolveServer url -> Step.one (ResolveServer url) s
         | Ice.Resolve name -> Step.one (ResolveName name) s
         | Ice.Announce(name, address) -> Step.one (AnnounceName(name, address)) s
