@@ -90,6 +90,7 @@ let main args =
       Interop.TrackTests.tests
       Interop.ForwardTests.tests
       Interop.MediaStatsTests.tests
+      Interop.SentSimulcastTests.tests
       Interop.LoopbackTests.tests
       DcepTests.tests
       ChannelsTests.tests
@@ -107,6 +108,9 @@ let main args =
       Media.FilesTests.tests
       Media.BitstreamTests.tests
       Media.PeersTests.tests
+      Media.SentSimulcastTests.tests
+      Media.SectionEndTests.tests
+      Media.PathTests.tests
       Media.BandwidthTests.tests
       Media.ReceivingTests.tests
       Media.RepairTests.tests

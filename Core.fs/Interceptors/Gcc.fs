@@ -63,6 +63,8 @@ module internal Gcc =
             /// REMB; infinite: none.
             ReceiverLimit: float
             Said: Bandwidth
+            /// Packets sent before went by another path, and say nothing of this one.
+            Since: Instant
             /// When feedback is overdue; `Instant.never`: none is awaited.
             BlindAt: Instant
             /// The rate was cut because nothing was heard.
@@ -76,8 +78,10 @@ module internal Gcc =
         | Begin of Sent: int64
         /// `Sent`: octets sent until now, all of them.
         | Feedback of Report: FeedbackReport * Sent: int64
-        /// REMB or TMMBR: an upper bound, bits a second.
-        | ReceiverLimit of Rate: uint64
+        /// REMB or TMMBR: an upper bound, bits a second; infinite: none.
+        | ReceiverLimit of Rate: float
+        /// What is sent from now on goes by another path.
+        | PathChanged
         | Bounds of Min: int * Max: int
         | Tick of Sent: int64
 
@@ -168,9 +172,13 @@ module internal Gcc =
             { RoundTrip = 0L<us>
               ReceiverLimit = infinity
               Said = bandwidth start 0L<us> 0.0 0.0 false false
+              Since = Int64.MinValue * 1L<us>
               BlindAt = Instant.never
               IsBlind = false
               OverusedAt = Instant.never } }
+
+    /// Bits a second; infinite: none.
+    let receiverLimit (state: State) : float = state.Link.ReceiverLimit
 
     /// What may be sent now.
     let current (state: State) : Bandwidth = state.Link.Said
@@ -385,6 +393,25 @@ module internal Gcc =
 
         probes now found link.IsBlind state |> Step.bind (say now)
 
+    /// By another path: its delay, its losses and its room are not known. The rate is the best guess of what it takes, as in
+    /// libwebrtc.
+    let private moved (now: Instant) (state: State) : State =
+        { state with
+            Delay = DelayBased.create ()
+            Throughput = Throughput.expectChange (Throughput.gap state.Throughput)
+            Loss = LossBased.create ()
+            Control =
+                { state.Control with
+                    IsIncreasing = false
+                    ChangedAt = now
+                    Capacity = LinkCapacity.unknown
+                    Aim = 0.0 }
+            Link =
+                { state.Link with
+                    RoundTrip = 0L<us>
+                    Since = now
+                    OverusedAt = Instant.never } }
+
     let step (now: Instant) (input: Input) (state: State) : Step<State, Output> =
         match input with
         | Begin sent ->
@@ -398,18 +425,19 @@ module internal Gcc =
                         Alr = alr now sent state.Link.Said.Target state.Alr },
                     Rate state.Link.Said :: List.map Probe clusters)
         | Feedback(report, sent) ->
+            let report = FeedbackReport.since state.Link.Since report
+
             // A report of nothing that is remembered is no sign of life.
             if report.Results.Length = 0 then
                 Step.only state
             else
                 heard now report sent state
+        | PathChanged -> Step.only (moved now state)
         | ReceiverLimit rate ->
             say
                 now
                 { state with
-                    Link =
-                        { state.Link with
-                            ReceiverLimit = float rate } }
+                    Link = { state.Link with ReceiverLimit = rate } }
         | Bounds(least, most) ->
             let config =
                 { state.Config with

@@ -6,9 +6,9 @@ open Hybrid.WebRtc.Core.Wiring
 
 [<RequireQualifiedAccess>]
 module Peer =
-    /// Datagrams that came in, whatever became of them. A struct: it changes with each of them.
+    /// Datagrams that came in, whatever became of them, and by which paths. A struct: it changes with each of them.
     [<Struct; NoComparison; NoEquality>]
-    type Heard = { Packets: int64; Bytes: int64 }
+    type Heard = { Passed: Passed; Ways: Ways }
 
     [<NoComparison; NoEquality>]
     type State =
@@ -110,7 +110,10 @@ module Peer =
         | NameResolved(name, address) -> ice now (Ice.Resolved(name, address)) s
         | CreateOffer(command, restart) -> jsep now (Jsep.CreateOffer(command, restart)) s
         | CreateAnswer command -> jsep now (Jsep.CreateAnswer command) s
-        | SetLocalDescription(command, description) -> jsep now (Jsep.SetLocalDescription(command, description)) s
+        | SetLocalDescription(command, description) ->
+            { s with
+                Route = { s.Route with HasMoved = false } }
+            |> jsep now (Jsep.SetLocalDescription(command, description))
         | SetRemoteDescription(command, description) -> jsep now (Jsep.SetRemoteDescription(command, description)) s
         | AddIceCandidate(command, candidate) -> jsep now (Jsep.AddIceCandidate(command, candidate)) s
         | RestartIce command -> jsep now (Jsep.RestartIce command) s
@@ -147,7 +150,7 @@ module Peer =
                 ))
                 s
         | SetJitterBuffer(transceiver, target) -> media now (MediaInput.SetJitterBuffer(transceiver, target)) s
-        | GetStats command -> Step.one (Reply(command, Stats(statistics now heard.Packets heard.Bytes s))) s
+        | GetStats command -> Step.one (Reply(command, Stats(statistics now heard.Passed heard.Ways s))) s
         // Answered before, by `step`.
         | Close _ -> Step.only s
 
@@ -196,7 +199,14 @@ module Peer =
     let create (entropy: ReadOnlyMemory<byte>) (config: PeerConfig) : Result<State, Mistake> =
         match Configurations.check config.Configuration with
         | ValueSome mistake -> Error mistake
-        | ValueNone -> Ok(Live(Session.create config (Entropy.ofSeed entropy.Span), { Packets = 0L; Bytes = 0L }))
+        | ValueNone ->
+            Ok(
+                Live(
+                    Session.create config (Entropy.ofSeed entropy.Span),
+                    { Passed = Passed.none
+                      Ways = Ways.none }
+                )
+            )
 
     [<CompiledName "Deadline">]
     let deadline (state: State) : Instant =
@@ -219,9 +229,15 @@ module Peer =
         | Live(s, heard), _ ->
             let heard =
                 match input with
-                | Datagram(_, bytes) when Demultiplexing.kindOf (Span.op_Implicit bytes.Span) <> Demux.Stun ->
-                    { Packets = heard.Packets + 1L
-                      Bytes = heard.Bytes + int64 bytes.Length }
+                | Datagram(path, bytes) when Demultiplexing.kindOf (Span.op_Implicit bytes.Span) <> Demux.Stun ->
+                    { Passed = Passed.add now 1 (int64 bytes.Length) heard.Passed
+                      Ways =
+                        (if Ways.isPresent path heard.Ways then
+                             heard.Ways
+                         elif Ice.isValid path s.Ice then
+                             Ways.turn path heard.Passed heard.Ways
+                         else
+                             Ways.skip bytes.Length heard.Ways) }
                 | _ -> heard
 
             let struct (s, outputs) = live now input heard s

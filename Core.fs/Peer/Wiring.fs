@@ -6,6 +6,14 @@ open Hybrid.WebRtc.Core.Session
 
 /// The parts of a peer, each stepped by one function, with what its outputs mean to the others.
 module internal Wiring =
+    let private handshakeOf (role: JsepDtlsRole) (fingerprints: Fingerprint[]) : Handshake =
+        { Role =
+            (if role = JsepDtlsRole.Client then
+                 DtlsRole.Client
+             else
+                 DtlsRole.Server)
+          Fingerprints = fingerprints }
+
     let rec jsep now (input: Jsep.Input) (s: State) : Step<State, Output> =
         let struct (part, outputs) = Jsep.step input s.Jsep
         { s with Jsep = part } |> Step.route (onJsep now) outputs
@@ -23,6 +31,20 @@ module internal Wiring =
         | Jsep.NegotiationNeeded -> raising NegotiationNeeded s
         | Jsep.Order order -> obey now order s
         | Jsep.Ignored reason -> ignored Layer.Jsep reason s
+
+    /// An association that begins as soon as there is a path. A second one replaces the first, RFC 8842 §4.
+    and replaceDtls now (handshake: Handshake) (s: State) : Step<State, Output> =
+        let s =
+            match s.Shown.Dtls.State with
+            | DtlsTransportState.New -> s
+            | _ -> freshDtls s
+
+        { s with
+            Route =
+                { s.Route with
+                    Handshake = ValueSome handshake
+                    Renewal = ValueNone } }
+        |> startDtls now
 
     /// What descriptions order of the transport.
     and obey now (order: JsepOrder) (s: State) : Step<State, Output> =
@@ -44,26 +66,19 @@ module internal Wiring =
             | ValueSome candidate -> ice now (Ice.AddRemote(candidate, ValueSome ufrag)) s
             | ValueNone -> ignored Layer.Ice Drop.Malformed s
         | JsepOrder.EndOfRemoteCandidates _ -> ice now Ice.EndOfRemoteCandidates s
-        | JsepOrder.StartDtls(role, fingerprints) ->
-            let handshake =
-                { Role =
-                    if role = JsepDtlsRole.Client then
-                        DtlsRole.Client
-                    else
-                        DtlsRole.Server
-                  Fingerprints = fingerprints }
+        | JsepOrder.StartDtls(role, fingerprints) -> replaceDtls now (handshakeOf role fingerprints) s
+        | JsepOrder.RenewDtls(role, fingerprints) ->
+            let handshake = handshakeOf role fingerprints
 
-            let s =
-                match s.Shown.Dtls.State with
-                | DtlsTransportState.New -> s
-                // A second association replaces the first, RFC 8842 §4.
-                | _ -> freshDtls s
-
-            { s with
-                Route =
-                    { s.Route with
-                        Handshake = ValueSome handshake } }
-            |> startDtls now
+            // The peer may have been faster than its answer.
+            if s.Route.HasMoved then
+                replaceDtls now handshake s
+            else
+                Step.only
+                    { s with
+                        Route =
+                            { s.Route with
+                                Renewal = ValueSome handshake } }
         | JsepOrder.StartSctp(port, maxMessageSize) ->
             { s with
                 Route =
@@ -86,7 +101,7 @@ module internal Wiring =
 
     and onIce now (output: Ice.Output) (s: State) : Step<State, Output> =
         match output with
-        | Ice.Transmit(path, message) -> transmit path (Packet.Stun(s.Config.Ciphers, message)) s
+        | Ice.Transmit(path, message) -> transmit now path (Packet.Stun(s.Config.Ciphers, message)) s
         | Ice.OpenPorts -> Step.one OpenPorts s
         | Ice.ClosePort port -> Step.one (ClosePort port) s
         | Ice.ResolveServer url -> Step.one (ResolveServer url) s
@@ -222,7 +237,7 @@ module internal Wiring =
 
     and onDtls now (output: Dtls.Output) (s: State) : Step<State, Output> =
         match output with
-        | Dtls.Transmit flight -> transmitOnRoute (Packet.Handshake flight) s
+        | Dtls.Transmit flight -> transmitOnRoute now (Packet.Handshake flight) s
         // Asked for by `seal`, which takes it itself.
         | Dtls.Sealed _ -> Step.only s
         | Dtls.Data plaintext -> sctp now (SctpInput.Received(Memory.op_Implicit plaintext)) s
@@ -279,12 +294,24 @@ module internal Wiring =
             |> sctp now SctpInput.Connect
         | _ -> Step.only s
 
-    /// Another path: what the association knows of it is over.
+    /// Another path: what is known of the one before is over.
     and reroute now (s: State) : Step<State, Output> =
-        if s.Sctp.IsSome then
-            sctp now SctpInput.PathChanged s
-        else
-            Step.only s
+        { s with
+            Route = { s.Route with HasMoved = true }
+            Ways =
+                (match s.Route.Path with
+                 | ValueSome path -> Ways.turn path s.Traffic s.Ways
+                 | ValueNone -> s.Ways) }
+        |> media now MediaInput.PathChanged
+        |> Step.bind (fun s ->
+            if s.Sctp.IsSome then
+                sctp now SctpInput.PathChanged s
+            else
+                Step.only s)
+        |> Step.bind (fun s ->
+            match s.Route.Renewal with
+            | ValueSome handshake -> replaceDtls now handshake s
+            | ValueNone -> Step.only s)
 
     and sctp now (input: SctpInput) (s: State) : Step<State, Output> =
         match s.Sctp with
@@ -360,7 +387,7 @@ module internal Wiring =
                     | SctpOutput.Transmit sctp ->
                         let packet = Packet.Data(seal, sctp)
                         asked.Add(Transmit(path, packet))
-                        traffic <- counted packet traffic
+                        traffic <- counted now packet traffic
                         seal <- seal.Next
                     | _ -> ()
 
@@ -397,9 +424,9 @@ module internal Wiring =
 
     and media now (input: MediaInput) (s: State) : Step<State, Output> =
         let struct (part, outputs) = MediaSession.step now input s.Media
-        { s with Media = part } |> Step.route onMedia outputs
+        { s with Media = part } |> Step.route (onMedia now) outputs
 
-    and onMedia (output: MediaOutput) (s: State) : Step<State, Output> =
+    and onMedia now (output: MediaOutput) (s: State) : Step<State, Output> =
         match output with
         | MediaOutput.TransmitRun run ->
             match s.Route.Path with
@@ -407,12 +434,10 @@ module internal Wiring =
                 Step.one
                     (TransmitRun(path, run))
                     { s with
-                        Traffic =
-                            { PacketsSent = s.Traffic.PacketsSent + int64 run.Count
-                              BytesSent = s.Traffic.BytesSent + int64 run.Octets } }
+                        Traffic = Passed.add now run.Count (int64 run.Octets) s.Traffic }
             // Without a path they are lost, as on any network.
             | ValueNone -> Step.only s
-        | MediaOutput.TransmitRtcp packet -> transmitOnRoute (Packet.Rtcp packet) s
+        | MediaOutput.TransmitRtcp packet -> transmitOnRoute now (Packet.Rtcp packet) s
         | MediaOutput.Deliver(transceiver, rid, packet) -> Step.one (DeliverRtp(transceiver, rid, packet)) s
         | MediaOutput.Held(transceiver, isHeld) -> raising (JitterBufferChanged(transceiver, isHeld)) s
         | MediaOutput.Due(transceiver, ssrc, upTo) -> raising (PacketsDue(transceiver, ssrc, upTo)) s
