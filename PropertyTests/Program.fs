@@ -110,6 +110,7 @@ let main args =
       Media.PeersTests.tests
       Media.SentSimulcastTests.tests
       Media.SectionEndTests.tests
+      Media.ForwardingCostTests.tests
       Media.PathTests.tests
       Media.BandwidthTests.tests
       Media.ReceivingTests.tests

@@ -318,7 +318,11 @@ module internal Gcc =
                 throughput
 
         let throughput = Throughput.feedback received throughput
-        let delay = DelayBased.feedback now report.HasGap received state.Delay
+
+        let delay =
+            DelayBased.at (float link.Said.Target) state.Delay
+            |> DelayBased.feedback now report.HasGap received
+
         let struct (probing, found) = Probing.feedback received state.Probing
         let arriving = Surge.rate delay.Surge
         // Far less arrives than is sent, and a queue is there: what the path had a moment ago it has no more. Where the application
@@ -336,10 +340,12 @@ module internal Gcc =
             elif link.RoundTrip = 0L<us> then report.RoundTrip
             else (7L * link.RoundTrip + report.RoundTrip) / 8L
 
-        // A probe that found less than what arrives was disturbed.
+        // A probe that found less than what arrives was disturbed; so was one that found little where packets come at once.
         let found =
-            found
-            |> ValueOption.map (fun rate -> max rate (min state.Control.Rate (0.85 * throughput.Estimate)))
+            match found with
+            | ValueSome rate when rate < state.Control.Rate && DelayBased.isHeldUp delay -> ValueNone
+            | ValueSome rate -> ValueSome(max rate (min state.Control.Rate (0.85 * throughput.Estimate)))
+            | ValueNone -> ValueNone
 
         let input =
             { Usage = usage

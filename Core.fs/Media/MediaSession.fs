@@ -228,7 +228,7 @@ module internal MediaSession =
                 else
                     Step.only s)
         | MediaInput.SendRtcp packets -> MediaControl.transmit packets s
-        | MediaInput.SetJitterBuffer(transceiver, target) -> MediaHolding.set transceiver target s
+        | MediaInput.SetJitterBuffer(transceiver, target) -> MediaHolding.set now transceiver target s
         | MediaInput.RequestKeyFrame(transceiver, ssrc) -> MediaControl.requestKeyFrame now transceiver ssrc s
         | MediaInput.Plan next ->
             let planned = plan now next s

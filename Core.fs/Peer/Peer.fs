@@ -6,13 +6,10 @@ open Hybrid.WebRtc.Core.Wiring
 
 [<RequireQualifiedAccess>]
 module Peer =
-    /// Datagrams that came in, whatever became of them, and by which paths. A struct: it changes with each of them.
-    [<Struct; NoComparison; NoEquality>]
-    type Heard = { Passed: Passed; Ways: Ways }
-
     [<NoComparison; NoEquality>]
     type State =
-        | Live of Session.State * Heard
+        /// With the datagrams that came in, whatever became of them.
+        | Live of Session.State * Passed
         | Over
 
     [<CompiledName "DefaultOptions">]
@@ -98,7 +95,23 @@ module Peer =
 
         struct (Over, outputs @ closed)
 
-    let private live now (input: Input) (heard: Heard) (s: Session.State) : Step<Session.State, Output> =
+    /// Notes the path that a datagram came by, where that is another one than before.
+    let private from (path: Path) (octets: int) (heard: Passed) (s: Session.State) : Session.State =
+        let ways = s.Route.Inward
+
+        if Ways.isPresent path ways then
+            s
+        else
+            { s with
+                Route =
+                    { s.Route with
+                        Inward =
+                            (if Ice.isValid path s.Ice then
+                                 Ways.turn path heard ways
+                             else
+                                 Ways.skip octets ways) } }
+
+    let private live now (input: Input) (heard: Passed) (s: Session.State) : Step<Session.State, Output> =
         match input with
         | Tick -> tick now s
         | Datagram(path, bytes) -> received now path bytes s
@@ -150,7 +163,7 @@ module Peer =
                 ))
                 s
         | SetJitterBuffer(transceiver, target) -> media now (MediaInput.SetJitterBuffer(transceiver, target)) s
-        | GetStats command -> Step.one (Reply(command, Stats(statistics now heard.Passed heard.Ways s))) s
+        | GetStats command -> Step.one (Reply(command, Stats(statistics now heard s))) s
         // Answered before, by `step`.
         | Close _ -> Step.only s
 
@@ -199,14 +212,7 @@ module Peer =
     let create (entropy: ReadOnlyMemory<byte>) (config: PeerConfig) : Result<State, Mistake> =
         match Configurations.check config.Configuration with
         | ValueSome mistake -> Error mistake
-        | ValueNone ->
-            Ok(
-                Live(
-                    Session.create config (Entropy.ofSeed entropy.Span),
-                    { Passed = Passed.none
-                      Ways = Ways.none }
-                )
-            )
+        | ValueNone -> Ok(Live(Session.create config (Entropy.ofSeed entropy.Span), Passed.none))
 
     [<CompiledName "Deadline">]
     let deadline (state: State) : Instant =
@@ -227,18 +233,11 @@ module Peer =
         match state, input with
         | Live(s, _), Close command -> close now command s
         | Live(s, heard), _ ->
-            let heard =
+            let struct (s, heard) =
                 match input with
                 | Datagram(path, bytes) when Demultiplexing.kindOf (Span.op_Implicit bytes.Span) <> Demux.Stun ->
-                    { Passed = Passed.add now 1 (int64 bytes.Length) heard.Passed
-                      Ways =
-                        (if Ways.isPresent path heard.Ways then
-                             heard.Ways
-                         elif Ice.isValid path s.Ice then
-                             Ways.turn path heard.Passed heard.Ways
-                         else
-                             Ways.skip bytes.Length heard.Ways) }
-                | _ -> heard
+                    struct (from path bytes.Length heard s, Passed.add now 1 (int64 bytes.Length) heard)
+                | _ -> struct (s, heard)
 
             let struct (s, outputs) = live now input heard s
             struct (Live(s, heard), outputs)

@@ -23,6 +23,11 @@ module internal Session =
             Renewal: Handshake voption
             /// The path has changed since a description of ours was set last.
             HasMoved: bool
+            /// By which paths datagrams went out, and came in.
+            Outward: Ways
+            Inward: Ways
+            /// For the parts that are made later.
+            Entropy: Entropy
             /// The peer's SCTP port: the association to begin when the handshake is done.
             SctpPort: uint16 voption
         }
@@ -41,8 +46,6 @@ module internal Session =
     type State =
         {
             Config: PeerConfig
-            /// For the parts that are made later.
-            Entropy: Entropy
             Jsep: Jsep.State
             Ice: Ice.State
             Dtls: Dtls.State
@@ -51,9 +54,8 @@ module internal Session =
             Media: MediaState
             Route: Route
             Shown: Shown
-            /// Datagrams that went out, and by which paths.
+            /// Datagrams that went out.
             Traffic: Passed
-            Ways: Ways
             /// How often each layer ignored an input for each reason.
             Drops: DropCount[]
         }
@@ -183,7 +185,6 @@ module internal Session =
     /// A session before its first input; `seed` is split among its parts.
     let create (config: PeerConfig) (seed: Entropy) : State =
         { Config = config
-          Entropy = Entropy.split "peer" seed
           Jsep = newJsep config (Entropy.split "jsep" seed)
           Ice = newIce config (Entropy.split "ice" seed)
           Dtls = newDtls config (Entropy.split "dtls" seed)
@@ -205,6 +206,9 @@ module internal Session =
               Handshake = ValueNone
               Renewal = ValueNone
               HasMoved = false
+              Outward = Ways.none
+              Inward = Ways.none
+              Entropy = Entropy.split "peer" seed
               SctpPort = ValueNone }
           Shown =
             { Connection = PeerConnectionState.New
@@ -213,15 +217,14 @@ module internal Session =
               Dtls = noDtls
               Sctp = noSctp }
           Traffic = Passed.none
-          Ways = Ways.none
           Drops = [||] }
 
     /// With a DTLS end that has not begun, in place of the present one.
     let freshDtls (s: State) : State =
-        let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize s.Entropy
+        let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize s.Route.Entropy
 
         { s with
-            Entropy = entropy
+            Route = { s.Route with Entropy = entropy }
             Dtls = newDtls s.Config (Entropy.ofSeed (ReadOnlySpan seed))
             Shown = { s.Shown with Dtls = noDtls } }
 
@@ -231,14 +234,14 @@ module internal Session =
         | ValueSome credentials -> credentials.UsernameFragment
         | ValueNone -> ""
 
-    /// `heard`, `from`: what came in, and by which paths.
-    let statistics now (heard: Passed) (from: Ways) (s: State) : Statistics =
+    /// `heard`: what came in.
+    let statistics now (heard: Passed) (s: State) : Statistics =
         { At = now
           Ice = Reports.ice s.Ice
           Dtls = s.Shown.Dtls
           Sctp = s.Shown.Sctp
           Association = ValueOption.bind Reports.association s.Sctp
-          Pairs = Reports.pairs (Ways.counts s.Traffic s.Ways) (Ways.counts heard from) s.Ice
+          Pairs = Reports.pairs (Ways.counts s.Traffic s.Route.Outward) (Ways.counts heard s.Route.Inward) s.Ice
           Channels = Channels.stats s.Channels
           Media = MediaReports.statistics s.Media
           ChannelsOpened = s.Channels.Book.Opened
