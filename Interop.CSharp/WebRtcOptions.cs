@@ -34,6 +34,11 @@ public sealed record WebRtcOptions
     /// <summary>Whether <c>127.0.0.1</c> and <c>::1</c> become candidates: for two peers on one machine. Default false.</summary>
     public bool IncludeLoopback { get; init; }
 
+    /// <summary>
+    /// Whether a connection is made to the peer's TCP candidates where UDP does not pass, RFC 6544. W3C's browsers do. Default true.
+    /// </summary>
+    public bool IceTcp { get; init; } = true;
+
     /// <summary>How long without an answer until a connection is <c>disconnected</c>. Default 5 s.</summary>
     public TimeSpan DisconnectedAfter { get; init; } = TimeSpan.FromSeconds(5);
 
@@ -319,6 +324,12 @@ public enum WebRtcCongestionControl
 
     /// <summary>RFC 9260 §7.2: what TCP did in 1999; any loss halves the rate.</summary>
     NewReno,
+
+    /// <summary>
+    /// RFC 6817: takes what others leave of a path, for transfers in the background. Beside audio and video of the same connection
+    /// data is sent like that whatever is chosen.
+    /// </summary>
+    Ledbat,
 }
 
 /// <summary>Who seals and opens packets with AES-GCM. All compute the same; the rest of the cryptography is the platform's in any case.</summary>

@@ -285,6 +285,9 @@ module World =
                     { e with
                         Ports = Map.remove port e.Ports })
                 world
+        // No stream here goes anywhere yet.
+        | OpenStream(port, _, _, remote, _) ->
+            feed who (StreamClosed({ Local = port; Remote = remote }, "no streams here")) world
         | ResolveServer url ->
             match world.Server with
             | ValueSome server -> feed who (ServerResolved(url, [| server |])) world
@@ -360,10 +363,7 @@ module World =
 
         match world.Ends[other].Replies[command] with
         // There is no description yet, or that of an ICE restart is still to come.
-        | Error mistake when
-            mistake.Name = ErrorName.InvalidStateError
-            || mistake.Name = ErrorName.OperationError
-            ->
+        | Error _ ->
             { world with
                 Mail = (other, candidate.Candidate) :: world.Mail }
         | _ -> world

@@ -70,6 +70,8 @@ module internal Gcc =
             /// The rate was cut because nothing was heard.
             IsBlind: bool
             OverusedAt: Instant
+            /// Data that goes by the same path gives way before media does: the rate is held, not cut, where a queue grows.
+            DataYields: bool
         }
 
     [<NoComparison>]
@@ -175,7 +177,18 @@ module internal Gcc =
               Since = Int64.MinValue * 1L<us>
               BlindAt = Instant.never
               IsBlind = false
-              OverusedAt = Instant.never } }
+              OverusedAt = Instant.never
+              DataYields = false } }
+
+    /// With or without data on the path that gives way.
+    let beside (dataYields: bool) (state: State) : State =
+        if state.Link.DataYields = dataYields then
+            state
+        else
+            { state with
+                Link =
+                    { state.Link with
+                        DataYields = dataYields } }
 
     /// Bits a second; infinite: none.
     let receiverLimit (state: State) : float = state.Link.ReceiverLimit
@@ -348,7 +361,11 @@ module internal Gcc =
             | ValueNone -> ValueNone
 
         let input =
-            { Usage = usage
+            { Usage =
+                (if link.DataYields && usage = Usage.Over && not isCollapse then
+                     Usage.Under
+                 else
+                     usage)
               Throughput = (if isCollapse then arriving else throughput.Estimate)
               SlowThroughput = (if isCollapse then arriving else throughput.Slow)
               RoundTrip =
