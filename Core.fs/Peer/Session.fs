@@ -19,8 +19,8 @@ module internal Session =
             IsSelected: bool
             /// The handshake to begin on the first path.
             Handshake: Handshake voption
-            /// The handshake to begin once the path is another one: what it belonged to is over.
-            Renewal: Handshake voption
+            /// The handshake to begin where the path is another one by then: what it belonged to is over.
+            Renewal: struct (Handshake * Instant) voption
             /// The path has changed since a description of ours was set last.
             HasMoved: bool
             /// By which paths datagrams went out, and came in.

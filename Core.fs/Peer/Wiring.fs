@@ -14,6 +14,9 @@ module internal Wiring =
                  DtlsRole.Server)
           Fingerprints = fingerprints }
 
+    /// A peer that has made a new transport because a section is over is there within that time.
+    let private renewable: Duration = Duration.seconds 30L
+
     /// Media that pauses longer than this is over, to data beside it.
     let private mediaPause: Duration = Duration.seconds 1L
 
@@ -62,7 +65,11 @@ module internal Wiring =
             ice now (Ice.SetRole role) s
         | JsepOrder.SetIceLocal credentials -> ice now (Ice.SetLocal credentials) s
         | JsepOrder.RollbackIceLocal _ -> ice now Ice.RollbackLocal s
-        | JsepOrder.SetIceRemote(credentials, lite) -> ice now (Ice.SetRemote(credentials, lite)) s
+        | JsepOrder.SetIceRemote(credentials, lite) ->
+            // Another path is what a restart is for.
+            { s with
+                Route = { s.Route with Renewal = ValueNone } }
+            |> ice now (Ice.SetRemote(credentials, lite))
         | JsepOrder.Gather -> ice now Ice.Gather s
         | JsepOrder.AddRemoteCandidate(text, ufrag) ->
             match Candidate.parse text with
@@ -81,7 +88,7 @@ module internal Wiring =
                     { s with
                         Route =
                             { s.Route with
-                                Renewal = ValueSome handshake } }
+                                Renewal = ValueSome(struct (handshake, now + renewable)) } }
         | JsepOrder.StartSctp(port, maxMessageSize) ->
             { s with
                 Route =
@@ -315,8 +322,8 @@ module internal Wiring =
                 Step.only s)
         |> Step.bind (fun s ->
             match s.Route.Renewal with
-            | ValueSome handshake -> replaceDtls now handshake s
-            | ValueNone -> Step.only s)
+            | ValueSome(struct (handshake, until)) when now <= until -> replaceDtls now handshake s
+            | _ -> Step.only s)
 
     and sctp now (input: SctpInput) (s: State) : Step<State, Output> =
         match s.Sctp with

@@ -137,6 +137,33 @@ let tests =
 
                       flows second payloadType offerer channel (forget world) |> ignore)
 
+          testCase "a minute later, or after an ICE restart, another path is what it always was" (fun () ->
+              for wait, restarts in [ 60L, false; 1L, true ] do
+                  let struct (world, _, second, payloadType, channel) = two silent 'a' 35L
+
+                  let world =
+                      World.demand 'a' (fun c -> StopTransceiver(c, (firstOf 'a' world).Id)) world
+                      |> fst
+                      |> World.negotiateWith silent 0L<us> 'a'
+                      |> World.pass (Duration.seconds wait)
+                      |> forget
+
+                  let restarted world =
+                      World.demand 'a' RestartIce world
+                      |> fst
+                      |> World.negotiateWith silent 0L<us> 'a'
+                      |> World.pass (Duration.seconds 1L)
+
+                  let world =
+                      (if restarts then restarted world else world)
+                      |> Routes.unplugged 'a'
+                      |> restarted
+
+                  let world =
+                      flows second payloadType 'a' channel (World.pass (Duration.seconds 10L) world)
+
+                  Expect.equal (handshakes 'a' world + handshakes 'b' world) 0 "the same association")
+
           testCase "without the end of a section another path changes nothing" (fun () ->
               let struct (world, _, second, payloadType, channel) = two silent 'a' 33L
               let world = Routes.unplugged 'a' world |> World.pass (Duration.seconds 10L)
