@@ -183,6 +183,26 @@ public sealed record RTCIceCandidatePairStats() : RTCStats("candidate-pair")
     /// <summary>Seconds, the sum over all answered checks.</summary>
     public double TotalRoundTripTime { get; init; }
 
+    /// <summary>Datagrams sent by it, without STUN's.</summary>
+    public long PacketsSent { get; init; }
+
+    /// <summary>Octets of those.</summary>
+    public long BytesSent { get; init; }
+
+    /// <summary>Datagrams received by it, without STUN's.</summary>
+    public long PacketsReceived { get; init; }
+
+    /// <summary>Octets of those.</summary>
+    public long BytesReceived { get; init; }
+
+    /// <summary>When the last of those was sent, null where none was; in JSON, milliseconds since 1970.</summary>
+    [JsonConverter(typeof(Milliseconds))]
+    public DateTimeOffset? LastPacketSentTimestamp { get; init; }
+
+    /// <summary>When the last of those came, null where none did; in JSON, milliseconds since 1970.</summary>
+    [JsonConverter(typeof(Milliseconds))]
+    public DateTimeOffset? LastPacketReceivedTimestamp { get; init; }
+
     /// <summary>Bits a second that the pair seems to carry, all media together; null before there is an estimate, or where it is not sent on.</summary>
     public double? AvailableOutgoingBitrate { get; init; }
 

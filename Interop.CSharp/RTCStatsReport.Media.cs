@@ -35,8 +35,7 @@ public sealed partial class RTCStatsReport
         Func<int, RTCRtpTransceiver?> transceiverOf
     )
     {
-        // The core's clock has an epoch of its own.
-        DateTimeOffset When(long instant) => at - Translate.ToTimeSpan(core.At - instant);
+        DateTimeOffset When(long instant) => Past(at, core.At, instant);
 
         foreach (var each in core.Media.Inbound)
         {

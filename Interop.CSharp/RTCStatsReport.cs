@@ -130,7 +130,7 @@ public sealed partial class RTCStatsReport : IReadOnlyDictionary<string, RTCStat
             report.Add(Candidate(at, transport, line, isLocal: false));
         foreach (var each in core.Pairs)
         {
-            var stats = Pair(at, transport, each);
+            var stats = Pair(at, transport, each, core.At);
             report.Add(
                 stats.Id == selected
                     ? stats with
@@ -194,7 +194,16 @@ public sealed partial class RTCStatsReport : IReadOnlyDictionary<string, RTCStat
         };
     }
 
-    private static RTCIceCandidatePairStats Pair(DateTimeOffset at, string transport, Core.CandidatePairStats core) =>
+    /// <summary>An instant of the core's, whose clock has an epoch of its own.</summary>
+    private static DateTimeOffset Past(DateTimeOffset at, long now, long instant) =>
+        at - Translate.ToTimeSpan(now - instant);
+
+    private static RTCIceCandidatePairStats Pair(
+        DateTimeOffset at,
+        string transport,
+        Core.CandidatePairStats core,
+        long now
+    ) =>
         new()
         {
             Id = PairId(core.Local, core.Remote),
@@ -211,6 +220,14 @@ public sealed partial class RTCStatsReport : IReadOnlyDictionary<string, RTCStat
             ConsentRequestsSent = core.ConsentRequestsSent,
             CurrentRoundTripTime = core.CurrentRoundTripTime is { IsSome: true, Value: var rtt } ? Seconds(rtt) : null,
             TotalRoundTripTime = Seconds(core.TotalRoundTripTime),
+            PacketsSent = core.PacketsSent,
+            BytesSent = core.BytesSent,
+            PacketsReceived = core.PacketsReceived,
+            BytesReceived = core.BytesReceived,
+            LastPacketSentTimestamp = core.LastPacketSentAt.OrNothing() is { } sent ? Past(at, now, sent) : null,
+            LastPacketReceivedTimestamp = core.LastPacketReceivedAt.OrNothing() is { } came
+                ? Past(at, now, came)
+                : null,
         };
 
     private static RTCDataChannelStats Channel(DateTimeOffset at, Core.ChannelStats core) =>

@@ -156,6 +156,8 @@ type Internet =
             /// Links by number, and which one datagrams from an address pass before they are on the wire.
             Links: Map<int, Link>
             Uplinks: Map<struct (uint64 * uint64), int>
+            /// How much longer datagrams from an address take than the weather says.
+            Detours: Map<struct (uint64 * uint64), Duration>
             Servers: Endpoint list
         }
 
@@ -169,6 +171,7 @@ module Internet =
           Behind = Map.empty
           Links = Map.empty
           Uplinks = Map.empty
+          Detours = Map.empty
           Servers = [] }
 
     /// With a NAT, by number, and the addresses behind it.
@@ -191,6 +194,13 @@ module Internet =
             Uplinks =
                 (net.Uplinks, from)
                 ||> List.fold (fun uplinks address -> Map.add (key address) number uplinks) }
+
+    /// With a way that takes longer for what is sent from some addresses.
+    let withDetour (longer: Duration) (from: Address list) (net: Internet) : Internet =
+        { net with
+            Detours =
+                (net.Detours, from)
+                ||> List.fold (fun detours address -> Map.add (key address) longer detours) }
 
     /// A link as it is now.
     let link (number: int) (net: Internet) : Link = net.Links[number]
@@ -232,10 +242,13 @@ module Internet =
     /// A host sends what the path takes for `size` octets. Within one network directly; out of it through its NAT.
     let sendAs (size: int) (now: Instant) (flow: Flow) (bytes: byte[]) (net: Internet) : Internet =
         let onto flow net =
+            let longer =
+                Map.tryFind (key flow.From.Address) net.Detours |> Option.defaultValue 0L<us>
+
             match Map.tryFind (key flow.From.Address) net.Uplinks with
             | None ->
                 { net with
-                    Wire = Wire.sendAs size now flow bytes net.Wire }
+                    Wire = Wire.sendAs size (now + longer) flow bytes net.Wire }
             | Some number ->
                 let struct (left, link) = Link.send now size net.Links[number]
 
@@ -246,7 +259,7 @@ module Internet =
                 match left with
                 | ValueSome at ->
                     { net with
-                        Wire = Wire.sendAs size at flow bytes net.Wire }
+                        Wire = Wire.sendAs size (at + longer) flow bytes net.Wire }
                 | ValueNone -> net
 
         match natOf flow.From.Address net, natOf flow.To.Address net with

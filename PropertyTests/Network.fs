@@ -337,7 +337,8 @@ module World =
             |> feed other (AddIceCandidate(command, candidate.Candidate))
 
         match world.Ends[other].Replies[command] with
-        | Error mistake when mistake.Name = ErrorName.InvalidStateError ->
+        // There is no description yet, or that of an ICE restart is still to come.
+        | Error _ ->
             { world with
                 Mail = (other, candidate.Candidate) :: world.Mail }
         | _ -> world

@@ -94,6 +94,7 @@ let main args =
       Interop.TrackTests.tests
       Interop.ForwardTests.tests
       Interop.MediaStatsTests.tests
+      Interop.SentSimulcastTests.tests
       Interop.LoopbackTests.tests
       Interop.StreamLoopbackTests.tests
       DcepTests.tests
@@ -114,6 +115,10 @@ let main args =
       Media.FilesTests.tests
       Media.BitstreamTests.tests
       Media.PeersTests.tests
+      Media.SentSimulcastTests.tests
+      Media.SectionEndTests.tests
+      Media.ForwardingCostTests.tests
+      Media.PathTests.tests
       Media.BandwidthTests.tests
       Media.ShareTests.tests
       Media.ReceivingTests.tests

@@ -70,7 +70,64 @@ type internal StandingQueue =
         Competing: bool
         /// Since when it has been empty while competing; `never`: it is not.
         QuietSince: Instant
+        /// How close upon one another packets have come, in the present bucket and the one before it.
+        Closeness: Closeness
     }
+
+/// Whether packets come far faster than they are sent on average, close upon one another. Those that wait in a queue which our rate has
+/// filled do not: they come at the rate of the path, which is about ours. So it is not a queue that they have waited in but a process,
+/// ours or the peer's, which was held up, or a queue that is not ours to drain.
+and [<Struct; NoComparison; NoEquality>] internal Closeness =
+    {
+        /// Of the last packet, by the receiver's clock; `never` before it.
+        LastAt: Instant
+        Close: int
+        Packets: int
+        CloseBefore: int
+        PacketsBefore: int
+    }
+
+[<RequireQualifiedAccess>]
+module internal Closeness =
+    /// Times our rate.
+    [<Literal>]
+    let private Faster = 6.0
+
+    /// Packets that tell something.
+    [<Literal>]
+    let private Enough = 3
+
+    let unknown: Closeness =
+        { LastAt = Instant.never
+          Close = 0
+          Packets = 0
+          CloseBefore = 0
+          PacketsBefore = 0 }
+
+    /// With a packet, where so many bits a second are sent. `isNext`: a bucket begins with it.
+    let packet (receivedAt: Instant) (octets: int) (rate: float) (isNext: bool) (c: Closeness) : Closeness =
+        let isClose =
+            c.LastAt <> Instant.never
+            && Faster * rate * float (receivedAt - c.LastAt) <= 8e6 * float octets
+
+        let close = if isClose then 1 else 0
+
+        if isNext then
+            { LastAt = receivedAt
+              Close = close
+              Packets = 1
+              CloseBefore = c.Close
+              PacketsBefore = c.Packets }
+        else
+            { c with
+                LastAt = receivedAt
+                Close = c.Close + close
+                Packets = c.Packets + 1 }
+
+    /// Whether four of five do: fewer may be those of a queue that the receiver's process reads a few at a time.
+    let isHigh (c: Closeness) : bool =
+        let packets = c.Packets + c.PacketsBefore
+        packets >= Enough && 5 * (c.Close + c.CloseBefore) >= 4 * packets
 
 [<RequireQualifiedAccess>]
 module internal StandingQueue =
@@ -95,7 +152,8 @@ module internal StandingQueue =
           BucketAt = Instant.never
           EmptyAt = Instant.never
           Competing = false
-          QuietSince = Instant.never }
+          QuietSince = Instant.never
+          Closeness = Closeness.unknown }
 
     /// How long it is.
     let length (q: StandingQueue) : Duration =
@@ -116,10 +174,17 @@ module internal StandingQueue =
         && q.Present <> Instant.never
         && length q > least
         && q.Present >= q.Before - 2_000L<us>
+        && not (Closeness.isHigh q.Closeness)
 
-    /// With a packet.
-    let packet (sentAt: Instant) (receivedAt: Instant) (q: StandingQueue) : StandingQueue =
+    /// With a packet, where so many bits a second are sent.
+    let packet (sentAt: Instant) (receivedAt: Instant) (octets: int) (rate: float) (q: StandingQueue) : StandingQueue =
         let delay = receivedAt - sentAt
+
+        let isNext = q.Base <> Instant.never && receivedAt - q.BucketAt >= bucket
+
+        let q =
+            { q with
+                Closeness = Closeness.packet receivedAt octets rate isNext q.Closeness }
 
         if q.Base = Instant.never then
             { q with
@@ -127,7 +192,7 @@ module internal StandingQueue =
                 Present = delay
                 BucketAt = receivedAt
                 EmptyAt = receivedAt }
-        elif receivedAt - q.BucketAt < bucket then
+        elif not isNext then
             if delay < q.Present then { q with Present = delay } else q
         else
             // A quarter of a millisecond a second.
@@ -153,7 +218,8 @@ module internal StandingQueue =
                      not (isEmpty && receivedAt - quietSince > quiet)
                  else
                      receivedAt - emptyAt > stubborn)
-              QuietSince = quietSince }
+              QuietSince = quietSince
+              Closeness = q.Closeness }
 
 /// Packets that came in one stretch of 50 ms.
 [<Struct; NoComparison; NoEquality>]
@@ -264,6 +330,8 @@ module internal DelayBased =
             Surge: Surge
             /// When the last feedback came.
             LastAt: Instant
+            /// What is sent, bits a second.
+            Rate: float
         }
 
     /// burst_time, draft-ietf-rmcat-gcc-02 §5.2.
@@ -327,7 +395,11 @@ module internal DelayBased =
           Trend = flat
           Queue = StandingQueue.unknown
           Surge = Surge.unknown
-          LastAt = Instant.never }
+          LastAt = Instant.never
+          Rate = 0.0 }
+
+    /// At another rate, bits a second.
+    let at (rate: float) (state: State) : State = { state with Rate = rate }
 
     /// What the delay says of the path.
     let usage (state: State) : Usage =
@@ -340,6 +412,9 @@ module internal DelayBased =
     /// The queue of the last 50 to 100 ms.
     let recent (state: State) : Duration =
         Surge.queue state.Queue.Base state.Surge
+
+    /// Whether packets have waited for a process that was held up, and not in a queue.
+    let isHeldUp (state: State) : bool = Closeness.isHigh state.Queue.Closeness
 
     /// Whether a queue is growing at once, and much longer already than it should be.
     let surges (state: State) : bool =
@@ -485,7 +560,7 @@ module internal DelayBased =
 
         for i in 0 .. received.Length - 1 do
             let r = received[i]
-            queue <- StandingQueue.packet r.SentAt r.ReceivedAt queue
+            queue <- StandingQueue.packet r.SentAt r.ReceivedAt r.Size state.Rate queue
             surge <- Surge.packet r.SentAt r.ReceivedAt r.Size surge
 
             if current.FirstSent = Instant.never then
@@ -493,7 +568,7 @@ module internal DelayBased =
             elif abs (r.ReceivedAt - current.LastReceived) > jump then
                 current <- opened r
                 previous <- none
-                queue <- StandingQueue.packet r.SentAt r.ReceivedAt StandingQueue.unknown
+                queue <- StandingQueue.packet r.SentAt r.ReceivedAt r.Size state.Rate StandingQueue.unknown
                 surge <- Surge.packet r.SentAt r.ReceivedAt r.Size Surge.unknown
             elif r.SentAt < current.FirstSent then
                 // Overtaken: its delay is not that of the queue now.
@@ -517,4 +592,5 @@ module internal DelayBased =
           Trend = trend
           Queue = queue
           Surge = surge
-          LastAt = now }
+          LastAt = now
+          Rate = state.Rate }

@@ -63,6 +63,8 @@ module internal Gcc =
             /// REMB; infinite: none.
             ReceiverLimit: float
             Said: Bandwidth
+            /// Packets sent before went by another path, and say nothing of this one.
+            Since: Instant
             /// When feedback is overdue; `Instant.never`: none is awaited.
             BlindAt: Instant
             /// The rate was cut because nothing was heard.
@@ -78,8 +80,10 @@ module internal Gcc =
         | Begin of Sent: int64
         /// `Sent`: octets sent until now, all of them.
         | Feedback of Report: FeedbackReport * Sent: int64
-        /// REMB or TMMBR: an upper bound, bits a second.
-        | ReceiverLimit of Rate: uint64
+        /// REMB or TMMBR: an upper bound, bits a second; infinite: none.
+        | ReceiverLimit of Rate: float
+        /// What is sent from now on goes by another path.
+        | PathChanged
         | Bounds of Min: int * Max: int
         | Tick of Sent: int64
 
@@ -170,6 +174,7 @@ module internal Gcc =
             { RoundTrip = 0L<us>
               ReceiverLimit = infinity
               Said = bandwidth start 0L<us> 0.0 0.0 false false
+              Since = Int64.MinValue * 1L<us>
               BlindAt = Instant.never
               IsBlind = false
               OverusedAt = Instant.never
@@ -184,6 +189,9 @@ module internal Gcc =
                 Link =
                     { state.Link with
                         DataYields = dataYields } }
+
+    /// Bits a second; infinite: none.
+    let receiverLimit (state: State) : float = state.Link.ReceiverLimit
 
     /// What may be sent now.
     let current (state: State) : Bandwidth = state.Link.Said
@@ -323,7 +331,11 @@ module internal Gcc =
                 throughput
 
         let throughput = Throughput.feedback received throughput
-        let delay = DelayBased.feedback now report.HasGap received state.Delay
+
+        let delay =
+            DelayBased.at (float link.Said.Target) state.Delay
+            |> DelayBased.feedback now report.HasGap received
+
         let struct (probing, found) = Probing.feedback received state.Probing
         let arriving = Surge.rate delay.Surge
         // Far less arrives than is sent, and a queue is there: what the path had a moment ago it has no more. Where the application
@@ -341,10 +353,12 @@ module internal Gcc =
             elif link.RoundTrip = 0L<us> then report.RoundTrip
             else (7L * link.RoundTrip + report.RoundTrip) / 8L
 
-        // A probe that found less than what arrives was disturbed.
+        // A probe that found less than what arrives was disturbed; so was one that found little where packets come at once.
         let found =
-            found
-            |> ValueOption.map (fun rate -> max rate (min state.Control.Rate (0.85 * throughput.Estimate)))
+            match found with
+            | ValueSome rate when rate < state.Control.Rate && DelayBased.isHeldUp delay -> ValueNone
+            | ValueSome rate -> ValueSome(max rate (min state.Control.Rate (0.85 * throughput.Estimate)))
+            | ValueNone -> ValueNone
 
         let input =
             { Usage =
@@ -402,6 +416,25 @@ module internal Gcc =
 
         probes now found link.IsBlind state |> Step.bind (say now)
 
+    /// By another path: its delay, its losses and its room are not known. The rate is the best guess of what it takes, as in
+    /// libwebrtc.
+    let private moved (now: Instant) (state: State) : State =
+        { state with
+            Delay = DelayBased.create ()
+            Throughput = Throughput.expectChange (Throughput.gap state.Throughput)
+            Loss = LossBased.create ()
+            Control =
+                { state.Control with
+                    IsIncreasing = false
+                    ChangedAt = now
+                    Capacity = LinkCapacity.unknown
+                    Aim = 0.0 }
+            Link =
+                { state.Link with
+                    RoundTrip = 0L<us>
+                    Since = now
+                    OverusedAt = Instant.never } }
+
     let step (now: Instant) (input: Input) (state: State) : Step<State, Output> =
         match input with
         | Begin sent ->
@@ -415,18 +448,19 @@ module internal Gcc =
                         Alr = alr now sent state.Link.Said.Target state.Alr },
                     Rate state.Link.Said :: List.map Probe clusters)
         | Feedback(report, sent) ->
+            let report = FeedbackReport.since state.Link.Since report
+
             // A report of nothing that is remembered is no sign of life.
             if report.Results.Length = 0 then
                 Step.only state
             else
                 heard now report sent state
+        | PathChanged -> Step.only (moved now state)
         | ReceiverLimit rate ->
             say
                 now
                 { state with
-                    Link =
-                        { state.Link with
-                            ReceiverLimit = float rate } }
+                    Link = { state.Link with ReceiverLimit = rate } }
         | Bounds(least, most) ->
             let config =
                 { state.Config with

@@ -15,7 +15,28 @@ type internal Buffered =
         Octets: int
     }
 
-/// What W3C webrtc-stats asks of a jitter buffer. Sums over all packets that were emitted.
+/// What a jitter buffer's statistics are counted in.
+type internal JitterBufferUnit =
+    | Packets = 0
+    /// Of video: a frame is emitted with its last packet, and has waited since its first came.
+    | Frames = 1
+    /// Of sound: as many as lie between a packet's timestamp and that of the one before it.
+    | Samples = 2
+
+/// What was emitted last.
+[<Struct; NoComparison; NoEquality>]
+type internal LastEmitted =
+    {
+        /// Its sequence number, unwrapped; negative: none.
+        Number: int64
+        Timestamp: uint32
+        /// When the first packet of its timestamp came.
+        FirstAt: Instant
+        /// Samples that a packet had last; 0: not known.
+        Samples: int64
+    }
+
+/// What W3C webrtc-stats asks of a jitter buffer. Sums over all that was emitted, in its unit.
 [<Struct; NoComparison>]
 type internal JitterBufferCounters =
     {
@@ -71,6 +92,8 @@ module internal JitterBuffer =
             RepairUntil: Instant
             /// The application's wish: `jitterBufferTarget`.
             Least: Duration
+            Unit: JitterBufferUnit
+            Last: LastEmitted
             Counters: JitterBufferCounters
         }
 
@@ -122,7 +145,16 @@ module internal JitterBuffer =
           RoundTrip = roundTrip
           RepairUntil = Int64.MinValue * 1L<us>
           Least = 0L<us>
+          Unit = JitterBufferUnit.Packets
+          Last =
+            { Number = -1L
+              Timestamp = 0u
+              FirstAt = 0L<us>
+              Samples = 0L }
           Counters = none }
+
+    /// What statistics are counted in.
+    let counting (unit: JitterBufferUnit) (state: State) : State = { state with Unit = unit }
 
     /// What packets are to be held for at least, W3C `jitterBufferTarget`; 0: as short as can be.
     let wish (least: Duration) (state: State) : State =
@@ -226,21 +258,83 @@ module internal JitterBuffer =
                 else
                     transit
 
+    /// No codec has longer packets, RFC 7587 §4.2; until two of them are known they are of 20 ms.
+    let private samplesOf (number: int64) (packet: inref<RtpPacket>) (state: State) : int64 =
+        let clock =
+            match state.Transit with
+            | ValueSome transit -> int64 transit.ClockRate
+            | ValueNone -> 0L
+
+        let since = int64 (packet.Timestamp - state.Last.Timestamp)
+
+        if number = state.Last.Number + 1L && since > 0L && since <= clock * 12L / 100L then
+            since
+        elif state.Last.Samples > 0L then
+            state.Last.Samples
+        else
+            clock / 50L
+
+    /// With one packet more that is emitted, in order.
+    let private counted (now: Instant) (number: int64) (item: Buffered) (state: State) : State =
+        let packet = item.Packet
+        let last = state.Last
+
+        let firstAt =
+            if last.Number >= 0L && last.Timestamp = packet.Timestamp then
+                min last.FirstAt item.ArrivedAt
+            else
+                item.ArrivedAt
+
+        let samples =
+            if state.Unit = JitterBufferUnit.Samples then
+                samplesOf number &packet state
+            else
+                0L
+
+        let units =
+            match state.Unit with
+            | JitterBufferUnit.Samples -> samples
+            | JitterBufferUnit.Frames -> if packet.Marker then 1L else 0L
+            | _ -> 1L
+
+        let waited =
+            match state.Unit with
+            | JitterBufferUnit.Frames -> now - firstAt
+            | _ -> now - item.ArrivedAt
+
+        let counters = state.Counters
+
+        { state with
+            Last =
+                { Number = number
+                  Timestamp = packet.Timestamp
+                  FirstAt = firstAt
+                  Samples = samples }
+            Counters =
+                { counters with
+                    Delay = counters.Delay + units * max 0L<us> waited
+                    TargetDelay = counters.TargetDelay + units * target state
+                    MinimumDelay = counters.MinimumDelay + units * adaptive state
+                    Emitted = counters.Emitted + units } }
+
     /// Emits all that is held, in order, whatever is missing: the stream has ended or begun anew.
-    let flush (state: State) : struct (State * RtpPacket[]) =
+    let flush (now: Instant) (state: State) : struct (State * RtpPacket[]) =
         let emitted = Collections.Generic.List<RtpPacket>()
         let held = state.Held
+        let mutable state = state
 
         for number in state.Head .. held.Next - 1L do
             match Window.tryFind number held with
-            | ValueSome item -> emitted.Add item.Packet
+            | ValueSome item ->
+                emitted.Add item.Packet
+                state <- counted now number item state
             | ValueNone -> ()
 
         struct ({ create state.RoundTrip with
                     Least = state.Least
-                    Counters =
-                        { state.Counters with
-                            Emitted = state.Counters.Emitted + int64 emitted.Count } },
+                    Unit = state.Unit
+                    Last = { state.Last with Number = -1L }
+                    Counters = state.Counters },
                 emitted.ToArray())
 
     let private taken
@@ -316,7 +410,7 @@ module internal JitterBuffer =
         (state: State)
         : struct (State * RtpPacket[]) =
         if state.Transit.IsSome && number - state.Held.Next > MaxGap then
-            let struct (state, emitted) = flush state
+            let struct (state, emitted) = flush now state
             struct (taken now number clockRate &packet state, emitted)
         else
             struct (taken now number clockRate &packet state, Array.Empty())
@@ -334,23 +428,19 @@ module internal JitterBuffer =
                 match state.Transit, Window.tryFind state.Head state.Held with
                 | ValueSome transit, ValueSome item when overfull state || dueAt state transit item <= now ->
                     emitted.Add item.Packet
-                    let counters = state.Counters
                     let head = state.Head
                     let skipped = head - state.Held.First
                     let held = Window.dropTo (head + 1L) state.Held
+                    let next = counted now head item state
 
                     state <-
-                        { state with
+                        { next with
                             Held = held
                             Head = headFrom (head + 1L) held
                             Octets = state.Octets - int64 item.Octets
                             Counters =
-                                { counters with
-                                    Delay = counters.Delay + max 0L<us> (now - item.ArrivedAt)
-                                    TargetDelay = counters.TargetDelay + target state
-                                    MinimumDelay = counters.MinimumDelay + adaptive state
-                                    Emitted = counters.Emitted + 1L
-                                    Skipped = counters.Skipped + skipped } }
+                                { next.Counters with
+                                    Skipped = next.Counters.Skipped + skipped } }
                 | _ -> going <- false
 
             struct (state, emitted.ToArray())

@@ -29,6 +29,8 @@ type internal ProbeProgress =
         FirstReceived: Instant
         FirstReceivedSize: int
         LastReceived: Instant
+        /// The longest time between two that came one after the other.
+        Pause: Duration
     }
 
 /// Why the next probe is made.
@@ -129,7 +131,8 @@ module internal Probing =
           LastSentSize = 0
           FirstReceived = Instant.never
           FirstReceivedSize = 0
-          LastReceived = Int64.MinValue * 1L<us> }
+          LastReceived = Int64.MinValue * 1L<us>
+          Pause = 0L<us> }
 
     /// Probes at these rates, which are no more than `limit`; while they find most of it, on to the double.
     let private probe (now: Instant) (patience: Duration) (limit: float) (rates: float[]) (state: State) =
@@ -166,7 +169,12 @@ module internal Probing =
                     r.Size
                 else
                     p.FirstReceivedSize
-            LastReceived = max p.LastReceived r.ReceivedAt }
+            LastReceived = max p.LastReceived r.ReceivedAt
+            Pause =
+                if p.Packets = 0 then
+                    0L<us>
+                else
+                    max p.Pause (r.ReceivedAt - p.LastReceived) }
 
     /// The rate that the path took, bits a second; ValueNone while too little has come, or it makes no sense.
     let private found (p: ProbeProgress) : float voption =
@@ -188,10 +196,16 @@ module internal Probing =
             let sent = 8e6 * float (p.Octets - p.LastSentSize) / float sendTime
             let received = 8e6 * float (p.Octets - p.FirstReceivedSize) / float receiveTime
 
-            if received > 2.0 * sent then ValueNone
+            if received > 2.0 * sent then
+                ValueNone
+            // Packets that waited in a queue come evenly: who made a pause was a process that was held up.
+            elif received < 0.9 * sent && 4L * p.Pause > 3L * receiveTime && p.Packets >= 4 then
+                ValueNone
             // Less came than was sent: that is what the path has, and a little less lets the queue drain.
-            elif received < 0.9 * sent then ValueSome(0.95 * received)
-            else ValueSome(min sent received)
+            elif received < 0.9 * sent then
+                ValueSome(0.95 * received)
+            else
+                ValueSome(min sent received)
 
     /// With packets that were received. What a probe found, bits a second.
     let feedback (received: PacketResult[]) (state: State) : struct (State * float voption) =

@@ -35,6 +35,28 @@ type internal FeedbackReport =
         HasGap: bool
     }
 
+[<RequireQualifiedAccess>]
+module internal FeedbackReport =
+    /// Of packets sent at that time or later only.
+    let since (from: Instant) (report: FeedbackReport) : FeedbackReport =
+        // In order of sending, but for what came late.
+        if report.Results |> Array.exists (fun r -> r.SentAt < from) then
+            let results = report.Results |> Array.filter (fun r -> r.SentAt >= from)
+            let received = results |> Array.filter _.Received
+
+            { report with
+                Results = results
+                Acknowledged = received.Length
+                AcknowledgedOctets = received |> Array.sumBy (fun r -> int64 r.Size)
+                Lost = results.Length - received.Length
+                RoundTrip =
+                    if received.Length = 0 then
+                        Instant.never
+                    else
+                        report.RoundTrip }
+        else
+            report
+
 /// A packet that was sent.
 [<Struct; NoComparison; NoEquality>]
 type internal SentPacket =

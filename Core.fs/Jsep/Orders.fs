@@ -34,8 +34,15 @@ module internal Orders =
 
         let dtlsChanged =
             match was.Dtls, now.Dtls with
-            | ValueSome a, ValueSome b -> not (JsepTransport.continues b.Fingerprints b.RemoteTlsId a)
+            // A role that has turned round is that of another association.
+            | ValueSome a, ValueSome b ->
+                a.Role <> b.Role || not (JsepTransport.continues b.Fingerprints b.RemoteTlsId a)
             | ValueNone, ValueSome _ -> true
+            | _ -> false
+
+        let isMoved =
+            match was.Dtls, now.Dtls with
+            | ValueSome a, ValueSome b -> a.Moves <> b.Moves
             | _ -> false
 
         let sctpChanged =
@@ -67,6 +74,7 @@ module internal Orders =
                   JsepOrder.Gather
               match now.Dtls with
               | ValueSome dtls when dtlsChanged -> JsepOrder.StartDtls(dtls.Role, dtls.Fingerprints)
+              | ValueSome dtls when isMoved -> JsepOrder.RenewDtls(dtls.Role, dtls.Fingerprints)
               | _ -> ()
               match now.Sctp with
               | ValueSome sctp when dtlsChanged || sctpChanged ->

@@ -25,6 +25,10 @@ type JsepOrder =
     /// A DTLS association with a peer whose certificate has any one of these fingerprints. A second one replaces the
     /// first.
     | StartDtls of Role: JsepDtlsRole * Fingerprints: Fingerprint[]
+    /// The section that the association belonged to is over, and the peer says nothing of associations (`a=tls-id`, RFC 8842 §5.1).
+    /// It goes on, RFC 9143 §7.5.2, unless the peer comes by another path from now on: then, as Chromium, it has made a new
+    /// transport, and a new association begins.
+    | RenewDtls of Role: JsepDtlsRole * Fingerprints: Fingerprint[]
     /// An SCTP association over the DTLS one; `MaxMessageSize` in octets is the peer's, `Int64.MaxValue` without limit.
     /// Comes again when only that size changed.
     | StartSctp of RemotePort: uint16 * MaxMessageSize: int64
@@ -55,6 +59,8 @@ type internal DtlsSide =
         /// Any one of them may match.
         Fingerprints: Fingerprint[]
         RemoteTlsId: string voption
+        /// How often the section that the association belonged to was over, and it went on with another.
+        Moves: int
     }
 
 /// The SCTP association as two descriptions have agreed on it.
@@ -184,6 +190,16 @@ module internal JsepTransport =
             | _ -> Ok()
         | ValueNone -> Ok()
 
+    /// Whether the section that owned the transport is turned down in either description.
+    let private isOwnerOver (settled: JsepTransport) (local: Sdp) (remote: Sdp) : bool =
+        match settled.Owner with
+        | ValueSome at ->
+            let isOver (sdp: Sdp) =
+                at < sdp.Media.Length && Section.isRejected sdp.Media[at]
+
+            isOver local || isOver remote
+        | ValueNone -> false
+
     /// SCTP as an answer and its offer have it: ValueNone without a data section that goes over the transport of `owner`.
     let private sctpSide (weOffered: bool) (owner: int) (local: Sdp) (remote: Sdp) : SctpSide voption =
         let answer, offer = if weOffered then remote, local else local, remote
@@ -216,11 +232,16 @@ module internal JsepTransport =
         | ValueSome(struct (at, localSide, remoteSide)) ->
             let fingerprints = Section.fingerprints at remote
             let tlsId = Section.tlsId at remote
+            let isMoved = isOwnerOver settled local remote
+
+            // Whoever makes a new association may turn its roles round.
+            let isRenewable (dtls: DtlsSide) =
+                isMoved && tlsId.IsNone && dtls.RemoteTlsId.IsNone
 
             let roleKept role =
                 match present.Dtls with
                 | ValueSome dtls when continues fingerprints tlsId dtls ->
-                    if dtls.Role = role then
+                    if dtls.Role = role || isRenewable dtls then
                         Ok()
                     else
                         refused "a=setup turns the role of the present DTLS association round, RFC 8829 §5.8.3"
@@ -246,7 +267,12 @@ module internal JsepTransport =
                     ValueSome
                         { Role = role
                           Fingerprints = fingerprints
-                          RemoteTlsId = tlsId }
+                          RemoteTlsId = tlsId
+                          Moves =
+                            (match settled.Dtls with
+                             | ValueSome dtls when isRenewable dtls -> dtls.Moves + 1
+                             | ValueSome dtls -> dtls.Moves
+                             | ValueNone -> 0) }
                   Sctp = sctpSide weOffered at local remote })
 
     /// The transport once an offer of ours is set: new credentials gather, all else stays as it is.

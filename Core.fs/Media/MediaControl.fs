@@ -463,6 +463,25 @@ module internal MediaControl =
                     (MediaOutput.KeyFrameWanted(stream.Terms.Transceiver, stream.Terms.Encoding))
                     (MediaState.withSender at next s)
 
+    /// Bounds for sources of ours, each answered by what bounds it now, RFC 5104 §4.2.1.2.
+    let private bounded (now: Instant) (owner: uint32) (entries: TmmbEntry[]) (s: MediaState) =
+        let limits = MediaLimits.requested owner entries s.Senders s.Control.Limits
+
+        let ours =
+            s.Senders
+            |> Array.filter (fun stream -> Array.exists (fun (e: TmmbEntry) -> e.Ssrc = stream.Terms.Ssrc) entries)
+
+        if ours.Length = 0 then
+            Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
+        else
+            MediaEstimate.limited now limits s
+            |> Step.bind (
+                transmit (
+                    ours
+                    |> Array.map (fun stream -> MediaLimits.notification stream.Terms.Ssrc limits)
+                )
+            )
+
     let private heard (now: Instant) (s: MediaState) (packet: Rtcp) : Step<MediaState, MediaOutput> =
         match packet with
         | SenderReport(ssrc, info, blocks) -> Step.only (Array.fold (block now) (senderReport now ssrc info s) blocks)
@@ -493,7 +512,10 @@ module internal MediaControl =
                             CcfbReceived = s.Control.CcfbReceived + 1L } }
 
             MediaEstimate.heard now (Gcc.Feedback(report, MediaEstimate.sent s)) s
-        | ReceiverEstimatedMaxBitrate(_, bitrate, _) -> MediaEstimate.heard now (Gcc.ReceiverLimit bitrate) s
+        | ReceiverEstimatedMaxBitrate(_, bitrate, _) ->
+            MediaEstimate.limited now { s.Control.Limits with Remb = bitrate } s
+        | Tmmbr(owner, entries) -> bounded now owner entries s
+        | Goodbye(sources, _) -> MediaEstimate.limited now (MediaLimits.left sources s.Control.Limits) s
         | ExtendedReport(ssrc, blocks) ->
             (s, blocks)
             ||> Array.fold (fun s block ->

@@ -49,3 +49,30 @@ module internal MediaEstimate =
     /// What is heard of a path that is measured.
     let heard (now: Instant) (input: Gcc.Input) (s: MediaState) : Step<MediaState, MediaOutput> =
         if s.Path.HasBegun then take now input s else Step.only s
+
+    /// The peer's bounds have changed, or what they bound. Where no feedback tells of the path they are all that is known of it.
+    let limited (now: Instant) (limits: ReceiverLimits) (s: MediaState) : Step<MediaState, MediaOutput> =
+        let limit = MediaLimits.total s.Senders limits
+
+        let former = Gcc.receiverLimit s.Path.Gcc
+
+        let s =
+            { s with
+                Control = { s.Control with Limits = limits } }
+
+        if limit = former then
+            Step.only s
+        elif s.Path.HasBegun then
+            take now (Gcc.ReceiverLimit limit) s
+        else
+            // Kept until something is measured.
+            let struct (gcc, _) = Gcc.step now (Gcc.ReceiverLimit limit) s.Path.Gcc
+
+            let s =
+                { s with
+                    Path = { s.Path with Gcc = gcc } }
+
+            if s.Terms.TransportCc || s.Terms.Ccfb then
+                Step.only s
+            else
+                Step.one (MediaOutput.Estimated(int64 (min limit (float s.Config.Estimate.Max)))) s

@@ -46,7 +46,15 @@ module internal MediaHolding =
             match stream.Parts.Jitter with
             | ValueSome jitter when jitter.Least = target && jitter.RoundTrip = trip -> jitter
             | ValueSome jitter -> jitter |> JitterBuffer.wish target |> JitterBuffer.roundTrip trip
-            | ValueNone -> JitterBuffer.create trip |> JitterBuffer.wish target
+            | ValueNone ->
+                JitterBuffer.create trip
+                |> JitterBuffer.wish target
+                |> JitterBuffer.counting (
+                    if section.Plan.Kind = MediaKind.Audio then
+                        JitterBufferUnit.Samples
+                    else
+                        JitterBufferUnit.Frames
+                )
 
         // What is lent is not kept.
         let mutable times =
@@ -79,7 +87,7 @@ module internal MediaHolding =
         step
 
     /// All that a receiver holds is due.
-    let private release (transceiver: TransceiverId) (s: MediaState) : Step<MediaState, MediaOutput> =
+    let private release (now: Instant) (transceiver: TransceiverId) (s: MediaState) : Step<MediaState, MediaOutput> =
         let mutable step: Step<MediaState, MediaOutput> = Step.only s
 
         for i in 0 .. s.Receivers.Length - 1 do
@@ -90,7 +98,7 @@ module internal MediaHolding =
                 step <-
                     Step.bind
                         (fun (s: MediaState) ->
-                            let struct (jitter, emitted) = JitterBuffer.flush jitter
+                            let struct (jitter, emitted) = JitterBuffer.flush now jitter
                             struct (withJitter i jitter s, due stream emitted))
                         step
             | _ -> ()
@@ -98,7 +106,12 @@ module internal MediaHolding =
         step
 
     /// Holds frames from the next packet on, longer or shorter, or no more.
-    let set (transceiver: TransceiverId) (target: Duration voption) (s: MediaState) : Step<MediaState, MediaOutput> =
+    let set
+        (now: Instant)
+        (transceiver: TransceiverId)
+        (target: Duration voption)
+        (s: MediaState)
+        : Step<MediaState, MediaOutput> =
         let others =
             s.Terms.Holds |> Array.filter (fun (struct (id, _)) -> id <> transceiver)
 
@@ -119,7 +132,7 @@ module internal MediaHolding =
                                     section) } }
 
         if target.IsNone then
-            release transceiver next
+            release now transceiver next
             |> Step.bind (Step.one (MediaOutput.Held(transceiver, false)))
         else
             Step.one (MediaOutput.Held(transceiver, true)) next

@@ -144,13 +144,6 @@ module internal MediaLeaving =
         let span = packets.Span
         let stamps = terms.Own.TransportCcId <> 0
 
-        let mapping =
-            if stream.Shift = 0us then
-                mapping
-            else
-                { mapping with
-                    SequenceOffset = mapping.SequenceOffset + stream.Shift }
-
         let mutable asked = ListCollector<MediaOutput>()
         let mutable used = stream.Used
         let mutable counts = stream.Counts

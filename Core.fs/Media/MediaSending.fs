@@ -44,7 +44,7 @@ module internal MediaSending =
             let packet: RtpPacket =
                 { Marker = marker
                   PayloadType = payloadType
-                  SequenceNumber = next - stream.Shift
+                  SequenceNumber = next
                   Timestamp = timestamp
                   Ssrc = 0u
                   Csrcs = ReadOnlyMemory()
@@ -284,8 +284,20 @@ module internal MediaSending =
             let terms = s.Senders[at].Terms
 
             if not terms.IsOpen || packets.IsEmpty then
-                Step.one (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected)) s
+                // A paused encoding leaves no gap: the peer would ask for what was never sent.
+                Step.one
+                    (MediaOutput.Dropped(Layer.Rtp, Drop.Unexpected))
+                    (MediaState.withSender at (SendStream.passedOver packets.Length s.Senders[at]) s)
             else
+                let shift = s.Senders[at].Shift
+
+                let mapping =
+                    if shift = 0us then
+                        mapping
+                    else
+                        { mapping with
+                            SequenceOffset = mapping.SequenceOffset + shift }
+
                 let struct (s, mapping, packets) =
                     match s.Senders[at].Red with
                     | null -> struct (s, mapping, packets)

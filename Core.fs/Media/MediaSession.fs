@@ -16,6 +16,8 @@ type internal MediaInput =
     /// RTCRtpReceiver.jitterBufferTarget; ValueNone: frames are made of packets as they come.
     | SetJitterBuffer of Transceiver: TransceiverId * Target: Duration voption
     | RequestKeyFrame of Transceiver: TransceiverId * Ssrc: uint32
+    /// What is sent from now on goes by another path.
+    | PathChanged
     /// Durations are within W3C's bounds.
     | InsertDtmf of Transceiver: TransceiverId * Tones: string * Duration: Duration * Gap: Duration
     /// Says goodbye for what was sent.
@@ -50,6 +52,17 @@ module internal MediaSession =
                           Open = Srtp.opening ciphers secrets.Profile secrets.Keys secrets.Role } }
             |> MediaControl.begin' now
         | _ -> s
+
+    /// An encoding that was paused goes on with a key frame: its receiver has nothing that others could follow.
+    let private resumed (former: MediaState) (s: MediaState) : MediaOutput list =
+        [ for stream in s.Senders do
+              let terms = stream.Terms
+
+              if stream.HasSent && terms.IsOpen && terms.Kind = MediaKind.Video then
+                  match former.Senders |> Array.tryFind (fun other -> other.Terms.Ssrc = terms.Ssrc) with
+                  | Some before when not before.Terms.IsOpen ->
+                      MediaOutput.KeyFrameWanted(terms.Transceiver, terms.Encoding)
+                  | _ -> () ]
 
     /// In place of the plan before: what goes on keeps its numbers.
     let private plan (now: Instant) (plan: MediaPlan) (s: MediaState) : MediaState =
@@ -225,9 +238,16 @@ module internal MediaSession =
                 else
                     Step.only s)
         | MediaInput.SendRtcp packets -> MediaControl.transmit packets s
-        | MediaInput.SetJitterBuffer(transceiver, target) -> MediaHolding.set transceiver target s
+        | MediaInput.SetJitterBuffer(transceiver, target) -> MediaHolding.set now transceiver target s
         | MediaInput.RequestKeyFrame(transceiver, ssrc) -> MediaControl.requestKeyFrame now transceiver ssrc s
-        | MediaInput.Plan next -> Step.only (plan now next s)
+        | MediaInput.Plan next ->
+            let planned = plan now next s
+
+            let struct (limited, told) =
+                MediaEstimate.limited now planned.Control.Limits planned
+
+            struct (limited, resumed s planned @ told)
+        | MediaInput.PathChanged -> MediaEstimate.heard now Gcc.PathChanged s
         | MediaInput.Keys(profile, given, role) ->
             let secrets =
                 { Profile = profile

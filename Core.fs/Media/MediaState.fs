@@ -103,6 +103,7 @@ type internal ControlState =
         CcfbReceived: int64
         /// The last receiver reference times of the peer's that were not answered yet, RFC 3611 §4.4: whose, middle of NTP, when.
         References: struct (uint32 * uint32 * Instant)[]
+        Limits: ReceiverLimits
     }
 
 /// All media of a connection.
@@ -184,7 +185,8 @@ module internal MediaState =
               Streams = Array.Empty()
               CcfbSent = 0L
               CcfbReceived = 0L
-              References = Array.Empty() } }
+              References = Array.Empty()
+              Limits = MediaLimits.none } }
 
     let ntp (now: Instant) (s: MediaState) : uint64 = Ntp.ofInstant s.Config.NtpOffset now
 

@@ -73,7 +73,8 @@ type internal SendStream =
         /// Which indices have been used: none is twice, or the encryption breaks.
         Used: SrtpStream
         HasSent: bool
-        /// Added to the application's sequence numbers: packets of ours that lie between its own.
+        /// Added to the application's sequence numbers: packets of ours that lie between its own, less those of its own that
+        /// were not sent.
         Shift: uint16
         /// The RTP timestamp of the last packet, and when it left.
         Timestamp: uint32
@@ -170,6 +171,14 @@ module internal SendStream =
             Fec = fec terms stream.Fec
             Red = red terms stream.Red
             Translation = ExtensionTranslation(stream.Translation.From, terms.Extensions) }
+
+    /// Packets of the application's that are not sent: those behind them take their numbers.
+    let passedOver (count: int) (stream: SendStream) : SendStream =
+        if stream.HasSent then
+            { stream with
+                Shift = stream.Shift - uint16 count }
+        else
+            stream
 
     /// Not sent for now: its numbers, and what they were used for, stay.
     let resting (stream: SendStream) : SendStream =

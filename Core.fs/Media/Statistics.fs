@@ -36,7 +36,7 @@ type InboundRtpStats =
         PliCount: int64
         /// Frames whose last packet came, by marker bit (video).
         FramesReceived: int64
-        /// Of packets, in sum; 0 where no jitter buffer was asked for.
+        /// Of samples (audio) or frames (video), in sum; 0 where no jitter buffer was asked for.
         JitterBufferDelay: Duration
         JitterBufferTargetDelay: Duration
         JitterBufferMinimumDelay: Duration

@@ -155,6 +155,13 @@ type CandidatePairStats =
         /// Of the last answered check.
         CurrentRoundTripTime: Duration voption
         TotalRoundTripTime: Duration
+        /// Of the peer's datagrams but STUN's, and ours to it.
+        PacketsSent: int64
+        BytesSent: int64
+        PacketsReceived: int64
+        BytesReceived: int64
+        LastPacketSentAt: Instant voption
+        LastPacketReceivedAt: Instant voption
     }
 
 /// The association's figures: RTCSctpTransportStats and what helps to debug a slow channel.

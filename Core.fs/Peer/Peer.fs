@@ -6,13 +6,10 @@ open Hybrid.WebRtc.Core.Wiring
 
 [<RequireQualifiedAccess>]
 module Peer =
-    /// Datagrams that came in, whatever became of them. A struct: it changes with each of them.
-    [<Struct; NoComparison; NoEquality>]
-    type Heard = { Packets: int64; Bytes: int64 }
-
     [<NoComparison; NoEquality>]
     type State =
-        | Live of Session.State * Heard
+        /// With the datagrams that came in, whatever became of them.
+        | Live of Session.State * Passed
         | Over
 
     [<CompiledName "DefaultOptions">]
@@ -100,7 +97,23 @@ module Peer =
 
         struct (Over, outputs @ closed)
 
-    let private live now (input: Input) (heard: Heard) (s: Session.State) : Step<Session.State, Output> =
+    /// Notes the path that a datagram came by, where that is another one than before.
+    let private from (path: Path) (octets: int) (heard: Passed) (s: Session.State) : Session.State =
+        let ways = s.Route.Inward
+
+        if Ways.isPresent path ways then
+            s
+        else
+            { s with
+                Route =
+                    { s.Route with
+                        Inward =
+                            (if Ice.isValid path s.Ice then
+                                 Ways.turn path heard ways
+                             else
+                                 Ways.skip octets ways) } }
+
+    let private live now (input: Input) (heard: Passed) (s: Session.State) : Step<Session.State, Output> =
         match input with
         | Tick -> tick now s
         | Datagram(path, bytes) -> received now path bytes s
@@ -115,7 +128,10 @@ module Peer =
         | NameResolved(name, address) -> ice now (Ice.Resolved(name, address)) s
         | CreateOffer(command, restart) -> jsep now (Jsep.CreateOffer(command, restart)) s
         | CreateAnswer command -> jsep now (Jsep.CreateAnswer command) s
-        | SetLocalDescription(command, description) -> jsep now (Jsep.SetLocalDescription(command, description)) s
+        | SetLocalDescription(command, description) ->
+            { s with
+                Route = { s.Route with HasMoved = false } }
+            |> jsep now (Jsep.SetLocalDescription(command, description))
         | SetRemoteDescription(command, description) -> jsep now (Jsep.SetRemoteDescription(command, description)) s
         | AddIceCandidate(command, candidate) -> jsep now (Jsep.AddIceCandidate(command, candidate)) s
         | RestartIce command -> jsep now (Jsep.RestartIce command) s
@@ -152,7 +168,7 @@ module Peer =
                 ))
                 s
         | SetJitterBuffer(transceiver, target) -> media now (MediaInput.SetJitterBuffer(transceiver, target)) s
-        | GetStats command -> Step.one (Reply(command, Stats(statistics now heard.Packets heard.Bytes s))) s
+        | GetStats command -> Step.one (Reply(command, Stats(statistics now heard s))) s
         // Answered before, by `step`.
         | Close _ -> Step.only s
 
@@ -204,7 +220,7 @@ module Peer =
     let create (entropy: ReadOnlyMemory<byte>) (config: PeerConfig) : Result<State, Mistake> =
         match Configurations.check config.Configuration with
         | ValueSome mistake -> Error mistake
-        | ValueNone -> Ok(Live(Session.create config (Entropy.ofSeed entropy.Span), { Packets = 0L; Bytes = 0L }))
+        | ValueNone -> Ok(Live(Session.create config (Entropy.ofSeed entropy.Span), Passed.none))
 
     [<CompiledName "Deadline">]
     let deadline (state: State) : Instant =
@@ -225,12 +241,11 @@ module Peer =
         match state, input with
         | Live(s, _), Close command -> close now command s
         | Live(s, heard), _ ->
-            let heard =
+            let struct (s, heard) =
                 match input with
-                | Datagram(_, bytes) when Demultiplexing.kindOf (Span.op_Implicit bytes.Span) <> Demux.Stun ->
-                    { Packets = heard.Packets + 1L
-                      Bytes = heard.Bytes + int64 bytes.Length }
-                | _ -> heard
+                | Datagram(path, bytes) when Demultiplexing.kindOf (Span.op_Implicit bytes.Span) <> Demux.Stun ->
+                    struct (from path bytes.Length heard s, Passed.add now 1 (int64 bytes.Length) heard)
+                | _ -> struct (s, heard)
 
             let struct (s, outputs) = live now input heard s
             struct (Live(s, heard), outputs)

@@ -28,9 +28,16 @@ module internal Reports =
         | PairState.Failed -> "failed"
 
     /// RTCIceCandidatePairStats of every pair of the present generation.
-    let pairs (ice: Ice.State) : CandidatePairStats[] =
+    let pairs (sent: PathCount[]) (received: PathCount[]) (ice: Ice.State) : CandidatePairStats[] =
         Ice.pairs ice
         |> Array.map (fun pair ->
+            let sent, received = Ways.find pair.Path sent, Ways.find pair.Path received
+
+            let of' (pick: PathCount -> int64) (count: PathCount voption) =
+                match count with
+                | ValueSome count -> pick count
+                | ValueNone -> 0L
+
             { Local = Candidate.toText pair.Local
               Remote = Candidate.toText pair.Remote
               State = stateText pair.State
@@ -41,7 +48,13 @@ module internal Reports =
               ResponsesReceived = pair.Counters.ResponsesReceived
               ConsentRequestsSent = pair.Counters.ConsentRequestsSent
               CurrentRoundTripTime = pair.Counters.CurrentRoundTripTime
-              TotalRoundTripTime = pair.Counters.TotalRoundTripTime })
+              TotalRoundTripTime = pair.Counters.TotalRoundTripTime
+              PacketsSent = of' _.Packets sent
+              BytesSent = of' _.Bytes sent
+              PacketsReceived = of' _.Packets received
+              BytesReceived = of' _.Bytes received
+              LastPacketSentAt = sent |> ValueOption.map _.At
+              LastPacketReceivedAt = received |> ValueOption.map _.At })
 
     /// The association's figures; ValueNone before it is up.
     let association (sctp: Sctp.State) : SctpStats voption =

@@ -19,6 +19,15 @@ module internal Session =
             IsSelected: bool
             /// The handshake to begin on the first path.
             Handshake: Handshake voption
+            /// The handshake to begin where the path is another one by then: what it belonged to is over.
+            Renewal: struct (Handshake * Instant) voption
+            /// The path has changed since a description of ours was set last.
+            HasMoved: bool
+            /// By which paths datagrams went out, and came in.
+            Outward: Ways
+            Inward: Ways
+            /// For the parts that are made later.
+            Entropy: Entropy
             /// The peer's SCTP port: the association to begin when the handshake is done.
             SctpPort: uint16 voption
         }
@@ -32,18 +41,11 @@ module internal Session =
           Dtls: DtlsTransportInfo
           Sctp: SctpTransportInfo }
 
-    /// Datagrams that went out. A struct: it changes with each burst.
-    [<Struct; NoComparison; NoEquality>]
-    type Traffic =
-        { PacketsSent: int64; BytesSent: int64 }
-
     /// A peer that is not closed: its parts, and what joins them.
     [<NoComparison; NoEquality>]
     type State =
         {
             Config: PeerConfig
-            /// For the parts that are made later.
-            Entropy: Entropy
             Jsep: Jsep.State
             Ice: Ice.State
             Dtls: Dtls.State
@@ -52,7 +54,8 @@ module internal Session =
             Media: MediaState
             Route: Route
             Shown: Shown
-            Traffic: Traffic
+            /// Datagrams that went out.
+            Traffic: Passed
             /// How often each layer ignored an input for each reason.
             Drops: DropCount[]
         }
@@ -115,23 +118,21 @@ module internal Session =
     // --- Datagrams out
 
     /// One datagram more went out; connectivity checks do not count, webrtc-stats RTCTransportStats.
-    let counted (packet: Packet) (traffic: Traffic) : Traffic =
+    let counted (now: Instant) (packet: Packet) (traffic: Passed) : Passed =
         match packet with
         | Packet.Stun _ -> traffic
-        | _ ->
-            { PacketsSent = traffic.PacketsSent + 1L
-              BytesSent = traffic.BytesSent + int64 packet.Size }
+        | _ -> Passed.add now 1 (int64 packet.Size) traffic
 
-    let transmit path (packet: Packet) (s: State) : Step<State, Output> =
+    let transmit now path (packet: Packet) (s: State) : Step<State, Output> =
         Step.one
             (Transmit(path, packet))
             { s with
-                Traffic = counted packet s.Traffic }
+                Traffic = counted now packet s.Traffic }
 
     /// To the peer, by the best path known; without one, the packet is lost as on any network.
-    let transmitOnRoute (packet: Packet) (s: State) : Step<State, Output> =
+    let transmitOnRoute now (packet: Packet) (s: State) : Step<State, Output> =
         match s.Route.Path with
-        | ValueSome path -> transmit path packet s
+        | ValueSome path -> transmit now path packet s
         | ValueNone -> Step.only s
 
     /// A candidate line as events carry it.
@@ -186,7 +187,6 @@ module internal Session =
     /// A session before its first input; `seed` is split among its parts.
     let create (config: PeerConfig) (seed: Entropy) : State =
         { Config = config
-          Entropy = Entropy.split "peer" seed
           Jsep = newJsep config (Entropy.split "jsep" seed)
           Ice = newIce config (Entropy.split "ice" seed)
           Dtls = newDtls config (Entropy.split "dtls" seed)
@@ -206,6 +206,11 @@ module internal Session =
             { Path = ValueNone
               IsSelected = false
               Handshake = ValueNone
+              Renewal = ValueNone
+              HasMoved = false
+              Outward = Ways.none
+              Inward = Ways.none
+              Entropy = Entropy.split "peer" seed
               SctpPort = ValueNone }
           Shown =
             { Connection = PeerConnectionState.New
@@ -213,15 +218,15 @@ module internal Session =
               Gathering = IceGatheringState.New
               Dtls = noDtls
               Sctp = noSctp }
-          Traffic = { PacketsSent = 0L; BytesSent = 0L }
+          Traffic = Passed.none
           Drops = [||] }
 
     /// With a DTLS end that has not begun, in place of the present one.
     let freshDtls (s: State) : State =
-        let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize s.Entropy
+        let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize s.Route.Entropy
 
         { s with
-            Entropy = entropy
+            Route = { s.Route with Entropy = entropy }
             Dtls = newDtls s.Config (Entropy.ofSeed (ReadOnlySpan seed))
             Shown = { s.Shown with Dtls = noDtls } }
 
@@ -231,20 +236,20 @@ module internal Session =
         | ValueSome credentials -> credentials.UsernameFragment
         | ValueNone -> ""
 
-    /// `packetsReceived` and `bytesReceived`: what came in.
-    let statistics now (packetsReceived: int64) (bytesReceived: int64) (s: State) : Statistics =
+    /// `heard`: what came in.
+    let statistics now (heard: Passed) (s: State) : Statistics =
         { At = now
           Ice = Reports.ice s.Ice
           Dtls = s.Shown.Dtls
           Sctp = s.Shown.Sctp
           Association = ValueOption.bind Reports.association s.Sctp
-          Pairs = Reports.pairs s.Ice
+          Pairs = Reports.pairs (Ways.counts s.Traffic s.Route.Outward) (Ways.counts heard s.Route.Inward) s.Ice
           Channels = Channels.stats s.Channels
           Media = MediaReports.statistics s.Media
           ChannelsOpened = s.Channels.Book.Opened
           ChannelsClosed = s.Channels.Book.Closed
-          PacketsSent = s.Traffic.PacketsSent
-          BytesSent = s.Traffic.BytesSent
-          PacketsReceived = packetsReceived
-          BytesReceived = bytesReceived
+          PacketsSent = s.Traffic.Packets
+          BytesSent = s.Traffic.Bytes
+          PacketsReceived = heard.Packets
+          BytesReceived = heard.Bytes
           Drops = Reports.drops s.Drops }

@@ -6,6 +6,17 @@ open Hybrid.WebRtc.Core.Session
 
 /// The parts of a peer, each stepped by one function, with what its outputs mean to the others.
 module internal Wiring =
+    let private handshakeOf (role: JsepDtlsRole) (fingerprints: Fingerprint[]) : Handshake =
+        { Role =
+            (if role = JsepDtlsRole.Client then
+                 DtlsRole.Client
+             else
+                 DtlsRole.Server)
+          Fingerprints = fingerprints }
+
+    /// A peer that has made a new transport because a section is over is there within that time.
+    let private renewable: Duration = Duration.seconds 30L
+
     /// Media that pauses longer than this is over, to data beside it.
     let private mediaPause: Duration = Duration.seconds 1L
 
@@ -27,6 +38,20 @@ module internal Wiring =
         | Jsep.Order order -> obey now order s
         | Jsep.Ignored reason -> ignored Layer.Jsep reason s
 
+    /// An association that begins as soon as there is a path. A second one replaces the first, RFC 8842 §4.
+    and replaceDtls now (handshake: Handshake) (s: State) : Step<State, Output> =
+        let s =
+            match s.Shown.Dtls.State with
+            | DtlsTransportState.New -> s
+            | _ -> freshDtls s
+
+        { s with
+            Route =
+                { s.Route with
+                    Handshake = ValueSome handshake
+                    Renewal = ValueNone } }
+        |> startDtls now
+
     /// What descriptions order of the transport.
     and obey now (order: JsepOrder) (s: State) : Step<State, Output> =
         match order with
@@ -40,33 +65,30 @@ module internal Wiring =
             ice now (Ice.SetRole role) s
         | JsepOrder.SetIceLocal credentials -> ice now (Ice.SetLocal credentials) s
         | JsepOrder.RollbackIceLocal _ -> ice now Ice.RollbackLocal s
-        | JsepOrder.SetIceRemote(credentials, lite) -> ice now (Ice.SetRemote(credentials, lite)) s
+        | JsepOrder.SetIceRemote(credentials, lite) ->
+            // Another path is what a restart is for.
+            { s with
+                Route = { s.Route with Renewal = ValueNone } }
+            |> ice now (Ice.SetRemote(credentials, lite))
         | JsepOrder.Gather -> ice now Ice.Gather s
         | JsepOrder.AddRemoteCandidate(text, ufrag) ->
             match Candidate.parse text with
             | ValueSome candidate -> ice now (Ice.AddRemote(candidate, ValueSome ufrag)) s
             | ValueNone -> ignored Layer.Ice Drop.Malformed s
         | JsepOrder.EndOfRemoteCandidates _ -> ice now Ice.EndOfRemoteCandidates s
-        | JsepOrder.StartDtls(role, fingerprints) ->
-            let handshake =
-                { Role =
-                    if role = JsepDtlsRole.Client then
-                        DtlsRole.Client
-                    else
-                        DtlsRole.Server
-                  Fingerprints = fingerprints }
+        | JsepOrder.StartDtls(role, fingerprints) -> replaceDtls now (handshakeOf role fingerprints) s
+        | JsepOrder.RenewDtls(role, fingerprints) ->
+            let handshake = handshakeOf role fingerprints
 
-            let s =
-                match s.Shown.Dtls.State with
-                | DtlsTransportState.New -> s
-                // A second association replaces the first, RFC 8842 §4.
-                | _ -> freshDtls s
-
-            { s with
-                Route =
-                    { s.Route with
-                        Handshake = ValueSome handshake } }
-            |> startDtls now
+            // The peer may have been faster than its answer.
+            if s.Route.HasMoved then
+                replaceDtls now handshake s
+            else
+                Step.only
+                    { s with
+                        Route =
+                            { s.Route with
+                                Renewal = ValueSome(struct (handshake, now + renewable)) } }
         | JsepOrder.StartSctp(port, maxMessageSize) ->
             { s with
                 Route =
@@ -89,7 +111,7 @@ module internal Wiring =
 
     and onIce now (output: Ice.Output) (s: State) : Step<State, Output> =
         match output with
-        | Ice.Transmit(path, message) -> transmit path (Packet.Stun(s.Config.Ciphers, message)) s
+        | Ice.Transmit(path, message) -> transmit now path (Packet.Stun(s.Config.Ciphers, message)) s
         | Ice.OpenPorts -> Step.one OpenPorts s
         | Ice.ClosePort port -> Step.one (ClosePort port) s
         | Ice.OpenStream(port, from, remote) -> Step.one (OpenStream(port, StreamKind.IceTcp, from, remote, "")) s
@@ -227,7 +249,7 @@ module internal Wiring =
 
     and onDtls now (output: Dtls.Output) (s: State) : Step<State, Output> =
         match output with
-        | Dtls.Transmit flight -> transmitOnRoute (Packet.Handshake flight) s
+        | Dtls.Transmit flight -> transmitOnRoute now (Packet.Handshake flight) s
         // Asked for by `seal`, which takes it itself.
         | Dtls.Sealed _ -> Step.only s
         | Dtls.Data plaintext -> sctp now (SctpInput.Received(Memory.op_Implicit plaintext)) s
@@ -280,16 +302,30 @@ module internal Wiring =
                     MaxMessageSize = options.MaxMessageSize }
 
             { s with
-                Sctp = ValueSome(Sctp.create (Entropy.split "sctp" s.Entropy) config) }
+                Sctp = ValueSome(Sctp.create (Entropy.split "sctp" s.Route.Entropy) config) }
             |> sctp now SctpInput.Connect
         | _ -> Step.only s
 
-    /// Another path: what the association knows of it is over.
+    /// Another path: what is known of the one before is over.
     and reroute now (s: State) : Step<State, Output> =
-        if s.Sctp.IsSome then
-            sctp now SctpInput.PathChanged s
-        else
-            Step.only s
+        { s with
+            Route =
+                { s.Route with
+                    HasMoved = true
+                    Outward =
+                        (match s.Route.Path with
+                         | ValueSome path -> Ways.turn path s.Traffic s.Route.Outward
+                         | ValueNone -> s.Route.Outward) } }
+        |> media now MediaInput.PathChanged
+        |> Step.bind (fun s ->
+            if s.Sctp.IsSome then
+                sctp now SctpInput.PathChanged s
+            else
+                Step.only s)
+        |> Step.bind (fun s ->
+            match s.Route.Renewal with
+            | ValueSome(struct (handshake, until)) when now <= until -> replaceDtls now handshake s
+            | _ -> Step.only s)
 
     and sctp now (input: SctpInput) (s: State) : Step<State, Output> =
         match s.Sctp with
@@ -365,7 +401,7 @@ module internal Wiring =
                     | SctpOutput.Transmit sctp ->
                         let packet = Packet.Data(seal, sctp)
                         asked.Add(Transmit(path, packet))
-                        traffic <- counted packet traffic
+                        traffic <- counted now packet traffic
                         seal <- seal.Next
                     | _ -> ()
 
@@ -429,12 +465,10 @@ module internal Wiring =
                 Step.one
                     (TransmitRun(path, run))
                     { s with
-                        Traffic =
-                            { PacketsSent = s.Traffic.PacketsSent + int64 run.Count
-                              BytesSent = s.Traffic.BytesSent + int64 run.Octets } }
+                        Traffic = Passed.add now run.Count (int64 run.Octets) s.Traffic }
             // Without a path they are lost, as on any network.
             | ValueNone -> Step.only s
-        | MediaOutput.TransmitRtcp packet -> transmitOnRoute (Packet.Rtcp packet) s
+        | MediaOutput.TransmitRtcp packet -> transmitOnRoute now (Packet.Rtcp packet) s
         | MediaOutput.Deliver(transceiver, rid, packet) -> Step.one (DeliverRtp(transceiver, rid, packet)) s
         | MediaOutput.Held(transceiver, isHeld) -> raising (JitterBufferChanged(transceiver, isHeld)) s
         | MediaOutput.Due(transceiver, ssrc, upTo) -> raising (PacketsDue(transceiver, ssrc, upTo)) s

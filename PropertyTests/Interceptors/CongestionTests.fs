@@ -476,7 +476,7 @@ let private gcc =
                   let input =
                       match int (10.0 * dice.Unit()) with
                       | 0 when i = 0 -> Gcc.Begin 0L
-                      | 1 -> Gcc.ReceiverLimit(uint64 (dice.Unit() * 1e7))
+                      | 1 -> Gcc.ReceiverLimit(dice.Unit() * 1e7)
                       | 2 -> Gcc.Tick sent
                       | _ -> Gcc.Feedback(anyReport now dice, sent)
 
@@ -506,13 +506,13 @@ let private gcc =
               | other -> failtest $"said {other}")
 
           testCase "REMB is an upper bound, until it says more" (fun () ->
-              let limited (rate: uint64) state =
+              let limited (rate: float) state =
                   let struct (next, _) = Gcc.step (seconds 1.0) (Gcc.ReceiverLimit rate) state
                   next
 
-              let state = Gcc.create Gcc.defaults |> limited 100_000UL
+              let state = Gcc.create Gcc.defaults |> limited 100_000.0
               Expect.equal (Gcc.current state).Target 100_000 "bounded"
-              Expect.equal (Gcc.current (limited 1_000_000UL state)).Target 300_000 "as it was")
+              Expect.equal (Gcc.current (limited 1_000_000.0 state)).Target 300_000 "as it was")
 
           testCase "without feedback for what is sent the rate goes down, and only then" (fun () ->
               let clock = Clock()

@@ -258,12 +258,62 @@ let tests =
                       && s.Held.Count <= JitterBuffer.MaxPackets
                       && (due = Instant.never || due <= now + JitterBuffer.mostWished)
 
-              let struct (s, packets) = JitterBuffer.flush s
+              let struct (s, packets) = JitterBuffer.flush (Duration.seconds 1_000L) s
               check packets
 
               ok
               && s.Counters.Emitted = int64 out
               && int64 out + s.Counters.Discarded = int64 added
+
+          testCase "sound is counted in samples, whatever the packets' lengths, losses and pauses" (fun () ->
+              // 20 ms, 60 ms, one that is lost, and a pause of a second before the last two.
+              let media = [ 0; 20; 40; 100; 160; 1_160; 1_180 ]
+
+              let coming =
+                  media
+                  |> List.mapi (fun i m ->
+                      { Number = i
+                        Media = m
+                        At = ms (1_000 + m) })
+                  |> List.filter (fun c -> c.Number <> 4)
+
+              let state =
+                  JitterBuffer.create 0L<us>
+                  |> JitterBuffer.wish (ms 100)
+                  |> JitterBuffer.counting JitterBufferUnit.Samples
+
+              let _, s = run state coming
+              // 20, 20, 20, 60; behind the loss as many as before it; then 20.
+              Expect.equal s.Counters.Emitted (90L * (20L + 20L + 20L + 60L + 60L + 20L)) "samples"
+              Expect.equal (s.Counters.Delay / s.Counters.Emitted) (ms 100) "each by its own delay"
+              Expect.equal (s.Counters.TargetDelay / s.Counters.Emitted) (ms 100) "the target")
+
+          testCase "pictures are counted in frames, each from its first packet to its last" (fun () ->
+              let mutable s =
+                  JitterBuffer.create 0L<us>
+                  |> JitterBuffer.wish (ms 100)
+                  |> JitterBuffer.counting JitterBufferUnit.Frames
+
+              // Three packets a frame, 10 ms apart; the second frame's last is lost.
+              for n in 0..8 do
+                  if n <> 5 then
+                      let frame = n / 3
+                      let now = ms (1_000 + 40 * frame + 10 * (n % 3))
+
+                      let p =
+                          { packet (uint16 n) (uint32 (90 * 40 * frame)) [| 1uy |] with
+                              Marker = (n % 3 = 2) }
+
+                      let struct (next, _) = JitterBuffer.received now (start + int64 n) 90_000 &p s
+                      s <- next
+
+              while JitterBuffer.deadline s < Instant.never do
+                  let struct (next, _) = JitterBuffer.tick (JitterBuffer.deadline s) s
+                  s <- next
+
+              Expect.equal s.Counters.Emitted 2L "those that ended"
+              let mean = s.Counters.Delay / s.Counters.Emitted
+              Expect.isTrue (mean >= ms 100 && mean <= ms 120) $"{mean} from the first packet on")
 
           testCase "more packets than it may hold leave early" (fun () ->
               let mutable s = JitterBuffer.create 0L<us> |> JitterBuffer.wish (ms 4000)

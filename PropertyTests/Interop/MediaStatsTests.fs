@@ -222,7 +222,14 @@ let tests =
                         "codec", [ "payloadType"; "mimeType"; "clockRate" ]
                         "media-source", [ "trackIdentifier"; "kind" ]
                         "transport", [ "srtpCipher"; "ccfbMessagesSent"; "ccfbMessagesReceived" ]
-                        "candidate-pair", [ "availableOutgoingBitrate" ] ] do
+                        "candidate-pair",
+                        [ "availableOutgoingBitrate"
+                          "packetsSent"
+                          "packetsReceived"
+                          "bytesSent"
+                          "bytesReceived"
+                          "lastPacketSentTimestamp"
+                          "currentRoundTripTime" ] ] do
                       for name in names do
                           Expect.isTrue (named kind name) $"{kind}.{name}"
               })

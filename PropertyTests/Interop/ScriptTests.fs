@@ -175,6 +175,15 @@ let private commands =
                   let pair = json.RootElement.GetProperty pair.Id
                   Expect.equal (pair.GetProperty("type").GetString()) "candidate-pair" "type"
                   Expect.equal (pair.GetProperty("currentRoundTripTime").GetDouble()) 0.002 "camel case"
+                  Expect.equal (pair.GetProperty("packetsSent").GetInt64()) 11L "sent"
+                  Expect.equal (pair.GetProperty("bytesReceived").GetInt64()) 1_200L "received"
+
+                  Expect.equal
+                      (pair.GetProperty("timestamp").GetDouble()
+                       - pair.GetProperty("lastPacketSentTimestamp").GetDouble())
+                      5.0
+                      "milliseconds since 1970"
+
                   let channel = json.RootElement.GetProperty "D7"
                   Expect.equal (channel.GetProperty("state").GetString()) "open" "enumerations by W3C's names"
                   Expect.equal (channel.GetProperty("dataChannelIdentifier").GetInt32()) 1 "id"

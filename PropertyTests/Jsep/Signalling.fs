@@ -71,6 +71,7 @@ let private obey (orders: Orders) (order: JsepOrder) : Orders =
         { orders with
             Ended = orders.Ended @ [ fragment ] }
     | JsepOrder.StartDtls(role, _) -> { orders with Dtls = ValueSome role }
+    | JsepOrder.RenewDtls _ -> orders
     | JsepOrder.StartSctp(port, size) ->
         { orders with
             Sctp = ValueSome(struct (port, size)) }
@@ -270,6 +271,7 @@ let told (e: End) =
             | JsepOrder.AddRemoteCandidate _ -> "candidate"
             | JsepOrder.EndOfRemoteCandidates _ -> "end"
             | JsepOrder.StartDtls(role, _) -> "dtls " + string role
+            | JsepOrder.RenewDtls(role, _) -> "renew " + string role
             | JsepOrder.StartSctp(port, size) -> "sctp " + string port + " " + string size
             | JsepOrder.SetMedia _ -> "media"
             | JsepOrder.CloseSctp -> "close sctp"

@@ -228,6 +228,9 @@ let tests =
           testCase
               "nor do they take from an application of 300 kbit/s what it sends, on a path of a gigabit"
               (each [ 1L; 2L ] (busy 3e5 1e9 30L 50L 3e5 2e9))
+          testCase
+              "hold-ups of up to 400 ms after no more than 100 ms, at both ends, leave a path of a gigabit more than it began with"
+              (each [ 1L; 2L; 3L ] (busy infinity 1e9 400L 100L 3e5 2e9))
           testCase "the same seed tells the same story" (fun () ->
               let estimates () =
                   let story = alone TransportWide 0.02 steady 9L |> until 10.0

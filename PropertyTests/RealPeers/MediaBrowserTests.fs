@@ -8,6 +8,7 @@ open Hybrid.WebRtc.PropertyTests.RealPeers.MediaChanges
 open Hybrid.WebRtc.PropertyTests.RealPeers.MediaCounts
 open Hybrid.WebRtc.PropertyTests.RealPeers.MediaTones
 open Hybrid.WebRtc.PropertyTests.RealPeers.MediaLoss
+open Hybrid.WebRtc.PropertyTests.RealPeers.MediaSimulcast
 
 let private chromiums =
     let browser = chromium []
@@ -26,6 +27,11 @@ let private chromiums =
           browser.Test "tracks come, go and change" changes
           browser.Test "tracks are replaced and paused on either side" pauses
           browser.Test "a stopped section is used again" recycled
+          browser.Test "the first section ends here: the second goes on" (firstEnds Browsers Ours)
+          browser.Test "the first section ends there: the second goes on" (firstEnds Browsers Browsers)
+          browser.Test "we began, and the first section ends here" (firstEnds Ours Ours)
+          browser.Test "we began, and the first section ends there" (firstEnds Ours Browsers)
+          browser.Test "of three encodings that we send each is shown" relayed
           browser.Test "the codec changes within a call" codecChanges
           browser.Test "keys are pressed and heard, here and there" tones
           browser.Test "pictures go both ways at 5 % loss" lossy
@@ -52,7 +58,13 @@ let private firefoxes =
           browser.Test "three encodings arrive, and one goes back" simulcast
           browser.Test "tracks come, go and change" changes
           browser.Test "tracks are replaced and paused on either side" pauses
+          browser.Test "the first section ends here: the second goes on" (firstEnds Browsers Ours)
+          browser.Test "the first section ends there: the second goes on" (firstEnds Browsers Browsers)
+          browser.Test "we began, and the first section ends here" (firstEnds Ours Ours)
+          browser.Test "we began, and the first section ends there" (firstEnds Ours Browsers)
+          browser.Test "of three encodings that we send each is shown" relayed
           browser.Test "the codec changes within a call" codecChanges
+          browser.Test "keys are pressed and heard, here and there" tones
           browser.End ]
 
 let tests = testList "browsers' media" [ chromiums; repaired; firefoxes ]

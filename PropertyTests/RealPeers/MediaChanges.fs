@@ -153,7 +153,7 @@ let recycled (page: Page) : Task =
 
         Expect.equal (sections ()) 2 "two sections"
 
-        // The browser stops it, too, and has another use for it. Not the first section: with that Chromium ends the transport.
+        // The browser stops it, too, and has another use for it. Not the first section, with which Chromium ends the transport: MediaSimulcast does that.
         let! _ =
             page.Call("(mid) => pc.getTransceivers().find((t) => t.mid === mid).stop()", added.Mid)
 

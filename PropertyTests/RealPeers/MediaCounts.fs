@@ -108,6 +108,11 @@ let counts (page: Page) : Task =
                     let reports = here.OfType<RTCRemoteInboundRtpStreamStats>() |> List.ofSeq
                     let transport = here.OfType<RTCTransportStats>() |> Seq.exactlyOne
                     let theirTransport = there.GetProperty "transport"
+                    let theirPair = there.GetProperty "pair"
+
+                    let pair =
+                        here.OfType<RTCIceCandidatePairStats>()
+                        |> Seq.find (fun p -> String.Equals(p.Id, transport.SelectedCandidatePairId))
 
                     let path =
                         [ "transport: packets sent",
@@ -117,7 +122,11 @@ let counts (page: Page) : Task =
                           float transport.PacketsReceived,
                           number "packetsSent" theirTransport
                           "transport: bytes sent", float transport.BytesSent, number "bytesReceived" theirTransport
-                          "transport: bytes received", float transport.BytesReceived, number "bytesSent" theirTransport ]
+                          "transport: bytes received", float transport.BytesReceived, number "bytesSent" theirTransport
+                          "pair: packets sent", float pair.PacketsSent, number "packetsReceived" theirPair
+                          "pair: packets received", float pair.PacketsReceived, number "packetsSent" theirPair
+                          "pair: bytes sent", float pair.BytesSent, number "bytesReceived" theirPair
+                          "pair: bytes received", float pair.BytesReceived, number "bytesSent" theirPair ]
 
                     let lost =
                         [ for r in reports ->

@@ -351,6 +351,12 @@ internal static class OutputCodec
         to.Number(pair.ConsentRequestsSent);
         to.Option(pair.CurrentRoundTripTime, to.Number);
         to.Number(pair.TotalRoundTripTime);
+        to.Number(pair.PacketsSent);
+        to.Number(pair.BytesSent);
+        to.Number(pair.PacketsReceived);
+        to.Number(pair.BytesReceived);
+        to.Option(pair.LastPacketSentAt, to.Number);
+        to.Option(pair.LastPacketReceivedAt, to.Number);
     }
 
     private static void Write(JournalBuffer to, ChannelStats channel)

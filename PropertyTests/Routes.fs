@@ -1,0 +1,34 @@
+namespace Hybrid.WebRtc.PropertyTests
+
+open Hybrid.WebRtc.Core
+
+/// Ways between the ends of a world, and how they change.
+[<RequireQualifiedAccess>]
+module Routes =
+    /// With a longer way for what is sent from IPv4 addresses, and from IPv6 ones: two routes.
+    let detours (v4: Duration) (v6: Duration) (world: World) : World =
+        let all = world.Ends |> Map.toList |> List.collect (fun (_, e) -> e.Interfaces)
+        let four, six = all |> List.partition _.IsV4
+
+        { world with
+            Net = world.Net |> Internet.withDetour v4 four |> Internet.withDetour v6 six }
+
+    /// The path that an end sends its packets by.
+    let path (who: char) (world: World) : Path voption =
+        match World.demand who GetStats world with
+        | _, Stats statistics -> statistics.Ice.SelectedPair |> ValueOption.map _.Path
+        | _ -> ValueNone
+
+    /// The interface that an end sends by goes away.
+    let unplugged (who: char) (world: World) : World =
+        match path who world with
+        | ValueNone -> failwith "no path"
+        | ValueSome path ->
+            world
+            |> World.change who (fun e ->
+                let gone = e.Ports[path.Local].Address
+
+                { e with
+                    Interfaces = e.Interfaces |> List.filter (fun each -> not (each.Equals gone))
+                    Ports = Map.remove path.Local e.Ports })
+            |> World.tell who (PortClosed path.Local)
