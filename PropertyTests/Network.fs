@@ -337,8 +337,7 @@ module World =
             |> feed other (AddIceCandidate(command, candidate.Candidate))
 
         match world.Ends[other].Replies[command] with
-        // There is no description yet, or that of an ICE restart is still to come.
-        | Error _ ->
+        | Error mistake when mistake.Name = ErrorName.InvalidStateError ->
             { world with
                 Mail = (other, candidate.Candidate) :: world.Mail }
         | _ -> world

@@ -32,3 +32,17 @@ module Routes =
                     Interfaces = e.Interfaces |> List.filter (fun each -> not (each.Equals gone))
                     Ports = Map.remove path.Local e.Ports })
             |> World.tell who (PortClosed path.Local)
+
+    /// ICE restarts, `a` offering: candidates that came before the description that they go with come again behind it.
+    let restarted (change: Description -> Description) (world: World) : World =
+        let world, _ = World.demand 'a' RestartIce world
+        let world = World.negotiateWith change 0L<us> 'a' world
+
+        (world, [ 'a', 'b'; 'b', 'a' ])
+        ||> List.fold (fun world (from, to') ->
+            (world, List.rev world.Ends[from].Events)
+            ||> List.fold (fun world event ->
+                match event with
+                | IceCandidate(ValueSome candidate) ->
+                    World.ask to' (fun c -> AddIceCandidate(c, candidate.Candidate)) world |> fst
+                | _ -> world))

@@ -99,14 +99,14 @@ module Peer =
 
     /// Notes the path that a datagram came by, where that is another one than before.
     let private from (path: Path) (octets: int) (heard: Passed) (s: Session.State) : Session.State =
-        let ways = s.Route.Inward
+        let ways = s.Aside.Inward
 
         if Ways.isPresent path ways then
             s
         else
             { s with
-                Route =
-                    { s.Route with
+                Aside =
+                    { s.Aside with
                         Inward =
                             (if Ice.isValid path s.Ice then
                                  Ways.turn path heard ways

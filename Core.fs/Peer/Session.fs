@@ -23,11 +23,6 @@ module internal Session =
             Renewal: struct (Handshake * Instant) voption
             /// The path has changed since a description of ours was set last.
             HasMoved: bool
-            /// By which paths datagrams went out, and came in.
-            Outward: Ways
-            Inward: Ways
-            /// For the parts that are made later.
-            Entropy: Entropy
             /// The peer's SCTP port: the association to begin when the handshake is done.
             SctpPort: uint16 voption
         }
@@ -41,11 +36,25 @@ module internal Session =
           Dtls: DtlsTransportInfo
           Sctp: SctpTransportInfo }
 
+    /// What changes seldom: apart from the rest, so that a step copies less.
+    [<NoComparison; NoEquality>]
+    type Aside =
+        {
+            Config: PeerConfig
+            /// For the parts that are made later.
+            Entropy: Entropy
+            /// By which paths datagrams went out, and came in.
+            Outward: Ways
+            Inward: Ways
+            /// How often each layer ignored an input for each reason.
+            Drops: DropCount[]
+        }
+
     /// A peer that is not closed: its parts, and what joins them.
     [<NoComparison; NoEquality>]
     type State =
         {
-            Config: PeerConfig
+            Aside: Aside
             Jsep: Jsep.State
             Ice: Ice.State
             Dtls: Dtls.State
@@ -56,9 +65,9 @@ module internal Session =
             Shown: Shown
             /// Datagrams that went out.
             Traffic: Passed
-            /// How often each layer ignored an input for each reason.
-            Drops: DropCount[]
         }
+
+        member s.Config = s.Aside.Config
 
     let noDtls: DtlsTransportInfo =
         { State = DtlsTransportState.New
@@ -80,7 +89,9 @@ module internal Session =
         Step.one
             (Ignored(layer, reason))
             { s with
-                Drops = Reports.drop layer reason s.Drops }
+                Aside =
+                    { s.Aside with
+                        Drops = Reports.drop layer reason s.Aside.Drops } }
 
     let tellIce (s: State) : Step<State, Output> =
         raising (IceTransportChanged(Reports.ice s.Ice)) s
@@ -186,7 +197,12 @@ module internal Session =
 
     /// A session before its first input; `seed` is split among its parts.
     let create (config: PeerConfig) (seed: Entropy) : State =
-        { Config = config
+        { Aside =
+            { Config = config
+              Entropy = Entropy.split "peer" seed
+              Outward = Ways.none
+              Inward = Ways.none
+              Drops = [||] }
           Jsep = newJsep config (Entropy.split "jsep" seed)
           Ice = newIce config (Entropy.split "ice" seed)
           Dtls = newDtls config (Entropy.split "dtls" seed)
@@ -208,9 +224,6 @@ module internal Session =
               Handshake = ValueNone
               Renewal = ValueNone
               HasMoved = false
-              Outward = Ways.none
-              Inward = Ways.none
-              Entropy = Entropy.split "peer" seed
               SctpPort = ValueNone }
           Shown =
             { Connection = PeerConnectionState.New
@@ -218,15 +231,14 @@ module internal Session =
               Gathering = IceGatheringState.New
               Dtls = noDtls
               Sctp = noSctp }
-          Traffic = Passed.none
-          Drops = [||] }
+          Traffic = Passed.none }
 
     /// With a DTLS end that has not begun, in place of the present one.
     let freshDtls (s: State) : State =
-        let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize s.Route.Entropy
+        let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize s.Aside.Entropy
 
         { s with
-            Route = { s.Route with Entropy = entropy }
+            Aside = { s.Aside with Entropy = entropy }
             Dtls = newDtls s.Config (Entropy.ofSeed (ReadOnlySpan seed))
             Shown = { s.Shown with Dtls = noDtls } }
 
@@ -243,7 +255,7 @@ module internal Session =
           Dtls = s.Shown.Dtls
           Sctp = s.Shown.Sctp
           Association = ValueOption.bind Reports.association s.Sctp
-          Pairs = Reports.pairs (Ways.counts s.Traffic s.Route.Outward) (Ways.counts heard s.Route.Inward) s.Ice
+          Pairs = Reports.pairs (Ways.counts s.Traffic s.Aside.Outward) (Ways.counts heard s.Aside.Inward) s.Ice
           Channels = Channels.stats s.Channels
           Media = MediaReports.statistics s.Media
           ChannelsOpened = s.Channels.Book.Opened
@@ -252,4 +264,4 @@ module internal Session =
           BytesSent = s.Traffic.Bytes
           PacketsReceived = heard.Packets
           BytesReceived = heard.Bytes
-          Drops = Reports.drops s.Drops }
+          Drops = Reports.drops s.Aside.Drops }

@@ -302,20 +302,20 @@ module internal Wiring =
                     MaxMessageSize = options.MaxMessageSize }
 
             { s with
-                Sctp = ValueSome(Sctp.create (Entropy.split "sctp" s.Route.Entropy) config) }
+                Sctp = ValueSome(Sctp.create (Entropy.split "sctp" s.Aside.Entropy) config) }
             |> sctp now SctpInput.Connect
         | _ -> Step.only s
 
     /// Another path: what is known of the one before is over.
     and reroute now (s: State) : Step<State, Output> =
         { s with
-            Route =
-                { s.Route with
-                    HasMoved = true
+            Route = { s.Route with HasMoved = true }
+            Aside =
+                { s.Aside with
                     Outward =
                         (match s.Route.Path with
-                         | ValueSome path -> Ways.turn path s.Traffic s.Route.Outward
-                         | ValueNone -> s.Route.Outward) } }
+                         | ValueSome path -> Ways.turn path s.Traffic s.Aside.Outward
+                         | ValueNone -> s.Aside.Outward) } }
         |> media now MediaInput.PathChanged
         |> Step.bind (fun s ->
             if s.Sctp.IsSome then

@@ -33,8 +33,7 @@ let private within (low: float) (high: float) (value: float) (what: string) =
 
 /// `a` goes by its other interface from now on: the one that it used is gone, and ICE restarts.
 let private rerouted (world: World) : World =
-    let world, _ = World.demand 'a' RestartIce (Routes.unplugged 'a' world)
-    World.negotiate 'a' world
+    world |> Routes.unplugged 'a' |> Routes.restarted id
 
 /// The estimate neither falls nor rises because a route is longer or shorter than the one before.
 let private moves (first: int64) (second: int64) () =

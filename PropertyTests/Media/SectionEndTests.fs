@@ -149,10 +149,7 @@ let tests =
                       |> forget
 
                   let restarted world =
-                      World.demand 'a' RestartIce world
-                      |> fst
-                      |> World.negotiateWith silent 0L<us> 'a'
-                      |> World.pass (Duration.seconds 1L)
+                      Routes.restarted silent world |> World.pass (Duration.seconds 1L)
 
                   let world =
                       (if restarts then restarted world else world)

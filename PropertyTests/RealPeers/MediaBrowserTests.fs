@@ -64,7 +64,7 @@ let private firefoxes =
           browser.Test "we began, and the first section ends there" (firstEnds Ours Browsers)
           browser.Test "of three encodings that we send each is shown" relayed
           browser.Test "the codec changes within a call" codecChanges
-          browser.Test "keys are pressed and heard, here and there" tones
+          browser.Test "keys pressed there are told here" pressed
           browser.End ]
 
 let tests = testList "browsers' media" [ chromiums; repaired; firefoxes ]

@@ -54,3 +54,24 @@ let tones (page: Page) : Task =
         let! _ = page.Call "() => phone.context.close()"
         ()
     }
+
+/// What the browser presses is told here, once and in order, and the sound goes on behind it.
+let pressed (page: Page) : Task =
+    task {
+        let! _ = page.Call prepare
+        use ours = new OurPeer()
+        let tracks = heard ours
+        let told = System.Collections.Concurrent.ConcurrentQueue<char>()
+        use sound = Player.Sound()
+        ours.Pc.AddTrack sound.Track |> ignore
+        let! _ = page.Call "() => { window.microphone = tone(); pc.addTrack(microphone); }"
+        do! negotiate Ours ours page
+        let receiver = (Seq.exactlyOne (ours.Pc.GetTransceivers())).Receiver
+        use _ = receiver.OnTone.Subscribe(fun tone -> told.Enqueue tone.Tone)
+        do! await (fun () -> "no sound") (fun () -> tracks.Count > 0 && tracks[0].Frames > 0)
+        let! _ = page.Call "() => pc.getSenders()[0].dtmf.insertDTMF('19A#D*0', 100, 70)"
+        do! await (fun () -> $"we were told {List.ofSeq told}") (fun () -> told.Count >= 7)
+        Expect.equal (System.String(told.ToArray())) "19A#D*0" "all of them, once, in order"
+        let before = tracks[0].Frames
+        do! await (fun () -> "the sound does not go on") (fun () -> tracks[0].Frames > before + 10)
+    }
