@@ -31,9 +31,7 @@ module ChannelData =
     /// Whether a datagram is ChannelData by its first octet, RFC 8656 §12: cheap enough for every packet.
     [<CompiledName "IsChannelData">]
     let isChannelData (datagram: ReadOnlySpan<byte>) : bool =
-        datagram.Length >= HeaderSize
-        && datagram[0] >= 0x40uy
-        && datagram[0] <= 0x4fuy
+        datagram.Length >= HeaderSize && datagram[0] >= 0x40uy && datagram[0] <= 0x4fuy
 
     /// The channel's number and how many octets of data stand behind the header; ValueNone where it is no ChannelData, or
     /// shorter than it says.

@@ -111,19 +111,8 @@ module RestCredentials =
         let mutable expiry = 0L
 
         if
-            Int64.TryParse(
-                digits,
-                Globalization.NumberStyles.None,
-                Globalization.CultureInfo.InvariantCulture,
-                &expiry
-            )
+            Int64.TryParse(digits, Globalization.NumberStyles.None, Globalization.CultureInfo.InvariantCulture, &expiry)
         then
-            ValueSome(
-                struct (expiry,
-                        if colon < 0 then
-                            ""
-                        else
-                            username.Substring(colon + 1))
-            )
+            ValueSome(struct (expiry, if colon < 0 then "" else username.Substring(colon + 1)))
         else
             ValueNone

@@ -4,14 +4,6 @@ open System
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Core.Stun
 
-/// Which relayed transport addresses an allocation is asked for, RFC 8656 §7.1.
-[<RequireQualifiedAccess; NoComparison>]
-type internal RelayFamilies =
-    | V4
-    | V6
-    /// ADDITIONAL-ADDRESS-FAMILY: one of each. A server that does not know it answers with IPv4's alone.
-    | Both
-
 /// What an allocation is made with.
 [<NoComparison; NoEquality>]
 type internal TurnConfig =
@@ -32,65 +24,22 @@ type internal TurnConfig =
 ///      └──300───────────┘ anything else, no answer ──▶ Over ◀┘
 [<RequireQualifiedAccess>]
 module internal TurnClient =
-    /// What a request is about.
-    [<RequireQualifiedAccess; NoComparison>]
-    type private Ask =
-        | Allocate of RelayFamilies
-        /// Refresh with a lifetime of 0, of an allocation that somebody before us left behind on this 5-tuple.
-        | Clear of RelayFamilies
-        | Refresh
-        | CreatePermission of Address
-        | ChannelBind of Channel: uint16
-
     /// A request that awaits its answer.
     [<NoComparison; NoEquality>]
     type private Pending =
         {
-            Ask: Ask
+            Request: TurnRequest
             Transaction: Transaction
             Message: Outgoing
             /// How often it was asked anew with another nonce or realm.
             Renewals: int
         }
 
-    /// That the server lets an address' packets through, RFC 8656 §9.
-    [<Struct; NoComparison; NoEquality>]
-    type private Permission =
-        {
-            Address: Address
-            /// `never` while it is asked for, and where it is denied.
-            RenewAt: Instant
-            IsDenied: bool
-        }
-
-    /// A channel, RFC 8656 §12. It keeps its number, and nobody else gets it (§12.1).
-    [<Struct; NoComparison; NoEquality>]
-    type private Channel =
-        {
-            Peer: Endpoint
-            /// `never` while it is asked for, and where it is denied.
-            RenewAt: Instant
-            /// Whether our data may use it.
-            IsBound: bool
-        }
-
-    [<NoComparison; NoEquality>]
-    type private Service =
-        {
-            Relayed: Endpoint[]
-            /// `never` while it is asked for.
-            RefreshAt: Instant
-            ExpiresAt: Instant
-            Permissions: Permission[]
-            /// The channel 0x4000 + n is the n-th.
-            Channels: Channel[]
-        }
-
     [<RequireQualifiedAccess; NoComparison; NoEquality>]
     type private Phase =
         | Idle
         | Asking
-        | Serving of Service
+        | Serving of Allocation
         | Over
 
     [<NoComparison; NoEquality>]
@@ -147,36 +96,9 @@ module internal TurnClient =
     [<Literal>]
     let private MaxServers = 4
 
-    /// Addresses with permission, and peers with a channel; as many as ICE has remote candidates.
-    [<Literal>]
-    let private MaxPeers = 100
-
     /// How often one request is asked anew with another nonce.
     [<Literal>]
     let private MaxRenewals = 4
-
-    /// As gathering asks STUN servers, see `Gathering`: given up after 13.5 s.
-    let private allocateTiming =
-        { Transaction.standard with
-            Longest = Duration.seconds 1L
-            Requests = 14
-            LastWait = 2 }
-
-    /// Ti, RFC 8489 §6.2.2.
-    let private once =
-        { Rto = Duration.milliseconds 39_500L
-          Longest = Duration.milliseconds 39_500L
-          Requests = 1
-          LastWait = 1 }
-
-    let private onceAllocate =
-        { once with
-            Rto = Duration.milliseconds 13_500L
-            Longest = Duration.milliseconds 13_500L }
-
-    /// The lifetime that is asked for, seconds; RFC 8656 §7.2's default.
-    [<Literal>]
-    let private Lifetime = 600u
 
     /// A minute before the 5 minutes of RFC 8656 §9.
     let private permissionRenewal: Duration = Duration.seconds 240L
@@ -202,7 +124,7 @@ module internal TurnClient =
     /// The relayed transport addresses; none before and after it serves.
     let relayed (state: State) : Endpoint[] =
         match state.Phase with
-        | Phase.Serving service -> service.Relayed
+        | Phase.Serving allocation -> allocation.Relayed
         | Phase.Idle
         | Phase.Asking
         | Phase.Over -> [||]
@@ -216,37 +138,12 @@ module internal TurnClient =
 
     // Data.
 
-    let inline private permissionOf (address: Address) (service: Service) : int =
-        let mutable i = 0
-
-        while i < service.Permissions.Length
-              && not (service.Permissions[i].Address.Equals address) do
-            i <- i + 1
-
-        if i < service.Permissions.Length then i else -1
-
-    let inline private channelOf (peer: Endpoint) (service: Service) : int =
-        let mutable i = 0
-
-        while i < service.Channels.Length && not (service.Channels[i].Peer.Equals peer) do
-            i <- i + 1
-
-        if i < service.Channels.Length then i else -1
-
     /// What a packet to this peer is wrapped in; ValueNone where none may go.
     let wrap (peer: Endpoint) (state: State) : struct (RelayHeader voption * State) =
         match state.Phase with
-        | Phase.Serving service ->
-            match channelOf peer service with
-            | n when n >= 0 && service.Channels[n].IsBound ->
-                struct (ValueSome(RelayHeader.Channel(ChannelData.FirstChannel + uint16 n)), state)
-            | _ ->
-                match permissionOf peer.Address service with
-                | n when n >= 0 && not service.Permissions[n].IsDenied ->
-                    let struct (id, entropy) = TransactionId.draw state.Entropy
-
-                    struct (ValueSome(RelayHeader.Indication(peer, id)), { state with Entropy = entropy })
-                | _ -> struct (ValueNone, state)
+        | Phase.Serving allocation ->
+            let struct (header, entropy) = Allocation.wrap peer state.Entropy allocation
+            struct (header, { state with Entropy = entropy })
         | Phase.Idle
         | Phase.Asking
         | Phase.Over -> struct (ValueNone, state)
@@ -254,13 +151,7 @@ module internal TurnClient =
     /// Whose data a channel carries. The server may have bound it before we are told.
     let peerOf (channel: uint16) (state: State) : Endpoint voption =
         match state.Phase with
-        | Phase.Serving service ->
-            let n = int channel - int ChannelData.FirstChannel
-
-            if n >= 0 && n < service.Channels.Length then
-                ValueSome service.Channels[n].Peer
-            else
-                ValueNone
+        | Phase.Serving allocation -> Allocation.peerOf channel allocation
         | Phase.Idle
         | Phase.Asking
         | Phase.Over -> ValueNone
@@ -268,40 +159,12 @@ module internal TurnClient =
     /// Whether data of this address was asked for, RFC 8656 §11.4.
     let isPermitted (address: Address) (state: State) : bool =
         match state.Phase with
-        | Phase.Serving service -> permissionOf address service >= 0
+        | Phase.Serving allocation -> Allocation.isPermitted address allocation
         | Phase.Idle
         | Phase.Asking
         | Phase.Over -> false
 
     // Requests.
-
-    let private udp = RequestedTransport 17uy
-
-    let private attributes (ask: Ask) (service: Service voption) : struct (Method * Attribute[]) =
-        match ask with
-        | Ask.Allocate RelayFamilies.V4 -> struct (Method.Allocate, [| udp |])
-        | Ask.Allocate RelayFamilies.V6 -> struct (Method.Allocate, [| udp; RequestedAddressFamily 2uy |])
-        | Ask.Allocate RelayFamilies.Both -> struct (Method.Allocate, [| udp; AdditionalAddressFamily 2uy |])
-        | Ask.Clear _ -> struct (Method.Refresh, [| Attribute.Lifetime 0u |])
-        | Ask.Refresh -> struct (Method.Refresh, [| Attribute.Lifetime Lifetime |])
-        | Ask.CreatePermission address ->
-            struct (Method.CreatePermission, [| XorPeerAddress { Address = address; Port = 0us } |])
-        | Ask.ChannelBind channel ->
-            let peer =
-                match service with
-                | ValueSome service -> service.Channels[int (channel - ChannelData.FirstChannel)].Peer
-                | ValueNone ->
-                    { Address = Address.v4 0uy 0uy 0uy 0uy
-                      Port = 0us }
-
-            struct (Method.ChannelBind, [| ChannelNumber channel; XorPeerAddress peer |])
-
-    let private serviceOf (state: State) : Service voption =
-        match state.Phase with
-        | Phase.Serving service -> ValueSome service
-        | Phase.Idle
-        | Phase.Asking
-        | Phase.Over -> ValueNone
 
     let private signed (request: Message) (state: State) : Outgoing =
         match state.Login with
@@ -311,21 +174,13 @@ module internal TurnClient =
               Integrity = Unprotected
               Fingerprint = true }
 
-    let private askAgain now (ask: Ask) (renewals: int) (state: State) : Step<State, Output> =
+    let private askAgain now (request: TurnRequest) (renewals: int) (state: State) : Step<State, Output> =
         let struct (id, entropy) = TransactionId.draw state.Entropy
-        let struct (method, attributes) = attributes ask (serviceOf state)
-        let message = signed (Message.request method id attributes) state
-
-        let timing =
-            match ask, state.Config.IsReliable with
-            | (Ask.Allocate _ | Ask.Clear _), true -> onceAllocate
-            | (Ask.Allocate _ | Ask.Clear _), false -> allocateTiming
-            | _, true -> once
-            | _, false -> Transaction.standard
+        let message = signed (TurnRequest.message id request) state
 
         let pending =
-            { Ask = ask
-              Transaction = Transaction.start timing id now
+            { Request = request
+              Transaction = Transaction.start (TurnRequest.timing state.Config.IsReliable request) id now
               Message = message
               Renewals = renewals }
 
@@ -334,7 +189,7 @@ module internal TurnClient =
             Pending = Array.append state.Pending [| pending |] }
         |> Step.one (Transmit message)
 
-    let private ask now (what: Ask) (state: State) = askAgain now what 0 state
+    let private ask now (request: TurnRequest) (state: State) = askAgain now request 0 state
 
     let private without (id: TransactionId) (state: State) : State =
         { state with
@@ -357,35 +212,6 @@ module internal TurnClient =
 
     // The allocation.
 
-    // A minute before it expires, RFC 8656 §8; half-way through where it is that short.
-    let private refreshAt (now: Instant) (lifetime: Duration) : Instant =
-        if lifetime > Duration.seconds 120L then
-            now + lifetime - Duration.seconds 60L
-        else
-            now + lifetime / 2L
-
-    let private lifetimeOf (message: Message) : Duration =
-        let seconds =
-            Message.pick
-                (function
-                | Attribute.Lifetime seconds -> ValueSome seconds
-                | _ -> ValueNone)
-                message
-            |> ValueOption.defaultValue Lifetime
-
-        Duration.seconds (int64 seconds)
-
-    let private relayedAddresses (families: RelayFamilies) (message: Message) : Endpoint[] =
-        message.Attributes
-        |> Array.choose (fun attribute ->
-            match attribute, families with
-            | XorRelayedAddress e, RelayFamilies.V4 when e.Address.IsV4 -> Some e
-            | XorRelayedAddress e, RelayFamilies.V6 when not e.Address.IsV4 -> Some e
-            | XorRelayedAddress e, RelayFamilies.Both -> Some e
-            | _ -> None)
-        // One of each family, RFC 8656 §7.2.
-        |> Array.distinctBy _.Address.IsV4
-
     // RFC 8656 §8: what is not wanted is deleted. Nobody waits for the answer.
     let private delete (state: State) : Step<State, Output> =
         match state.Login, state.Phase with
@@ -401,24 +227,17 @@ module internal TurnClient =
 
     // RFC 8656 §7.3.
     let private allocated now families (message: Message) (state: State) : Step<State, Output> =
-        let relayed = relayedAddresses families message
-        let lifetime = lifetimeOf message
+        let relayed = TurnRequest.relayedAddresses families message
+        let lifetime = TurnRequest.lifetimeOf message
 
         if Array.isEmpty relayed || lifetime = 0L<us> then
             delete state
             |> Step.bind (fail 500 "The server's answer has no relayed address of a family that was asked for.")
         else
-            let service =
-                { Relayed = relayed
-                  RefreshAt = refreshAt now lifetime
-                  ExpiresAt = now + lifetime
-                  Permissions = [||]
-                  Channels = [||] }
-
             Step.one
                 (Allocated(relayed, Message.mappedAddress message))
                 { state with
-                    Phase = Phase.Serving service }
+                    Phase = Phase.Serving(Allocation.create now relayed lifetime) }
 
     // RFC 8656 §7.4 and RFC 8489 §10: of our family, and none that was asked before.
     let private redirected (message: Message) (text: string) (state: State) : Step<State, Output> =
@@ -450,104 +269,60 @@ module internal TurnClient =
 
     // Peers.
 
-    let private serving (change: Service -> Service) (state: State) : State =
+    let private serving (change: Allocation -> Allocation) (state: State) : State =
         match state.Phase with
-        | Phase.Serving service ->
+        | Phase.Serving allocation ->
             { state with
-                Phase = Phase.Serving(change service) }
+                Phase = Phase.Serving(change allocation) }
         | Phase.Idle
         | Phase.Asking
         | Phase.Over -> state
 
-    let private setPermission (address: Address) (renewAt: Instant) (denied: bool) (state: State) : State =
-        serving
-            (fun service ->
-                match permissionOf address service with
-                | -1 -> service
-                | n ->
-                    { service with
-                        Permissions =
-                            service.Permissions
-                            |> Array.updateAt
-                                n
-                                { Address = address
-                                  RenewAt = renewAt
-                                  IsDenied = denied } })
-            state
-
-    let private setChannel (channel: uint16) (change: Channel -> Channel) (state: State) : State =
-        serving
-            (fun service ->
-                let n = int (channel - ChannelData.FirstChannel)
-
-                { service with
-                    Channels = service.Channels |> Array.updateAt n (change service.Channels[n]) })
-            state
-
-    let private permit now (address: Address) (service: Service) (state: State) : Step<State, Output> =
-        if permissionOf address service >= 0 then
+    let private permit now (address: Address) (allocation: Allocation) (state: State) : Step<State, Output> =
+        if Allocation.isPermitted address allocation then
             Step.only state
-        elif not (service.Relayed |> Array.exists (fun e -> e.Address.IsV4 = address.IsV4)) then
+        elif not (Allocation.reaches address allocation) then
             Step.one (Ignored Drop.Unsupported) state
-        elif service.Permissions.Length >= MaxPeers then
-            Step.one (Ignored Drop.TooMany) state
         else
-            state
-            |> serving (fun service ->
-                { service with
-                    Permissions =
-                        Array.append
-                            service.Permissions
-                            [| { Address = address
-                                 RenewAt = Instant.never
-                                 IsDenied = false } |] })
-            |> ask now (Ask.CreatePermission address)
+            match Allocation.addPermission address allocation with
+            | ValueSome allocation ->
+                { state with
+                    Phase = Phase.Serving allocation }
+                |> ask now (TurnRequest.CreatePermission address)
+            | ValueNone -> Step.one (Ignored Drop.TooMany) state
 
     let private bind now (peer: Endpoint) (state: State) : Step<State, Output> =
         match state.Phase with
-        // Refused above.
-        | Phase.Serving service when permissionOf peer.Address service < 0 -> Step.only state
-        | Phase.Serving service when channelOf peer service >= 0 -> Step.only state
-        | Phase.Serving service when service.Channels.Length >= MaxPeers -> Step.one (Ignored Drop.TooMany) state
-        | Phase.Serving service ->
-            state
-            |> serving (fun service ->
-                { service with
-                    Channels =
-                        Array.append
-                            service.Channels
-                            [| { Peer = peer
-                                 RenewAt = Instant.never
-                                 IsBound = false } |] })
-            |> ask now (Ask.ChannelBind(ChannelData.FirstChannel + uint16 service.Channels.Length))
+        | Phase.Serving allocation when
+            Allocation.isPermitted peer.Address allocation
+            && not (Allocation.hasChannel peer allocation)
+            ->
+            match Allocation.addChannel peer allocation with
+            | ValueSome(struct (number, allocation)) ->
+                { state with
+                    Phase = Phase.Serving allocation }
+                |> ask now (TurnRequest.ChannelBind(number, peer))
+            | ValueNone -> Step.one (Ignored Drop.TooMany) state
+        // It has one, or was refused a permission.
+        | Phase.Serving _
         | Phase.Idle
         | Phase.Asking
         | Phase.Over -> Step.only state
 
     // Answers.
 
-    let private succeeded now (ask': Ask) (message: Message) (state: State) : Step<State, Output> =
-        match ask' with
-        | Ask.Allocate families -> allocated now families message state
-        | Ask.Clear families -> ask now (Ask.Allocate families) state
-        | Ask.Refresh ->
-            match lifetimeOf message with
+    let private succeeded now (request: TurnRequest) (message: Message) (state: State) : Step<State, Output> =
+        match request with
+        | TurnRequest.Allocate families -> allocated now families message state
+        | TurnRequest.Clear families -> ask now (TurnRequest.Allocate families) state
+        | TurnRequest.Refresh ->
+            match TurnRequest.lifetimeOf message with
             | 0L<us> -> lose 437 "The server has ended the allocation." state
-            | lifetime ->
-                state
-                |> serving (fun service ->
-                    { service with
-                        RefreshAt = refreshAt now lifetime
-                        ExpiresAt = now + lifetime })
-                |> Step.only
-        | Ask.CreatePermission address -> Step.only (setPermission address (now + permissionRenewal) false state)
-        | Ask.ChannelBind channel ->
-            state
-            |> setChannel channel (fun c ->
-                { c with
-                    RenewAt = now + channelRenewal
-                    IsBound = true })
-            |> Step.only
+            | lifetime -> Step.only (serving (Allocation.refreshed now lifetime) state)
+        | TurnRequest.CreatePermission address ->
+            Step.only (serving (Allocation.setPermission address (now + permissionRenewal) false) state)
+        | TurnRequest.ChannelBind(number, _) ->
+            Step.only (serving (Allocation.setChannel number (now + channelRenewal) true) state)
 
     // The server does not know the allocation, or not as ours: RFC 8656 §5 and §19.
     let private isFatal (code: int) = code = 401 || code = 437 || code = 441
@@ -556,43 +331,45 @@ module internal TurnClient =
     let private isPassing (code: int) = code >= 500
 
     // RFC 8656 §7.4, §8.3, §10.3, §12.3.
-    let private rejected now (ask': Ask) code text (message: Message voption) (state: State) : Step<State, Output> =
-        match ask' with
-        | Ask.Allocate families ->
+    let private rejected now (request: TurnRequest) code text (message: Message voption) (state: State) =
+        match request with
+        | TurnRequest.Allocate families ->
             match code, families, message with
             | 300, _, ValueSome message -> redirected message text state
             // Somebody before us had this 5-tuple, and our credentials may be his: it is cleared, once.
             | 437, _, _ when state.Login.IsSome && not state.HasCleared ->
-                ask now (Ask.Clear families) { state with HasCleared = true }
+                ask now (TurnRequest.Clear families) { state with HasCleared = true }
             // No IPv4 here.
-            | 440, RelayFamilies.Both, _ -> ask now (Ask.Allocate RelayFamilies.V6) state
+            | 440, RelayFamilies.Both, _ -> ask now (TurnRequest.Allocate RelayFamilies.V6) state
             | _ -> fail code text state
-        | Ask.Clear families ->
-            // It has gone by itself.
-            if code = 437 then
-                ask now (Ask.Allocate families) state
-            else
-                fail 437 "The server has an allocation of somebody else's for this transport address." state
-        | Ask.Refresh when isFatal code || code = 403 -> lose code text state
-        | Ask.Refresh ->
-            state
-            |> serving (fun service -> { service with RefreshAt = now + retry })
-            |> Step.only
-        | Ask.CreatePermission _
-        | Ask.ChannelBind _ when isFatal code -> lose code text state
-        | Ask.CreatePermission address when isPassing code ->
-            Step.only (setPermission address (now + retry) false state)
-        | Ask.CreatePermission address ->
-            setPermission address Instant.never true state
+        // It has gone by itself.
+        | TurnRequest.Clear families when code = 437 -> ask now (TurnRequest.Allocate families) state
+        | TurnRequest.Clear _ ->
+            fail 437 "The server has an allocation of somebody else's for this transport address." state
+        | TurnRequest.Refresh when isFatal code || code = 403 -> lose code text state
+        | TurnRequest.Refresh ->
+            Step.only (
+                serving
+                    (fun allocation ->
+                        { allocation with
+                            RefreshAt = now + retry })
+                    state
+            )
+        | TurnRequest.CreatePermission _
+        | TurnRequest.ChannelBind _ when isFatal code -> lose code text state
+        | TurnRequest.CreatePermission address when isPassing code ->
+            Step.only (serving (Allocation.setPermission address (now + retry) false) state)
+        | TurnRequest.CreatePermission address ->
+            serving (Allocation.setPermission address Instant.never true) state
             |> Step.one (Denied(address, code, text))
-        | Ask.ChannelBind channel when isPassing code ->
-            Step.only (setChannel channel (fun c -> { c with RenewAt = now + retry }) state)
-        // Indications do.
-        | Ask.ChannelBind channel -> Step.only (setChannel channel (fun c -> { c with IsBound = false }) state)
+        // Until then, and where there are no channels, indications do.
+        | TurnRequest.ChannelBind(number, _) ->
+            let renewAt = if isPassing code then now + retry else Instant.never
+            Step.only (serving (Allocation.setChannel number renewAt false) state)
 
     let private renew now (pending: Pending) (login: Login) (state: State) : Step<State, Output> =
         { state with Login = ValueSome login }
-        |> askAgain now pending.Ask (pending.Renewals + 1)
+        |> askAgain now pending.Request (pending.Renewals + 1)
 
     // RFC 8489 §9.2.5.
     let private challenged now (pending: Pending) (message: Message) text (state: State) : Step<State, Output> =
@@ -609,14 +386,14 @@ module internal TurnClient =
         if isNew && pending.Renewals < MaxRenewals then
             match LongTerm.answer state.Config.Ciphers state.Config.Username state.Config.Password message with
             | Ok login -> renew now pending login state
-            | Error reason -> rejected now pending.Ask 401 reason ValueNone state
+            | Error reason -> rejected now pending.Request 401 reason ValueNone state
         else
-            rejected now pending.Ask 401 text ValueNone state
+            rejected now pending.Request 401 text ValueNone state
 
     let private stale now (pending: Pending) (message: Message) text (state: State) : Step<State, Output> =
         match state.Login |> ValueOption.bind (LongTerm.renew message) with
         | ValueSome login when pending.Renewals < MaxRenewals -> renew now pending login state
-        | _ -> rejected now pending.Ask 438 text ValueNone state
+        | _ -> rejected now pending.Request 438 text ValueNone state
 
     let private verify (pending: Pending) (datagram: ReadOnlyMemory<byte>) (state: State) : Verification =
         match pending.Message.Integrity with
@@ -644,18 +421,18 @@ module internal TurnClient =
             if (Message.unknownRequired message).Length > 0 then
                 rejected
                     now
-                    pending.Ask
+                    pending.Request
                     500
                     "The server's answer has attributes that are not understood."
                     ValueNone
                     rest
             else
-                succeeded now pending.Ask message rest
+                succeeded now pending.Request message rest
         | Class.Error, ValueSome(struct (code, text)) when isTrusted code verification ->
-            rejected now pending.Ask code text (ValueSome message) rest
+            rejected now pending.Request code text (ValueSome message) rest
         // RFC 8489 §9.2.5: as if it had not come; another cannot come over a stream.
         | _ when state.Config.IsReliable ->
-            rejected now pending.Ask Unreachable "The server's answer was altered on its way." ValueNone rest
+            rejected now pending.Request Unreachable "The server's answer was altered on its way." ValueNone rest
         | _ -> Step.one (Ignored Drop.Unauthentic) state
 
     let private received now (datagram: ReadOnlyMemory<byte>) (state: State) : Step<State, Output> =
@@ -689,9 +466,9 @@ module internal TurnClient =
         elif Transaction.isSpent pending.Transaction then
             let rest = without pending.Transaction.Id state
 
-            match pending.Ask with
+            match pending.Request with
             // At once: what is left of its lifetime is for this.
-            | Ask.Refresh -> ask now Ask.Refresh rest
+            | TurnRequest.Refresh -> ask now TurnRequest.Refresh rest
             | other -> rejected now other Unreachable unanswered ValueNone rest
         else
             let again =
@@ -710,14 +487,14 @@ module internal TurnClient =
 
     let private refresh now (state: State) : Step<State, Output> =
         match state.Phase with
-        | Phase.Serving service when now >= service.ExpiresAt ->
+        | Phase.Serving allocation when now >= allocation.ExpiresAt ->
             lose Unreachable "The allocation could not be refreshed in time." state
-        | Phase.Serving service when now >= service.RefreshAt ->
+        | Phase.Serving allocation when now >= allocation.RefreshAt ->
             state
-            |> serving (fun service ->
-                { service with
+            |> serving (fun allocation ->
+                { allocation with
                     RefreshAt = Instant.never })
-            |> ask now Ask.Refresh
+            |> ask now TurnRequest.Refresh
         | Phase.Serving _
         | Phase.Idle
         | Phase.Asking
@@ -725,29 +502,29 @@ module internal TurnClient =
 
     let private renewPeers now (state: State) : Step<State, Output> =
         match state.Phase with
-        | Phase.Serving service ->
+        | Phase.Serving allocation ->
             let permissions =
-                (Step.only state, service.Permissions)
+                (Step.only state, allocation.Permissions)
                 ||> Array.fold (fun step permission ->
                     if now >= permission.RenewAt then
                         step
-                        |> Step.bind (fun state ->
-                            state
-                            |> setPermission permission.Address Instant.never false
-                            |> ask now (Ask.CreatePermission permission.Address))
+                        |> Step.bind (
+                            serving (Allocation.setPermission permission.Address Instant.never false)
+                            >> ask now (TurnRequest.CreatePermission permission.Address)
+                        )
                     else
                         step)
 
-            (permissions, Array.indexed service.Channels)
+            (permissions, Array.indexed allocation.Channels)
             ||> Array.fold (fun step (n, channel) ->
                 if now >= channel.RenewAt then
-                    let number = ChannelData.FirstChannel + uint16 n
+                    let number = Allocation.numberOf n
 
                     step
-                    |> Step.bind (fun state ->
-                        state
-                        |> setChannel number (fun c -> { c with RenewAt = Instant.never })
-                        |> ask now (Ask.ChannelBind number))
+                    |> Step.bind (
+                        serving (Allocation.setChannel number Instant.never channel.IsBound)
+                        >> ask now (TurnRequest.ChannelBind(number, channel.Peer))
+                    )
                 else
                     step)
         | Phase.Idle
@@ -767,14 +544,7 @@ module internal TurnClient =
             due <- Instant.min due pending.Transaction.DueAt
 
         match state.Phase with
-        | Phase.Serving service ->
-            due <- Instant.min due (Instant.min service.RefreshAt service.ExpiresAt)
-
-            for permission in service.Permissions do
-                due <- Instant.min due permission.RenewAt
-
-            for channel in service.Channels do
-                due <- Instant.min due channel.RenewAt
+        | Phase.Serving allocation -> due <- Instant.min due (Allocation.deadline allocation)
         | Phase.Idle
         | Phase.Asking
         | Phase.Over -> ()
@@ -787,12 +557,12 @@ module internal TurnClient =
             { state with
                 Phase = Phase.Asking
                 Tried = Array.append state.Tried [| server |] }
-            |> ask now (Ask.Allocate state.Config.Families)
+            |> ask now (TurnRequest.Allocate state.Config.Families)
         | (Phase.Asking | Phase.Serving _), Tick -> tick now state
         | (Phase.Asking | Phase.Serving _), Received datagram -> received now datagram state
-        | Phase.Serving service, Permit address -> permit now address service state
+        | Phase.Serving allocation, Permit address -> permit now address allocation state
         // The channel's own permission is shorter than the channel, RFC 8656 §12.
-        | Phase.Serving service, Bind peer -> permit now peer.Address service state |> Step.bind (bind now peer)
+        | Phase.Serving allocation, Bind peer -> permit now peer.Address allocation state |> Step.bind (bind now peer)
         // The answer may be on its way: what was allocated meanwhile is not left behind.
         | (Phase.Asking | Phase.Serving _), Release -> delete state |> Step.bind (over >> Step.only)
         | Phase.Idle, Release -> Step.only (over state)
