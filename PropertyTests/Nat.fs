@@ -157,6 +157,9 @@ type Internet =
             Links: Map<int, Link>
             Uplinks: Map<struct (uint64 * uint64), int>
             Servers: Endpoint list
+            Turns: SmallServer list
+            /// What hosts have sent, newest first, where it is watched: as it left them.
+            Watched: Flow list voption
         }
 
 [<RequireQualifiedAccess>]
@@ -169,7 +172,9 @@ module Internet =
           Behind = Map.empty
           Links = Map.empty
           Uplinks = Map.empty
-          Servers = [] }
+          Servers = []
+          Turns = []
+          Watched = ValueNone }
 
     /// With a NAT, by number, and the addresses behind it.
     let withNat (number: int) (nat: Nat) (inside: Address list) (net: Internet) : Internet =
@@ -183,6 +188,24 @@ module Internet =
     let withServer (server: Endpoint) (net: Internet) : Internet =
         { net with
             Servers = server :: net.Servers }
+
+    /// With a TURN server, in place of one at the same endpoint.
+    let withTurn (server: SmallServer) (net: Internet) : Internet =
+        { net with
+            Turns =
+                server
+                :: (net.Turns |> List.filter (fun other -> not (other.At.Equals server.At))) }
+
+    /// The TURN server at an endpoint.
+    let turnAt (at: Endpoint) (net: Internet) : SmallServer =
+        net.Turns |> List.find (fun server -> server.At.Equals at)
+
+    /// Watches what hosts send from now on.
+    let watching (net: Internet) : Internet = { net with Watched = ValueSome [] }
+
+    /// What they have sent since, newest first.
+    let watched (net: Internet) : Flow list =
+        net.Watched |> ValueOption.defaultValue []
 
     /// With a link, by number, that all pass which is sent from some addresses.
     let withLink (number: int) (link: Link) (from: Address list) (net: Internet) : Internet =
@@ -217,6 +240,13 @@ module Internet =
 
     /// A host sends what the path takes for `size` octets. Within one network directly; out of it through its NAT.
     let sendAs (size: int) (now: Instant) (flow: Flow) (bytes: byte[]) (net: Internet) : Internet =
+        let net =
+            match net.Watched with
+            | ValueSome flows ->
+                { net with
+                    Watched = ValueSome(flow :: flows) }
+            | ValueNone -> net
+
         let onto flow net =
             match Map.tryFind (key flow.From.Address) net.Uplinks with
             | None ->
@@ -280,7 +310,18 @@ module Internet =
                 | ValueSome answer ->
                     struct (ValueSome ValueNone, send now { From = flow.To; To = flow.From } answer net)
                 | ValueNone -> struct (ValueSome ValueNone, net)
-            | ValueSome flow -> struct (ValueSome(ValueSome(struct (flow, bytes))), net)
+            | ValueSome flow ->
+                match net.Turns |> List.tryFind (SmallServer.owns flow.To) with
+                | Some server ->
+                    let server, sent = SmallServer.receive now flow.From flow.To bytes server
+
+                    let net =
+                        (withTurn server net, sent)
+                        ||> List.fold (fun net (struct (source, destination, bytes)) ->
+                            send now { From = source; To = destination } bytes net)
+
+                    struct (ValueSome ValueNone, net)
+                | None -> struct (ValueSome(ValueSome(struct (flow, bytes))), net)
 
     /// Where a datagram sent now would come out if nothing went wrong: at whom, and from whom it would seem to be.
     let trace (now: Instant) (flow: Flow) (net: Internet) : Flow voption =

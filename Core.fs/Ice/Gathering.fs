@@ -2,6 +2,7 @@ namespace Hybrid.WebRtc.Core
 
 open System
 open Hybrid.WebRtc.Core.Stun
+open Hybrid.WebRtc.Core.Turn
 
 /// A request to a STUN server from one of our sockets.
 [<NoComparison; NoEquality>]
@@ -19,12 +20,15 @@ type internal ServerJob =
 type internal ServerEntry =
     {
         Url: string
+        Where: ServerUrl
+        Username: string
+        Password: string
         /// ValueNone until its name is resolved; empty where it is not to be had.
         Endpoints: Endpoint[] voption
     }
 
-/// The gathering of one generation's candidates, RFC 8445 §5.1: host candidates as sockets open, server-reflexive ones
-/// as servers answer.
+/// The gathering of one generation's candidates, RFC 8445 §5.1: host candidates as sockets open, server-reflexive and
+/// relayed ones as servers answer.
 ///
 ///     New ──start──▶ Gathering ──all ports open, all servers answered or given up──▶ Complete
 [<NoComparison; NoEquality>]
@@ -36,6 +40,9 @@ type internal Gathering =
         Servers: ServerEntry[]
         Bases: Base[]
         Jobs: ServerJob[]
+        Relays: RelayJob[]
+        /// The next number for ports that the core names, this generation's or a later one's.
+        NextPort: PortId
         /// What was found, to tell the redundant from the new.
         Candidates: Candidate[]
         Pace: Pace
@@ -47,6 +54,9 @@ type internal Gathering =
 type internal GatheringOutput =
     | Send of Path: Path * Message: Outgoing
     | Resolve of Url: string
+    | Allocate of RelayRequest
+    /// Nobody wants the allocation any more.
+    | Release of Port: PortId
     /// A socket that checks may use.
     | Opened of Base
     | Found of Candidate: Candidate * Url: string voption
@@ -63,6 +73,10 @@ module internal Gathering =
     [<Literal>]
     let private MaxJobs = 64
 
+    /// Allocations of one generation.
+    [<Literal>]
+    let private MaxRelays = 32
+
     /// RTCPeerConnectionIceErrorEvent: no answer, W3C WebRTC 1.0 §4.8.3.
     [<Literal>]
     let private Unreachable = 701
@@ -76,13 +90,15 @@ module internal Gathering =
             Requests = 14
             LastWait = 2 }
 
-    let create (salt: uint32) (entropy: Entropy) : Gathering =
+    let create (salt: uint32) (nextPort: PortId) (entropy: Entropy) : Gathering =
         { Started = false
           PortsComplete = false
           Policy = IceTransportPolicy.All
           Servers = [||]
           Bases = [||]
           Jobs = [||]
+          Relays = [||]
+          NextPort = nextPort
           Candidates = [||]
           Pace = Pace.create
           Salt = salt
@@ -94,6 +110,7 @@ module internal Gathering =
         elif
             g.PortsComplete
             && Array.isEmpty g.Jobs
+            && not (Array.exists RelayJobs.isPending g.Relays)
             && g.Servers |> Array.forall (fun server -> server.Endpoints.IsSome)
         then
             IceGatheringState.Complete
@@ -110,6 +127,9 @@ module internal Gathering =
                     (match job.Transaction with
                      | ValueSome transaction -> transaction.DueAt
                      | ValueNone -> Pace.next Pace.Ordinary g.Pace)
+
+        if Array.exists RelayJobs.isWaiting g.Relays then
+            due <- Instant.min due (Pace.next Pace.Ordinary g.Pace)
 
         due
 
@@ -146,57 +166,125 @@ module internal Gathering =
                         Jobs = Array.updateAt waiting started g.Jobs
                         Pace = Pace.spend now g.Pace
                         Entropy = entropy }
+            else
+                match Array.tryFindIndex RelayJobs.isWaiting g.Relays with
+                | Some i ->
+                    waiting <- i
+                    outputs <- GatheringOutput.Allocate g.Relays[i].Request :: outputs
+
+                    g <-
+                        { g with
+                            Relays =
+                                Array.updateAt
+                                    i
+                                    { g.Relays[i] with
+                                        State = RelayState.Asked }
+                                    g.Relays
+                            Pace = Pace.spend now g.Pace }
+                | None -> ()
 
         struct (g, List.rev outputs)
 
-    // A server-reflexive candidate costs one request from each base of the server's family. What cannot reach
-    // a server is not asked to.
-    let private jobs (server: ServerEntry) (local: Base) : ServerJob[] =
+    // What cannot reach a server does not ask it.
+    let private endpointFor (local: Base) (server: ServerEntry) : Endpoint voption =
         let address = local.Endpoint.Address
 
-        if Address.isLoopback address || Address.isLinkLocal address then
-            [||]
-        else
-            match server.Endpoints with
-            | ValueSome endpoints ->
-                match endpoints |> Array.tryFind (fun e -> e.Address.IsV4 = address.IsV4) with
-                | Some endpoint ->
-                    [| { Url = server.Url
-                         Base = local
-                         Server = endpoint
-                         Transaction = ValueNone } |]
-                | None -> [||]
-            | ValueNone -> [||]
+        let isInReach (endpoint: Endpoint) =
+            endpoint.Address.IsV4 = address.IsV4
+            && (not (Address.isLoopback address) || Address.isLoopback endpoint.Address)
 
-    let private enqueue (more: ServerJob[]) (g: Gathering) =
-        { g with
-            Jobs = Array.truncate MaxJobs (Array.append g.Jobs more) }
+        match server.Endpoints with
+        | ValueSome endpoints when not (Address.isLinkLocal address) ->
+            match Array.tryFind isInReach endpoints with
+            | Some endpoint -> ValueSome endpoint
+            | None -> ValueNone
+        | _ -> ValueNone
 
-    let private isStun (url: string) =
-        url.StartsWith("stun:", StringComparison.OrdinalIgnoreCase)
+    // A server-reflexive candidate costs one request from each base of the server's family, an allocation one of each server's.
+    let private enqueueOne (server: ServerEntry) (local: Base) (g: Gathering) : Gathering =
+        match endpointFor local server with
+        | ValueSome endpoint when not server.Where.IsTurn ->
+            if g.Jobs.Length >= MaxJobs then
+                g
+            else
+                { g with
+                    Jobs =
+                        Array.append
+                            g.Jobs
+                            [| { Url = server.Url
+                                 Base = local
+                                 Server = endpoint
+                                 Transaction = ValueNone } |] }
+        | ValueSome endpoint ->
+            let struct (job, next) =
+                RelayJobs.create server.Url server.Where endpoint server.Username server.Password local g.NextPort
+
+            if
+                g.Relays.Length >= MaxRelays
+                || g.Relays
+                   |> Array.exists (fun other -> RelayJobs.isSame other.Request job.Request)
+            then
+                g
+            else
+                { g with
+                    Relays = Array.append g.Relays [| job |]
+                    NextPort = next }
+        | ValueNone -> g
+
+    let private supported (where: ServerUrl) : bool =
+        match where.Transport with
+        | ServerTransport.Udp -> true
+        | ServerTransport.Tcp
+        | ServerTransport.Tls -> where.IsTurn
+        | _ -> false
+
+    let private entries (servers: IceServer[]) : ServerEntry[] =
+        servers
+        |> Array.collect (fun server ->
+            server.Urls
+            |> Array.choose (fun url ->
+                match ServerUrl.parse url with
+                | ValueSome where ->
+                    Some
+                        { Url = url
+                          Where = where
+                          Username = server.Username |> ValueOption.defaultValue ""
+                          Password = server.Credential |> ValueOption.defaultValue ""
+                          Endpoints = ValueNone }
+                | ValueNone -> None))
+        |> Array.distinctBy _.Url
 
     /// Begins, with these servers and this policy.
     let start (servers: IceServer[]) (policy: IceTransportPolicy) (g: Gathering) : Step<Gathering, GatheringOutput> =
-        let urls = servers |> Array.collect _.Urls |> Array.distinct
+        let known, unknown =
+            entries servers |> Array.partition (fun server -> supported server.Where)
+
         // With `relay`, not even a request to a STUN server leaves, RFC 8829 §3.5.3.
         let asked =
             if policy = IceTransportPolicy.Relay then
-                [||]
+                Array.filter _.Where.IsTurn known
             else
-                Array.filter isStun urls
+                known
 
         let outputs =
-            [ for url in urls do
-                  if not (isStun url) then
-                      GatheringOutput.Failed(url, ValueNone, Unreachable, "Only stun: URLs are supported yet.")
-              for url in asked do
-                  GatheringOutput.Resolve url ]
+            [ for server in unknown do
+                  GatheringOutput.Failed(
+                      server.Url,
+                      ValueNone,
+                      Unreachable,
+                      "Servers over DTLS, and STUN servers over TCP, are not supported."
+                  )
+              for server in asked do
+                  GatheringOutput.Resolve server.Url ]
 
         struct ({ g with
                     Started = true
                     Policy = policy
-                    Servers = asked |> Array.map (fun url -> { Url = url; Endpoints = ValueNone }) },
+                    Servers = asked },
                 outputs)
+
+    /// The bases that allocations have made.
+    let relayed (g: Gathering) : Base[] = Array.collect RelayJobs.bases g.Relays
 
     // RFC 8445 §5.1.2.1: unique, so that no two candidates of a type have one priority.
     let rec private unique (preference: int) (bases: Base[]) : uint16 =
@@ -223,7 +311,8 @@ module internal Gathering =
         elif g.Bases.Length >= MaxBases then
             Step.one (GatheringOutput.Refused Drop.TooMany) g
         else
-            let preference = unique (max 0 (min 65535 preference)) g.Bases
+            let preference =
+                unique (max 0 (min 65535 preference)) (Array.append g.Bases (relayed g))
 
             let local =
                 { Port = port
@@ -235,23 +324,38 @@ module internal Gathering =
                 { g with
                     Bases = Array.append g.Bases [| local |] }
 
-            if g.Policy = IceTransportPolicy.Relay then
-                Step.only g
-            else
-                struct ({ g with
-                            Candidates = Array.append g.Candidates [| local.Candidate |] },
-                        [ GatheringOutput.Opened local
-                          GatheringOutput.Found(local.Candidate, ValueNone) ])
-                |> Step.bind (fun g ->
-                    g
-                    |> enqueue (g.Servers |> Array.collect (fun server -> jobs server local))
-                    |> pump now)
+            let told =
+                if g.Policy = IceTransportPolicy.Relay then
+                    Step.only g
+                else
+                    struct ({ g with
+                                Candidates = Array.append g.Candidates [| local.Candidate |] },
+                            [ GatheringOutput.Opened local
+                              GatheringOutput.Found(local.Candidate, ValueNone) ])
+
+            told
+            |> Step.bind (fun g ->
+                (g, g.Servers)
+                ||> Array.fold (fun g server -> enqueueOne server local g)
+                |> pump now)
 
     /// A socket is gone, and what was asked from it.
     let closed (port: PortId) (g: Gathering) : Gathering =
         { g with
             Bases = g.Bases |> Array.filter (fun b -> b.Port <> port)
-            Jobs = g.Jobs |> Array.filter (fun job -> job.Base.Port <> port) }
+            Jobs = g.Jobs |> Array.filter (fun job -> job.Base.Port <> port)
+            Relays = g.Relays |> Array.filter (fun job -> job.Request.From <> port) }
+
+    /// The relayed bases of a socket, which go with it.
+    let relayedFrom (port: PortId) (g: Gathering) : Base[] =
+        g.Relays
+        |> Array.filter (fun job -> job.Request.From = port)
+        |> Array.collect RelayJobs.bases
+
+    /// An allocation is gone; its bases.
+    let unrelayed (port: PortId) (g: Gathering) : struct (Base[] * Gathering) =
+        let gone, rest = g.Relays |> Array.partition (fun job -> job.Request.V4 = port)
+        struct (Array.collect RelayJobs.bases gone, { g with Relays = rest })
 
     let portsComplete (g: Gathering) : Gathering = { g with PortsComplete = true }
 
@@ -276,13 +380,14 @@ module internal Gathering =
         elif Array.isEmpty endpoints then
             Step.one (GatheringOutput.Failed(url, ValueNone, Unreachable, "No address.")) (resolve url [||] g)
         else
-            let server =
-                { Url = url
-                  Endpoints = ValueSome endpoints }
+            let g = resolve url endpoints g
 
-            resolve url endpoints g
-            |> enqueue (Array.collect (jobs server) g.Bases)
-            |> pump now
+            match g.Servers |> Array.tryFind (fun server -> server.Url = url) with
+            | Some server ->
+                (g, g.Bases)
+                ||> Array.fold (fun g local -> enqueueOne server local g)
+                |> pump now
+            | None -> Step.only g
 
     /// A server's name was not.
     let unresolved (url: string) (reason: string) (g: Gathering) : Step<Gathering, GatheringOutput> =
@@ -299,11 +404,9 @@ module internal Gathering =
     /// Whether a response is to one of our requests to servers.
     let awaits (id: TransactionId) (g: Gathering) : bool = g.Jobs |> Array.exists (isOf id)
 
-    let private reflexive (g: Gathering) (job: ServerJob) (mapped: Endpoint) : Candidate =
-        let local = job.Base
-
+    let private reflexive (g: Gathering) (url: string) (local: Base) (mapped: Endpoint) : Candidate =
         { local.Candidate with
-            Foundation = Candidate.foundation g.Salt CandidateType.ServerReflexive local.Endpoint.Address job.Url
+            Foundation = Candidate.foundation g.Salt CandidateType.ServerReflexive local.Endpoint.Address url
             Priority = Candidate.priority CandidateType.ServerReflexive local.Preference 1
             Host = CandidateHost.Ip mapped.Address
             Port = mapped.Port
@@ -319,6 +422,73 @@ module internal Gathering =
         g.Candidates
         |> Array.exists (fun known -> Candidate.endpoint known = ValueSome mapped)
 
+    // A server told how it sees a base.
+    let private found (url: string) (local: Base) (mapped: Endpoint) (g: Gathering) : Step<Gathering, GatheringOutput> =
+        if isRedundant mapped g then
+            Step.only g
+        else
+            let candidate = reflexive g url local mapped
+
+            { g with
+                Candidates = Array.append g.Candidates [| candidate |] }
+            |> Step.one (GatheringOutput.Found(candidate, ValueSome url))
+
+    let private withRelay (job: RelayJob) (g: Gathering) : Gathering =
+        { g with
+            Relays =
+                g.Relays
+                |> Array.map (fun other -> if other.Request.V4 = job.Request.V4 then job else other) }
+
+    let private relayJob (port: PortId) (g: Gathering) : RelayJob voption =
+        match g.Relays |> Array.tryFind (fun job -> job.Request.V4 = port) with
+        | Some job -> ValueSome job
+        | None -> ValueNone
+
+    /// A TURN server has allocated: relayed candidates, bases of their own; and the server has told how it sees the socket,
+    /// RFC 8445 §5.1.1.2.
+    let allocated now (port: PortId) (relayed': Endpoint[]) (mapped: Endpoint voption) (g: Gathering) =
+        match relayJob port g with
+        | ValueSome job when RelayJobs.isPending job ->
+            let hides = g.Policy = IceTransportPolicy.Relay
+            let shown = if hides then ValueNone else mapped
+
+            let bases =
+                RelayJobs.serving g.Salt relayed' shown unique (Array.append g.Bases (relayed g)) job
+
+            let reflexive =
+                match mapped, job.Request.Transport with
+                | ValueSome mapped, ServerTransport.Udp when not hides -> found job.Url job.Base mapped g
+                | _ -> Step.only g
+
+            reflexive
+            |> Step.bind (fun g ->
+                let serving =
+                    withRelay
+                        { job with
+                            State = RelayState.Serving bases }
+                        g
+
+                struct ({ serving with
+                            Candidates = Array.append g.Candidates (Array.map _.Candidate bases) },
+                        [ for b in bases do
+                              GatheringOutput.Opened b
+                              GatheringOutput.Found(b.Candidate, ValueSome job.Url) ]))
+            |> Step.bind (pump now)
+        | ValueSome _
+        // Its socket has gone meanwhile, or its generation.
+        | ValueNone -> Step.one (GatheringOutput.Release port) g
+
+    /// A TURN server has not.
+    let notAllocated now (port: PortId) (code: int) (text: string) (g: Gathering) : Step<Gathering, GatheringOutput> =
+        match relayJob port g with
+        | ValueSome job ->
+            let struct (_, g) = unrelayed port g
+
+            g
+            |> Step.one (GatheringOutput.Failed(job.Url, ValueSome job.Base.Endpoint, code, text))
+            |> Step.bind (pump now)
+        | ValueNone -> Step.only g
+
     /// A response of a server, RFC 8445 §5.1.1.2. It must come from where we asked.
     let received now (path: Path) (message: Message) (g: Gathering) : Step<Gathering, GatheringOutput> =
         match g.Jobs |> Array.tryFind (isOf message.Transaction) with
@@ -328,14 +498,7 @@ module internal Gathering =
                     Jobs = g.Jobs |> Array.filter (fun other -> not (isOf message.Transaction other)) }
 
             match message.Class, Message.mappedAddress message, Message.errorCode message with
-            | Class.Success, ValueSome mapped, _ when isRedundant mapped g -> pump now g
-            | Class.Success, ValueSome mapped, _ ->
-                let candidate = reflexive g job mapped
-
-                { g with
-                    Candidates = Array.append g.Candidates [| candidate |] }
-                |> Step.one (GatheringOutput.Found(candidate, ValueSome job.Url))
-                |> Step.bind (pump now)
+            | Class.Success, ValueSome mapped, _ -> found job.Url job.Base mapped g |> Step.bind (pump now)
             | Class.Error, _, ValueSome(struct (code, reason)) ->
                 g
                 |> Step.one (GatheringOutput.Failed(job.Url, ValueSome job.Base.Endpoint, code, reason))

@@ -75,6 +75,8 @@ type internal GenerationOutput =
     | Send of Path: Path * Message: Outgoing
     /// Ask for the address of a name.
     | Resolve of Name: string
+    /// A relay is to let the peer's packets through, before our check for it leaves.
+    | Permit of Path: Path
     | Works of Path: Path
     | Broke of Path: Path
     | Chose of Path: Path
@@ -126,8 +128,17 @@ module internal Generation =
             List = Checklist.put pair g.List }
 
     /// The PRIORITY of checks from a base: what a peer-reflexive candidate learnt from it will have, RFC 8445 §7.1.1.
+    /// Where that base is a relay's it is a relay's priority: with the type preference that §7.1.1 has for it, a peer that
+    /// our check reaches before our candidate would take the relay for better than a direct path.
     let reflexivePriority (local: Base) =
-        Candidate.priority CandidateType.PeerReflexive local.Preference 1
+        let kind =
+            match local.Candidate.Type with
+            | CandidateType.Relayed -> CandidateType.Relayed
+            | CandidateType.Host
+            | CandidateType.ServerReflexive
+            | CandidateType.PeerReflexive -> CandidateType.PeerReflexive
+
+        Candidate.priority kind local.Preference 1
 
     // RFC 8445 §14.3: RTO = MAX(500 ms, Ta * N * (waiting and in-progress pairs)), there being one checklist.
     // The wait doubles up to four RTOs and not beyond: a check is repeated for the same 39.5 s as with RFC 8489's seven

@@ -2,6 +2,7 @@ namespace Hybrid.WebRtc.Core
 
 open System
 open Hybrid.WebRtc.Core.Stun
+open Hybrid.WebRtc.Core.Turn
 
 [<RequireQualifiedAccess>]
 module Ice =
@@ -47,6 +48,9 @@ module Ice =
         | PortsComplete
         | ServerResolved of Url: string * Endpoints: Endpoint[]
         | ServerFailed of Url: string * Reason: string
+        | Allocated of Port: PortId * Relayed: Endpoint[] * Mapped: Endpoint voption
+        | NotAllocated of Port: PortId * Code: int * Text: string
+        | Unallocated of Port: PortId
         | SetRole of IceRole
         | SetLocal of IceParameters
         | RollbackLocal
@@ -62,6 +66,9 @@ module Ice =
         | OpenPorts
         | ClosePort of Port: PortId
         | ResolveServer of Url: string
+        | Allocate of RelayRequest
+        | Permit of Path: Path
+        | Release of Port: PortId
         | Resolve of Name: string
         | Gathered of Candidate: Candidate * Url: string voption
         | GatheringChanged of IceGatheringState
@@ -92,7 +99,7 @@ module Ice =
               Servers = [||]
               Policy = IceTransportPolicy.All
               Salt = salt }
-          Current = IceSession.create agent salt entropy
+          Current = IceSession.create agent salt RelayJobs.firstPort entropy
           Former = ValueNone
           Shown =
             { Transport = IceTransportState.New
@@ -180,6 +187,7 @@ module Ice =
         match output with
         | GenerationOutput.Send(path, message) -> Step.one (Transmit(path, message)) state
         | GenerationOutput.Resolve name -> Step.one (Resolve name) state
+        | GenerationOutput.Permit path -> Step.one (Permit path) state
         | GenerationOutput.Works path -> Step.one (Validated path) state
         // `finish` tells: the path may still be valid in the other generation.
         | GenerationOutput.Broke _ -> Step.only state
@@ -253,6 +261,8 @@ module Ice =
                 match output with
                 | GatheringOutput.Send(path, message) -> Step.one (Transmit(path, message)) state
                 | GatheringOutput.Resolve url -> Step.one (ResolveServer url) state
+                | GatheringOutput.Allocate request -> Step.one (Allocate request) state
+                | GatheringOutput.Release port -> Step.one (Release port) state
                 | GatheringOutput.Opened local -> current now (Trickle.addBase now local) state
                 | GatheringOutput.Found(candidate, url) ->
                     let candidate = labelled state candidate
@@ -267,7 +277,7 @@ module Ice =
 
     // Generations.
 
-    // Closes what only a generation that is gone had open.
+    // Closes what only a generation that is gone had open; what was allocated from a socket is given back by it before.
     let private closing (gone: IceSession) (state: State) : Step<State, Output> =
         let inUse =
             match former state with
@@ -275,14 +285,22 @@ module Ice =
             | ValueNone -> IceSession.ports state.Current
 
         struct (state,
-                [ for port in Array.except inUse (IceSession.ports gone) do
+                [ for port in IceSession.relays gone do
+                      Release port
+                  for port in Array.except inUse (IceSession.ports gone) do
                       ClosePort port ])
 
     let private fresh (state: State) : struct (IceSession * State) =
         let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize state.Entropy
 
-        struct (IceSession.create state.Current.Checks.Agent state.Setup.Salt (Entropy.ofSeed (ReadOnlySpan seed)),
-                { state with Entropy = entropy })
+        let session =
+            IceSession.create
+                state.Current.Checks.Agent
+                state.Setup.Salt
+                state.Current.Gathering.NextPort
+                (Entropy.ofSeed (ReadOnlySpan seed))
+
+        struct (session, { state with Entropy = entropy })
 
     /// ICE restart, RFC 8445 §9: a new generation. The one that serves data is kept; one that never came to serve is dropped.
     let private restart (state: State) : Step<State, Output> =
@@ -383,6 +401,12 @@ module Ice =
         match former state with
         | _ when IceSession.answersTo fragment state.Current -> current now serve state
         | ValueSome session when IceSession.answersTo fragment session -> previous serve state
+        // With the policy `relay` nothing leaves a socket for whoever finds it.
+        | _ when
+            not (IceSession.serves path.Local state.Current)
+            && former state |> ValueOption.forall (IceSession.serves path.Local >> not)
+            ->
+            Step.one (Ignored Drop.Unauthentic) state
         | _ ->
             // RFC 8489 §9.1.3: no user name, or one that is not ours.
             match Binding.refuse message (if fragment = "" then 400 else 401) datagram.Length with
@@ -440,17 +464,17 @@ module Ice =
         |> Step.bind (previous (Connectivity.tick options true now))
 
     let private close (state: State) : Step<State, Output> =
-        let all =
+        let all (ports: IceSession -> PortId[]) =
             match former state with
-            | ValueSome session ->
-                Array.append (IceSession.ports state.Current) (IceSession.ports session)
-                |> Array.distinct
-            | ValueNone -> IceSession.ports state.Current
+            | ValueSome session -> Array.append (ports state.Current) (ports session) |> Array.distinct
+            | ValueNone -> ports state.Current
 
         struct ({ state with
                     Closed = true
                     Former = ValueNone },
-                [ for port in all do
+                [ for port in all IceSession.relays do
+                      Release port
+                  for port in all IceSession.ports do
                       ClosePort port ])
 
     // W3C WebRTC 1.0 §5.6.5: a restart of a transport that works shows `connected` until the new generation decides;
@@ -513,6 +537,27 @@ module Ice =
         | [] -> struct (state, outputs)
         | _ -> struct (state, outputs @ changes)
 
+    let private removePorts now (ports: PortId[]) (state: State) : Step<State, Output> =
+        (Step.only state, ports)
+        ||> Array.fold (fun step port ->
+            step
+            |> Step.bind (current now (Trickle.removePort state.Setup.Options now port))
+            |> Step.bind (previous (Trickle.removePort state.Setup.Options now port)))
+
+    // An allocation is gone: what its pairs carried goes by another that works.
+    let private unallocated now (port: PortId) (state: State) : Step<State, Output> =
+        let struct (ours, session) = IceSession.unrelayed port state.Current
+        let state = { state with Current = session }
+
+        match state.Former with
+        | ValueSome f ->
+            let struct (theirs, session) = IceSession.unrelayed port f.Session
+
+            { state with
+                Former = ValueSome { f with Session = session } }
+            |> removePorts now (Array.append ours theirs)
+        | ValueNone -> removePorts now ours state
+
     let private react now (input: Input) (state: State) : Step<State, Output> =
         match input with
         | Tick -> tick now state
@@ -531,10 +576,18 @@ module Ice =
             |> Step.bind (gathering now (Gathering.start state.Setup.Servers state.Setup.Policy))
         | PortOpened(port, endpoint, preference) -> gathering now (Gathering.opened now port endpoint preference) state
         | PortClosed port ->
+            let gone =
+                match former state with
+                | ValueSome session ->
+                    Array.append (IceSession.portsOf port state.Current) (IceSession.portsOf port session)
+                | ValueNone -> IceSession.portsOf port state.Current
+
             state
             |> gathering now (Gathering.closed port >> Step.only)
-            |> Step.bind (current now (Trickle.removePort state.Setup.Options now port))
-            |> Step.bind (previous (Trickle.removePort state.Setup.Options now port))
+            |> Step.bind (removePorts now (Array.distinct gone))
+        | Allocated(port, relayed, mapped) -> gathering now (Gathering.allocated now port relayed mapped) state
+        | NotAllocated(port, code, text) -> gathering now (Gathering.notAllocated now port code text) state
+        | Unallocated port -> unallocated now port state
         | PortsComplete -> gathering now (Gathering.portsComplete >> Step.only) state
         | ServerResolved(url, endpoints) -> gathering now (Gathering.resolved now url endpoints) state
         | ServerFailed(url, reason) -> gathering now (Gathering.unresolved url reason) state

@@ -1,6 +1,7 @@
 namespace Hybrid.WebRtc.Core
 
 open System
+open Hybrid.WebRtc.Core.Turn
 
 /// Interactive Connectivity Establishment for one component: a full agent, RFC 8445, with trickle (RFC 8838, 8840),
 /// consent freshness (RFC 7675) and mDNS names.
@@ -37,6 +38,12 @@ module Ice =
         /// A server's name was resolved, answering `ResolveServer`.
         | ServerResolved of Url: string * Endpoints: Endpoint[]
         | ServerFailed of Url: string * Reason: string
+        /// An allocation that `Allocate` asked for, by its name: at most one address of each family.
+        | Allocated of Port: PortId * Relayed: Endpoint[] * Mapped: Endpoint voption
+        /// There is none; `Code` as of `ServerError`.
+        | NotAllocated of Port: PortId * Code: int * Text: string
+        /// There is none any more.
+        | Unallocated of Port: PortId
         | SetRole of IceRole
         /// Our credentials. The first begin; others begin an ICE restart, RFC 8445 §9.
         | SetLocal of IceParameters
@@ -62,6 +69,12 @@ module Ice =
         | ClosePort of Port: PortId
         /// Find the endpoints of a server, `stun:host:port`.
         | ResolveServer of Url: string
+        /// Make an allocation on a TURN server, answered by `Allocated` or `NotAllocated`.
+        | Allocate of RelayRequest
+        /// Packets of the path, which is of a port of ours on a TURN server, shall pass.
+        | Permit of Path: Path
+        /// Give an allocation back.
+        | Release of Port: PortId
         /// Find the address of a name, `….local` by mDNS.
         | Resolve of Name: string
         /// A local candidate, and the server that it was learnt from.

@@ -8,9 +8,10 @@ type internal IceSession =
 
 [<RequireQualifiedAccess>]
 module internal IceSession =
-    let create (agent: Agent) (salt: uint32) (entropy: Entropy) : IceSession =
+    /// `nextPort`: of the ports that the core names.
+    let create (agent: Agent) (salt: uint32) (nextPort: PortId) (entropy: Entropy) : IceSession =
         { Checks = Generation.create agent (Entropy.split "checks" entropy)
-          Gathering = Gathering.create salt (Entropy.split "gathering" entropy) }
+          Gathering = Gathering.create salt nextPort (Entropy.split "gathering" entropy) }
 
     let isGathered (session: IceSession) : bool =
         Gathering.state session.Gathering = IceGatheringState.Complete
@@ -23,8 +24,29 @@ module internal IceSession =
     let ports (session: IceSession) : PortId[] =
         session.Gathering.Bases |> Array.map _.Port
 
+    /// Allocations that it has, or has asked for, each by the name that it has.
+    let relays (session: IceSession) : PortId[] =
+        session.Gathering.Relays
+        |> Array.filter (fun job -> not (RelayJobs.isWaiting job))
+        |> Array.map _.Request.V4
+
     let hasPort (port: PortId) (session: IceSession) : bool =
         session.Gathering.Bases |> Array.exists (fun b -> b.Port = port)
+        || session.Gathering.Relays
+           |> Array.exists (fun job -> job.Request.V4 = port || job.Request.V6 = port)
+
+    /// Whether checks go by this port; with the policy `relay` they do not by a socket.
+    let serves (port: PortId) (session: IceSession) : bool =
+        session.Checks.Local.Bases |> Array.exists (fun b -> b.Port = port)
+
+    /// An allocation is gone: its ports, and the session without it.
+    let unrelayed (port: PortId) (session: IceSession) : struct (PortId[] * IceSession) =
+        let struct (bases, gathering) = Gathering.unrelayed port session.Gathering
+        struct (Array.map _.Port bases, { session with Gathering = gathering })
+
+    /// The ports that go with a socket.
+    let portsOf (port: PortId) (session: IceSession) : PortId[] =
+        Array.append [| port |] (Gathering.relayedFrom port session.Gathering |> Array.map _.Port)
 
     /// Whether requests that begin with this fragment are for this generation.
     let answersTo (fragment: string) (session: IceSession) : bool =

@@ -1,6 +1,7 @@
 namespace Hybrid.WebRtc.Core
 
 open System
+open Hybrid.WebRtc.Core.Turn
 
 /// A live peer: its parts, what joins them, and what is told of them.
 module internal Session =
@@ -46,6 +47,7 @@ module internal Session =
             Entropy: Entropy
             Jsep: Jsep.State
             Ice: Ice.State
+            Relays: Relays.State
             Dtls: Dtls.State
             Sctp: Sctp.State voption
             Channels: Channels.State
@@ -122,11 +124,32 @@ module internal Session =
             { PacketsSent = traffic.PacketsSent + 1L
               BytesSent = traffic.BytesSent + int64 packet.Size }
 
+    /// Where packets for a path of ICE's go, and in what they are wrapped where the path is a relay's. The outer option is
+    /// ValueNone where the relay passes nothing on to the peer.
+    let outward (path: Path) (s: State) : struct (struct (Path * RelayHeader voption) voption * State) =
+        if Relays.isRelayed path.Local then
+            let struct (wrapped, relays) = Relays.wrap path s.Relays
+
+            match wrapped with
+            | ValueSome(struct (outer, header)) ->
+                struct (ValueSome(struct (outer, ValueSome header)), { s with Relays = relays })
+            | ValueNone -> struct (ValueNone, s)
+        else
+            struct (ValueSome(struct (path, ValueNone)), s)
+
     let transmit path (packet: Packet) (s: State) : Step<State, Output> =
-        Step.one
-            (Transmit(path, packet))
-            { s with
-                Traffic = counted packet s.Traffic }
+        match outward path s with
+        | struct (ValueSome(struct (outer, header)), s) ->
+            let sent =
+                match header with
+                | ValueSome header -> Packet.Relayed(header, packet)
+                | ValueNone -> packet
+
+            Step.one
+                (Transmit(outer, sent))
+                { s with
+                    Traffic = counted packet s.Traffic }
+        | struct (ValueNone, s) -> Step.only s
 
     /// To the peer, by the best path known; without one, the packet is lost as on any network.
     let transmitOnRoute (packet: Packet) (s: State) : Step<State, Output> =
@@ -187,6 +210,7 @@ module internal Session =
           Entropy = Entropy.split "peer" seed
           Jsep = newJsep config (Entropy.split "jsep" seed)
           Ice = newIce config (Entropy.split "ice" seed)
+          Relays = Relays.create config.Ciphers (Entropy.split "relays" seed)
           Dtls = newDtls config (Entropy.split "dtls" seed)
           Sctp = ValueNone
           Channels = Channels.create config.Options.MaxMessageSize

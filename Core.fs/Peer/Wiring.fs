@@ -3,6 +3,7 @@ namespace Hybrid.WebRtc.Core
 open System
 open Microsoft.FSharp.Core.CompilerServices
 open Hybrid.WebRtc.Core.Session
+open Hybrid.WebRtc.Core.Turn
 
 /// The parts of a peer, each stepped by one function, with what its outputs mean to the others.
 module internal Wiring =
@@ -87,6 +88,9 @@ module internal Wiring =
     and onIce now (output: Ice.Output) (s: State) : Step<State, Output> =
         match output with
         | Ice.Transmit(path, message) -> transmit path (Packet.Stun(s.Config.Ciphers, message)) s
+        | Ice.Allocate request -> relays now (Relays.Allocate request) s
+        | Ice.Permit path -> relays now (Relays.Permit path) s
+        | Ice.Release port -> relays now (Relays.Release port) s
         | Ice.OpenPorts -> Step.one OpenPorts s
         | Ice.ClosePort port -> Step.one (ClosePort port) s
         | Ice.ResolveServer url -> Step.one (ResolveServer url) s
@@ -139,6 +143,7 @@ module internal Wiring =
                         Path = ValueSome path
                         IsSelected = true } }
             |> tellIce
+            |> Step.bind (fun s -> if isNew then bind now path s else Step.only s)
             |> Step.bind (fun s -> if isNew then reroute now s else Step.only s)
             |> Step.bind (startDtls now)
         | Ice.Validated path ->
@@ -147,7 +152,8 @@ module internal Wiring =
             else
                 { s with
                     Route = { s.Route with Path = ValueSome path } }
-                |> reroute now
+                |> bind now path
+                |> Step.bind (reroute now)
                 |> Step.bind (startDtls now)
         | Ice.Invalidated path ->
             if not s.Route.IsSelected && s.Route.Path = ValueSome path then
@@ -157,6 +163,27 @@ module internal Wiring =
             else
                 Step.only s
         | Ice.Ignored reason -> ignored Layer.Ice reason s
+
+    /// Data goes by this path from now on: where it is a relay's, on a channel.
+    and bind now (path: Path) (s: State) : Step<State, Output> =
+        if Relays.isRelayed path.Local then
+            relays now (Relays.Bind path) s
+        else
+            Step.only s
+
+    and relays now (input: Relays.Input) (s: State) : Step<State, Output> =
+        let struct (part, outputs) = Relays.step now input s.Relays
+        { s with Relays = part } |> Step.route (onRelays now) outputs
+
+    and onRelays now (output: Relays.Output) (s: State) : Step<State, Output> =
+        match output with
+        | Relays.Transmit(path, message) -> Step.one (Transmit(path, Packet.Stun(s.Config.Ciphers, message))) s
+        | Relays.OpenStream(port, kind, from, server, name) -> Step.one (OpenStream(port, kind, from, server, name)) s
+        | Relays.CloseStream port -> Step.one (ClosePort port) s
+        | Relays.Allocated(port, relayed, mapped) -> ice now (Ice.Allocated(port, relayed, mapped)) s
+        | Relays.Failed(port, code, text) -> ice now (Ice.NotAllocated(port, code, text)) s
+        | Relays.Lost port -> ice now (Ice.Unallocated port) s
+        | Relays.Ignored reason -> ignored Layer.Turn reason s
 
     /// W3C WebRTC 1.0 §4.3.2: the end of a generation is told as an empty candidate, then the state, then `null`.
     and gathering now (state: IceGatheringState) (s: State) : Step<State, Output> =
@@ -351,6 +378,7 @@ module internal Wiring =
             // Without a path they are lost, as on any network.
             | ValueNone -> { s with Dtls = part }
             | ValueSome path ->
+                let struct (way, s) = outward path s
                 let mutable seal = first
                 let mutable traffic = s.Traffic
                 let mutable left = burst
@@ -359,7 +387,13 @@ module internal Wiring =
                     match left.Head with
                     | SctpOutput.Transmit sctp ->
                         let packet = Packet.Data(seal, sctp)
-                        asked.Add(Transmit(path, packet))
+
+                        match way with
+                        | ValueSome(struct (path, ValueNone)) -> asked.Add(Transmit(path, packet))
+                        | ValueSome(struct (path, ValueSome header)) ->
+                            asked.Add(Transmit(path, Packet.Relayed(header, packet)))
+                        | ValueNone -> ()
+
                         traffic <- counted packet traffic
                         seal <- seal.Next
                     | _ -> ()
@@ -404,12 +438,20 @@ module internal Wiring =
         | MediaOutput.TransmitRun run ->
             match s.Route.Path with
             | ValueSome path ->
-                Step.one
-                    (TransmitRun(path, run))
-                    { s with
-                        Traffic =
-                            { PacketsSent = s.Traffic.PacketsSent + int64 run.Count
-                              BytesSent = s.Traffic.BytesSent + int64 run.Octets } }
+                match outward path s with
+                | struct (ValueSome(struct (outer, header)), s) ->
+                    let sent =
+                        match header with
+                        | ValueSome header -> run.Via header
+                        | ValueNone -> run
+
+                    Step.one
+                        (TransmitRun(outer, sent))
+                        { s with
+                            Traffic =
+                                { PacketsSent = s.Traffic.PacketsSent + int64 run.Count
+                                  BytesSent = s.Traffic.BytesSent + int64 run.Octets } }
+                | struct (ValueNone, s) -> Step.only s
             // Without a path they are lost, as on any network.
             | ValueNone -> Step.only s
         | MediaOutput.TransmitRtcp packet -> transmitOnRoute (Packet.Rtcp packet) s

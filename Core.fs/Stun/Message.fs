@@ -139,6 +139,10 @@ module Message =
     let private methodOf (kind: uint16) : Method =
         LanguagePrimitives.EnumOfValue(((kind >>> 2) &&& 0xf80us) ||| ((kind >>> 1) &&& 0x070us) ||| (kind &&& 0x00fus))
 
+    /// Whether a STUN message is about Binding, by its type alone.
+    let internal isBinding (message: ReadOnlySpan<byte>) : bool =
+        (BinaryPrimitives.ReadUInt16BigEndian message &&& ~~~0x0110us) = uint16 Method.Binding
+
     let private transactionOf (message: ReadOnlySpan<byte>) : TransactionId =
         { High = BinaryPrimitives.ReadUInt32BigEndian(message.Slice 8)
           Low = BinaryPrimitives.ReadUInt64BigEndian(message.Slice 12) }

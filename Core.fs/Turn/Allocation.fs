@@ -15,7 +15,7 @@ type internal Permission =
 
 /// A channel, RFC 8656 §12. It keeps its number, and nobody else gets it (§12.1).
 [<Struct; NoComparison; NoEquality>]
-type internal Channel =
+type internal ChannelBinding =
     {
         Peer: Endpoint
         /// `never` while it is asked for, and where it is denied.
@@ -35,7 +35,7 @@ type internal Allocation =
         ExpiresAt: Instant
         Permissions: Permission[]
         /// The channel 0x4000 + n is the n-th.
-        Channels: Channel[]
+        Channels: ChannelBinding[]
     }
 
 /// Allocations: their peers, and how data reaches them.
