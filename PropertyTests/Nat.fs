@@ -238,6 +238,20 @@ module Internet =
         |> Map.tryFindKey (fun _ nat -> (Nat.outside nat).Equals address)
         |> ValueOption.ofOption
 
+    /// The address that a host seems to have to another: its NAT's, where it is behind one that the other is not.
+    let outsideFrom (from: Address) (target: Address) (net: Internet) : Address voption =
+        match natOf from net, natOf target net with
+        | ValueSome mine, ValueSome theirs when mine = theirs -> ValueNone
+        | ValueSome mine, _ -> ValueSome(Nat.outside net.Nats[mine])
+        | ValueNone, _ -> ValueNone
+
+    /// Whether a host that listens is to be reached: not from outside of its NAT.
+    let isReachable (from: Address) (target: Address) (net: Internet) : bool =
+        match natOf from net, natOf target net with
+        | _, ValueNone -> true
+        | ValueSome mine, ValueSome theirs -> mine = theirs
+        | ValueNone, ValueSome _ -> false
+
     /// A host sends what the path takes for `size` octets. Within one network directly; out of it through its NAT.
     let sendAs (size: int) (now: Instant) (flow: Flow) (bytes: byte[]) (net: Internet) : Internet =
         let net =

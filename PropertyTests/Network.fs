@@ -11,6 +11,9 @@ type End =
         Interfaces: Address list
         /// Bound sockets, and where they are bound.
         Ports: Map<PortId, Endpoint>
+        /// Whether it listens for TCP beside each socket, and where it does.
+        Listens: bool
+        Listeners: Map<PortId, Endpoint>
         /// What the peer raised, newest first.
         Events: Event list
         /// Channel, text or not, payload: newest first.
@@ -35,6 +38,7 @@ type World =
     {
         Now: Instant
         Net: Internet
+        Tcp: Tcp<char>
         /// The STUN server that any name resolves to.
         Server: Endpoint voption
         Forger: Forger voption
@@ -89,6 +93,8 @@ module World =
         { Peer = peer config entropy
           Interfaces = interfaces
           Ports = Map.empty
+          Listens = false
+          Listeners = Map.empty
           Events = []
           Messages = []
           MessageCount = 0
@@ -105,6 +111,7 @@ module World =
     let private world config (net: Internet) (entropy: Entropy) a b : World =
         { Now = 0L<us>
           Net = net
+          Tcp = Tcp.create (Duration.milliseconds 20L)
           Server = ValueNone
           Forger = ValueNone
           Ends =
@@ -227,14 +234,21 @@ module World =
 
         match output with
         | Transmit(path, packet) ->
-            match Map.tryFind path.Local e.Ports with
-            | None -> world
-            | Some source ->
+            let write () =
                 let bytes: byte[] = Array.zeroCreate packet.Size
                 let written = packet.Write(Span bytes)
 
                 if written <> bytes.Length then
                     failwithf "a packet said %d octets and wrote %d" bytes.Length written
+
+                bytes
+
+            match Map.tryFind path.Local e.Ports with
+            | None ->
+                { world with
+                    Tcp = Tcp.send world.Now who path (write ()) world.Tcp }
+            | Some source ->
+                let bytes = write ()
 
                 // Fragments pass everywhere.
                 let size = if packet.MayFragment then 0 else bytes.Length
@@ -242,21 +256,23 @@ module World =
                 { world with
                     Net = Internet.sendAs size world.Now { From = source; To = path.Remote } bytes world.Net }
         | TransmitRun(path, run) ->
-            match Map.tryFind path.Local e.Ports with
-            | None -> world
-            | Some source ->
-                (world, [ 0 .. run.Count - 1 ])
-                ||> List.fold (fun world i ->
-                    let bytes: byte[] = Array.zeroCreate (run.Size i)
-                    let written = run.Write(i, Span bytes)
+            (world, [ 0 .. run.Count - 1 ])
+            ||> List.fold (fun world i ->
+                let bytes: byte[] = Array.zeroCreate (run.Size i)
+                let written = run.Write(i, Span bytes)
 
-                    if written > bytes.Length || written = 0 then
-                        failwithf "a packet said %d octets and wrote %d" bytes.Length written
+                if written > bytes.Length || written = 0 then
+                    failwithf "a packet said %d octets and wrote %d" bytes.Length written
 
-                    let bytes = bytes[.. written - 1]
+                let bytes = bytes[.. written - 1]
 
+                match Map.tryFind path.Local e.Ports with
+                | Some source ->
                     { world with
-                        Net = Internet.sendAs written world.Now { From = source; To = path.Remote } bytes world.Net })
+                        Net = Internet.sendAs written world.Now { From = source; To = path.Remote } bytes world.Net }
+                | None ->
+                    { world with
+                        Tcp = Tcp.send world.Now who path bytes world.Tcp })
         | OpenPorts ->
             let opened =
                 e.Interfaces
@@ -268,26 +284,41 @@ module World =
                       Port = uint16 (50_000 + number) },
                     100 - i)
 
+            let listeners =
+                if e.Listens then
+                    opened
+                    |> List.map (fun (id, at, preference) -> id + opened.Length * 1<port>, at, preference)
+                else
+                    []
+
+            let add ports bound =
+                (ports, bound) ||> List.fold (fun ports (id, at, _) -> Map.add id at ports)
+
             let world =
                 { world with
-                    NextPort = world.NextPort + opened.Length }
+                    NextPort = world.NextPort + opened.Length + listeners.Length }
                 |> change who (fun e ->
                     { e with
-                        Ports = (e.Ports, opened) ||> List.fold (fun ports (id, at, _) -> Map.add id at ports) })
+                        Ports = add e.Ports opened
+                        Listeners = add e.Listeners listeners })
 
-            (world, opened)
-            ||> List.fold (fun world (id, at, preference) -> feed who (PortOpened(id, at, preference)) world)
+            let world =
+                (world, opened)
+                ||> List.fold (fun world (id, at, preference) -> feed who (PortOpened(id, at, preference)) world)
+
+            (world, listeners)
+            ||> List.fold (fun world (id, at, preference) -> feed who (ListenerOpened(id, at, preference)) world)
             |> feed who PortsComplete
         | ClosePort port ->
-            change
-                who
-                (fun e ->
-                    { e with
-                        Ports = Map.remove port e.Ports })
-                world
-        // No stream here goes anywhere yet.
-        | OpenStream(port, _, _, remote, _) ->
-            feed who (StreamClosed({ Local = port; Remote = remote }, "no streams here")) world
+            { world with
+                Tcp = Tcp.close world.Now who port world.Tcp }
+            |> change who (fun e ->
+                { e with
+                    Ports = Map.remove port e.Ports
+                    Listeners = Map.remove port e.Listeners })
+        | OpenStream(port, _, from, target, _) ->
+            { world with
+                Tcp = Tcp.connect world.Now who port e.Ports[from].Address target world.Net world.Tcp }
         | ResolveServer url ->
             match world.Server with
             | ValueSome server -> feed who (ServerResolved(url, [| server |])) world
@@ -440,7 +471,7 @@ module World =
 
     /// When something next happens.
     let next (world: World) : Instant =
-        (Internet.next world.Net, world.Ends)
+        (Instant.min (Internet.next world.Net) (Tcp.next world.Tcp), world.Ends)
         ||> Map.fold (fun soonest _ e ->
             let due = if e.Held.IsEmpty then Peer.deadline e.Peer else world.Now
             Instant.min soonest (awake (max world.Now due) e))
@@ -464,6 +495,31 @@ module World =
 
                 { world with Forger = ValueSome forger }
                 |> feed who (Datagram(path, Memory forged))
+
+    // Who listens for TCP at an endpoint.
+    let private listener (world: World) (at: Endpoint) =
+        world.Ends
+        |> Map.tryPick (fun who e ->
+            e.Listeners
+            |> Map.tryPick (fun port bound -> if bound.Equals at then Some(struct (who, port)) else None))
+
+    /// What has come by TCP.
+    let rec private drainTcp (world: World) : World =
+        let struct (events, tcp) =
+            Tcp.receive world.Now (listener world) world.Net world.Tcp
+
+        let world = { world with Tcp = tcp }
+
+        match events with
+        | ValueNone -> world
+        | ValueSome events ->
+            (world, events)
+            ||> List.fold (fun world event ->
+                match event with
+                | TcpOpened(tcp, local) -> feed tcp.Who (StreamOpened(tcp.Path.Local, local)) world
+                | TcpClosed tcp -> feed tcp.Who (StreamClosed(tcp.Path, "closed")) world
+                | TcpArrived(tcp, frame) -> feed tcp.Who (Datagram(tcp.Path, Memory(Array.copy frame))) world)
+            |> drainTcp
 
     /// What has arrived goes to whoever has the port, all of one instant first; then whoever is due ticks, once.
     let private turn (world: World) : World =
@@ -529,6 +585,7 @@ module World =
                     (change who (fun e -> { e with Held = [] }) world, List.rev held)
                     ||> List.fold (fun world (struct (path, bytes)) -> feed who (Datagram(path, Memory bytes)) world))
             |> drain
+            |> drainTcp
 
         (world, running world)
         ||> List.fold (fun world who ->

@@ -30,6 +30,7 @@ let main args =
       Ice.CandidateTests.tests
       Ice.IceTests.tests
       Ice.RulesTests.tests
+      Ice.IceTcpTests.tests
       SdpTests.tests
       ConnectionStatesTests.tests
       SignallingTableTests.tests
@@ -104,6 +105,7 @@ let main args =
       Interceptors.FlexFecTests.tests
       Interceptors.DtmfTests.tests
       PathTests.tests
+      RelayTests.tests
       Media.FormatsTests.tests
       Media.SampleBuilderTests.tests
       Media.FilesTests.tests

@@ -85,6 +85,34 @@ module Candidate =
         ||| (uint32 localPreference <<< 8)
         ||| (uint32 (256 - componentId) &&& 0xffu)
 
+    // RFC 6544 §4.2 leaves open how far TCP is behind. Browsers have it behind every direct path of UDP and before a relay.
+    let private tcpTypePreference (kind: CandidateType) : uint32 =
+        match kind with
+        | CandidateType.Host -> 90u
+        | CandidateType.PeerReflexive -> 80u
+        | CandidateType.ServerReflexive -> 70u
+        | CandidateType.Relayed -> 0u
+
+    /// The priority of a candidate of TCP, RFC 6544 §4.2: the local preference is 2¹³ direction preference + other
+    /// preference, the latter the upper 13 bits of `localPreference`.
+    let tcpPriority (kind: CandidateType) (tcp: TcpType) (localPreference: uint16) (componentId: int) : uint32 =
+        let direction =
+            match tcp with
+            | TcpType.Active -> 6u
+            | TcpType.Passive -> 4u
+            | TcpType.SimultaneousOpen -> 2u
+
+        (tcpTypePreference kind <<< 24)
+        ||| (((direction <<< 13) ||| (uint32 localPreference >>> 3)) <<< 8)
+        ||| (uint32 (256 - componentId) &&& 0xffu)
+
+    /// Whether two are reached over the same protocol.
+    let sameProtocol (a: CandidateTransport) (b: CandidateTransport) : bool =
+        match a, b with
+        | CandidateTransport.Udp, CandidateTransport.Udp
+        | CandidateTransport.Tcp _, CandidateTransport.Tcp _ -> true
+        | _ -> false
+
     /// RFC 8445 §5.1.1.3: the same type, base address, protocol and server make the same foundation. `salt` keeps
     /// the text from telling the address.
     let foundation (salt: uint32) (kind: CandidateType) (baseAddress: Address) (server: string) : string =

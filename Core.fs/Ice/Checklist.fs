@@ -2,16 +2,30 @@ namespace Hybrid.WebRtc.Core
 
 open System
 
+/// What a base is of.
+[<RequireQualifiedAccess; NoComparison>]
+type internal BaseKind =
+    /// Datagrams, to whoever.
+    | Socket
+    /// TCP connections that peers make, RFC 6544 §5.1.
+    | Listener
+    /// A TCP connection of ours to one remote candidate, from the address of the socket `From`.
+    | Stream of From: PortId
+
 /// A socket of ours that checks are sent from: the base of candidates, RFC 8445 §4.
 [<NoComparison; NoEquality>]
 type internal Base =
     {
         Port: PortId
+        Kind: BaseKind
+        /// Of a stream, once it is open; before, its port is 9, RFC 6544 §4.5.
         Endpoint: Endpoint
         /// Unique within the agent, RFC 8445 §5.1.2.1.
         Preference: uint16
         /// The host candidate.
         Candidate: Candidate
+        /// The active candidate that stands for TCP connections from this socket's address; ValueNone: none are made.
+        Active: Candidate voption
     }
 
 /// The candidate pairs of a generation, RFC 8445 §6.1.2. Its length is bounded, and so is every walk over it.
@@ -75,17 +89,15 @@ module internal Checklist =
         && not (Address.isUnspecified theirs)
         && not (isMulticast theirs)
 
-    /// The path of a pair of base and remote candidate; ValueNone where they do not make one.
-    let pathOf (local: Base) (remote: Candidate) : Path voption =
-        match remote.Transport, Candidate.endpoint remote with
-        | CandidateTransport.Udp, ValueSome endpoint when
+    /// Where a remote candidate is reached from a base; ValueNone where it is not.
+    let reach (local: Base) (remote: Candidate) : Endpoint voption =
+        match Candidate.endpoint remote with
+        | ValueSome endpoint when
             remote.Component = 1
             && endpoint.Port <> 0us
             && fits local.Endpoint.Address endpoint.Address
             ->
-            ValueSome
-                { Local = local.Port
-                  Remote = endpoint }
+            ValueSome endpoint
         | _ -> ValueNone
 
     // RFC 8838 §12: waiting where it is the first of its foundation, or one of its foundation already works.
@@ -112,7 +124,8 @@ module internal Checklist =
             else
                 match
                     list.Pairs
-                    |> Array.tryFindIndexBack (fun p -> not (Pair.hasSucceeded p) && p.Priority < pair.Priority)
+                    |> Array.tryFindIndexBack (fun p ->
+                        not (Pair.hasSucceeded p || Pair.holdsStream p) && p.Priority < pair.Priority)
                 with
                 | Some worst -> ValueSome(Array.removeAt worst list.Pairs)
                 | None -> ValueNone
@@ -208,13 +221,16 @@ module internal Checklist =
     /// old role. RFC 8445 §7.2.5.1, §7.3.1.1.
     let switchRole (controlling: bool) (list: Checklist) : Checklist =
         let switched (pair: Pair) =
-            let pair =
-                { Pair.prioritise controlling pair with
-                    Check = ValueNone }
+            let pair = Pair.prioritise controlling pair
 
             match pair.State with
-            | PairState.InProgress -> { pair with State = PairState.Waiting }
-            | _ -> pair
+            // It is being connected, and names no role yet.
+            | PairState.InProgress when Pair.isConnecting pair -> pair
+            | PairState.InProgress ->
+                { pair with
+                    State = PairState.Waiting
+                    Check = ValueNone }
+            | _ -> { pair with Check = ValueNone }
 
         { list with
             Pairs = sorted (Array.map switched list.Pairs) }
@@ -241,7 +257,10 @@ module internal Checklist =
             Pairs =
                 list.Pairs
                 |> Array.map (fun pair ->
-                    if pair.Path.Remote.Equals endpoint then
+                    if
+                        pair.Path.Remote.Equals endpoint
+                        && Candidate.sameProtocol pair.Remote.Transport remote.Transport
+                    then
                         Pair.prioritise controlling { pair with Remote = remote }
                     else
                         pair)

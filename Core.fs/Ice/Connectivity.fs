@@ -17,10 +17,15 @@ module internal Connectivity =
     // Requests.
 
     /// A remote candidate that only its check told us of, RFC 8445 §7.3.1.3.
-    let private peerReflexive (source: Endpoint) (priority: uint32) : Candidate =
+    let private peerReflexive (origin: Base) (source: Endpoint) (priority: uint32) : Candidate =
         { Foundation = Candidate.foundation 0u CandidateType.PeerReflexive source.Address (source.Port.ToString())
           Component = 1
-          Transport = CandidateTransport.Udp
+          Transport =
+            match origin.Candidate.Transport with
+            // Who connects to a passive candidate is an active one, RFC 6544 §7.2.
+            | CandidateTransport.Tcp TcpType.Passive -> CandidateTransport.Tcp TcpType.Active
+            | CandidateTransport.Tcp _ -> CandidateTransport.Tcp TcpType.Passive
+            | other -> other
           Priority = priority
           Host = CandidateHost.Ip source.Address
           Port = source.Port
@@ -38,13 +43,13 @@ module internal Connectivity =
         match Checklist.find path g.List with
         | ValueSome pair -> ValueSome(struct (pair, g))
         | ValueNone ->
-            let known = Trickle.remoteAt path.Remote g
+            let known = Trickle.remoteAt origin.Candidate.Transport path.Remote g
 
             if known.IsNone && g.Remote.Candidates.Length >= Generation.MaxRemote then
                 ValueNone
             else
                 let remote =
-                    ValueOption.defaultWith (fun () -> peerReflexive path.Remote priority) known
+                    ValueOption.defaultWith (fun () -> peerReflexive origin path.Remote priority) known
 
                 let g =
                     if known.IsSome then
@@ -263,9 +268,13 @@ module internal Connectivity =
 
     // RFC 8445 §7.2.5.3.1: how the peer sees us is one of our candidates, or a new one.
     let private mapped (origin: Base) (seen: Endpoint) (pair: Pair) (g: Generation) : struct (Pair * Generation) =
-        let isThere (c: Candidate) = Candidate.endpoint c = ValueSome seen
+        let isThere (c: Candidate) =
+            Candidate.sameProtocol c.Transport origin.Candidate.Transport
+            && Candidate.endpoint c = ValueSome seen
 
         match g.Local.Candidates |> Array.tryFind isThere with
+        // No NAT has changed it: it is what the active candidate stands for.
+        | _ when origin.Kind.IsStream && seen.Equals origin.Endpoint -> struct (pair, g)
         | Some candidate -> struct ({ pair with Local = candidate }, g)
         | None when g.Local.Candidates.Length >= Generation.MaxRemote -> struct (pair, g)
         | None ->

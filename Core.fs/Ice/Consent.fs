@@ -8,15 +8,18 @@ type IceOptions =
         DisconnectedAfter: Duration
         /// Consent expires this long after the last response, RFC 7675 §5.1. 30 s, and no more.
         FailedAfter: Duration
+        /// Whether active candidates of TCP are gathered, and passive ones connected to, RFC 6544. True.
+        Tcp: bool
     }
 
 /// Agents' options.
 [<RequireQualifiedAccess>]
 module IceOptions =
-    /// 5 s and 30 s.
+    /// 5 s and 30 s, and TCP.
     let defaults: IceOptions =
         { DisconnectedAfter = Duration.seconds 5L
-          FailedAfter = Duration.seconds 30L }
+          FailedAfter = Duration.seconds 30L
+          Tcp = true }
 
 /// Whether the selected pair answers.
 [<RequireQualifiedAccess; Struct; NoComparison; NoEquality>]

@@ -37,6 +37,8 @@ type internal Gathering =
         Started: bool
         PortsComplete: bool
         Policy: IceTransportPolicy
+        /// Whether each socket has an active candidate of TCP, too.
+        Tcp: bool
         Servers: ServerEntry[]
         Bases: Base[]
         Jobs: ServerJob[]
@@ -94,6 +96,7 @@ module internal Gathering =
         { Started = false
           PortsComplete = false
           Policy = IceTransportPolicy.All
+          Tcp = false
           Servers = [||]
           Bases = [||]
           Jobs = [||]
@@ -142,8 +145,8 @@ module internal Gathering =
         { Local = job.Base.Port
           Remote = job.Server }
 
-    // Starts jobs as the pace allows.
-    let private pump (now: Instant) (g: Gathering) : Step<Gathering, GatheringOutput> =
+    /// Starts jobs as the pace allows.
+    let pump (now: Instant) (g: Gathering) : Step<Gathering, GatheringOutput> =
         let mutable g = g
         let mutable outputs = []
         let mutable waiting = 0
@@ -194,7 +197,7 @@ module internal Gathering =
             && (not (Address.isLoopback address) || Address.isLoopback endpoint.Address)
 
         match server.Endpoints with
-        | ValueSome endpoints when not (Address.isLinkLocal address) ->
+        | ValueSome endpoints when local.Kind.IsSocket && not (Address.isLinkLocal address) ->
             match Array.tryFind isInReach endpoints with
             | Some endpoint -> ValueSome endpoint
             | None -> ValueNone
@@ -254,8 +257,8 @@ module internal Gathering =
                 | ValueNone -> None))
         |> Array.distinctBy _.Url
 
-    /// Begins, with these servers and this policy.
-    let start (servers: IceServer[]) (policy: IceTransportPolicy) (g: Gathering) : Step<Gathering, GatheringOutput> =
+    /// Begins, with these servers and this policy, and with TCP or without.
+    let start (servers: IceServer[]) (policy: IceTransportPolicy) (tcp: bool) (g: Gathering) =
         let known, unknown =
             entries servers |> Array.partition (fun server -> supported server.Where)
 
@@ -280,14 +283,15 @@ module internal Gathering =
         struct ({ g with
                     Started = true
                     Policy = policy
+                    Tcp = tcp
                     Servers = asked },
                 outputs)
 
     /// The bases that allocations have made.
     let relayed (g: Gathering) : Base[] = Array.collect RelayJobs.bases g.Relays
 
-    // RFC 8445 §5.1.2.1: unique, so that no two candidates of a type have one priority.
-    let rec private unique (preference: int) (bases: Base[]) : uint16 =
+    /// RFC 8445 §5.1.2.1: unique, so that no two candidates of a type have one priority.
+    let rec unique (preference: int) (bases: Base[]) : uint16 =
         if bases |> Array.exists (fun b -> int b.Preference = preference) then
             unique (if preference > 0 then preference - 1 else 65535) bases
         else
@@ -304,40 +308,95 @@ module internal Gathering =
           Related = ValueNone
           Extensions = [||] }
 
-    /// A socket is open: a host candidate, and requests to the servers that are known. With `relay` it serves no check.
-    let opened now (port: PortId) (endpoint: Endpoint) (preference: int) (g: Gathering) : Step<_, GatheringOutput> =
+    // RFC 6544 §4.2: unique again, in 13 bits and of one direction.
+    let rec private tcpPreference (tcp: TcpType) (preference: uint16) (g: Gathering) : uint16 =
+        let priority = Candidate.tcpPriority CandidateType.Host tcp preference 1
+
+        if g.Candidates |> Array.exists (fun known -> known.Priority = priority) then
+            tcpPreference tcp (preference - 8us) g
+        else
+            preference
+
+    // RFC 6544 §4.5: port 9, discard, stands for the port that a connection will have.
+    let private tcpCandidate (tcp: TcpType) (endpoint: Endpoint) (preference: uint16) (g: Gathering) : Candidate =
+        { hostCandidate g.Salt endpoint preference with
+            Foundation = Candidate.foundation g.Salt CandidateType.Host endpoint.Address "tcp"
+            Transport = CandidateTransport.Tcp tcp
+            Priority = Candidate.tcpPriority CandidateType.Host tcp (tcpPreference tcp preference g) 1
+            Port =
+                match tcp with
+                | TcpType.Active -> 9us
+                | TcpType.Passive
+                | TcpType.SimultaneousOpen -> endpoint.Port }
+
+    // A base more, unless it is there or there are too many; its preference is `choose`'s.
+    let private withBase port (choose: Gathering -> Base) (g: Gathering) : Step<Gathering, GatheringOutput> =
         if g.Bases |> Array.exists (fun b -> b.Port = port) then
             Step.one (GatheringOutput.Refused Drop.Unexpected) g
         elif g.Bases.Length >= MaxBases then
             Step.one (GatheringOutput.Refused Drop.TooMany) g
         else
-            let preference =
-                unique (max 0 (min 65535 preference)) (Array.append g.Bases (relayed g))
-
-            let local =
-                { Port = port
-                  Endpoint = endpoint
-                  Preference = preference
-                  Candidate = hostCandidate g.Salt endpoint preference }
+            let local = choose g
 
             let g =
                 { g with
                     Bases = Array.append g.Bases [| local |] }
 
-            let told =
-                if g.Policy = IceTransportPolicy.Relay then
-                    Step.only g
-                else
-                    struct ({ g with
-                                Candidates = Array.append g.Candidates [| local.Candidate |] },
-                            [ GatheringOutput.Opened local
-                              GatheringOutput.Found(local.Candidate, ValueNone) ])
+            if g.Policy = IceTransportPolicy.Relay then
+                Step.only g
+            else
+                let candidates =
+                    [| local.Candidate
+                       match local.Active with
+                       | ValueSome active -> active
+                       | ValueNone -> () |]
 
-            told
-            |> Step.bind (fun g ->
+                struct ({ g with
+                            Candidates = Array.append g.Candidates candidates },
+                        [ GatheringOutput.Opened local
+                          for candidate in candidates do
+                              GatheringOutput.Found(candidate, ValueNone) ])
+
+    let private clamp (preference: int) = max 0 (min 65535 preference)
+
+    /// A socket is open: a host candidate, and requests to the servers that are known. With `relay` it serves no check.
+    let opened now (port: PortId) (endpoint: Endpoint) (preference: int) (g: Gathering) : Step<_, GatheringOutput> =
+        let before = g.Bases.Length
+
+        g
+        |> withBase port (fun g ->
+            let preference = unique (clamp preference) (Array.append g.Bases (relayed g))
+
+            { Port = port
+              Kind = BaseKind.Socket
+              Endpoint = endpoint
+              Preference = preference
+              Candidate = hostCandidate g.Salt endpoint preference
+              Active =
+                if g.Tcp then
+                    ValueSome(tcpCandidate TcpType.Active endpoint preference g)
+                else
+                    ValueNone })
+        |> Step.bind (fun g ->
+            if g.Bases.Length = before then
+                Step.only g
+            else
                 (g, g.Servers)
-                ||> Array.fold (fun g server -> enqueueOne server local g)
+                ||> Array.fold (fun g server -> enqueueOne server g.Bases[before] g)
                 |> pump now)
+
+    /// A listener is open: a passive host candidate, RFC 6544 §5.1.
+    let listening (port: PortId) (endpoint: Endpoint) (preference: int) (g: Gathering) : Step<_, GatheringOutput> =
+        g
+        |> withBase port (fun g ->
+            let preference = uint16 (clamp preference)
+
+            { Port = port
+              Kind = BaseKind.Listener
+              Endpoint = endpoint
+              Preference = preference
+              Candidate = tcpCandidate TcpType.Passive endpoint preference g
+              Active = ValueNone })
 
     /// A socket is gone, and what was asked from it.
     let closed (port: PortId) (g: Gathering) : Gathering =
@@ -352,10 +411,10 @@ module internal Gathering =
         |> Array.filter (fun job -> job.Request.From = port)
         |> Array.collect RelayJobs.bases
 
-    /// An allocation is gone; its bases.
-    let unrelayed (port: PortId) (g: Gathering) : struct (Base[] * Gathering) =
-        let gone, rest = g.Relays |> Array.partition (fun job -> job.Request.V4 = port)
-        struct (Array.collect RelayJobs.bases gone, { g with Relays = rest })
+    /// An allocation is gone.
+    let unrelayed (port: PortId) (g: Gathering) : Gathering =
+        { g with
+            Relays = g.Relays |> Array.filter (fun job -> job.Request.V4 <> port) }
 
     let portsComplete (g: Gathering) : Gathering = { g with PortsComplete = true }
 
@@ -420,10 +479,12 @@ module internal Gathering =
     // NAT changed, or what another server told before.
     let private isRedundant (mapped: Endpoint) (g: Gathering) =
         g.Candidates
-        |> Array.exists (fun known -> Candidate.endpoint known = ValueSome mapped)
+        |> Array.exists (fun known ->
+            Candidate.sameProtocol known.Transport CandidateTransport.Udp
+            && Candidate.endpoint known = ValueSome mapped)
 
-    // A server told how it sees a base.
-    let private found (url: string) (local: Base) (mapped: Endpoint) (g: Gathering) : Step<Gathering, GatheringOutput> =
+    /// A server told how it sees a base.
+    let found (url: string) (local: Base) (mapped: Endpoint) (g: Gathering) : Step<Gathering, GatheringOutput> =
         if isRedundant mapped g then
             Step.only g
         else
@@ -432,62 +493,6 @@ module internal Gathering =
             { g with
                 Candidates = Array.append g.Candidates [| candidate |] }
             |> Step.one (GatheringOutput.Found(candidate, ValueSome url))
-
-    let private withRelay (job: RelayJob) (g: Gathering) : Gathering =
-        { g with
-            Relays =
-                g.Relays
-                |> Array.map (fun other -> if other.Request.V4 = job.Request.V4 then job else other) }
-
-    let private relayJob (port: PortId) (g: Gathering) : RelayJob voption =
-        match g.Relays |> Array.tryFind (fun job -> job.Request.V4 = port) with
-        | Some job -> ValueSome job
-        | None -> ValueNone
-
-    /// A TURN server has allocated: relayed candidates, bases of their own; and the server has told how it sees the socket,
-    /// RFC 8445 §5.1.1.2.
-    let allocated now (port: PortId) (relayed': Endpoint[]) (mapped: Endpoint voption) (g: Gathering) =
-        match relayJob port g with
-        | ValueSome job when RelayJobs.isPending job ->
-            let hides = g.Policy = IceTransportPolicy.Relay
-            let shown = if hides then ValueNone else mapped
-
-            let bases =
-                RelayJobs.serving g.Salt relayed' shown unique (Array.append g.Bases (relayed g)) job
-
-            let reflexive =
-                match mapped, job.Request.Transport with
-                | ValueSome mapped, ServerTransport.Udp when not hides -> found job.Url job.Base mapped g
-                | _ -> Step.only g
-
-            reflexive
-            |> Step.bind (fun g ->
-                let serving =
-                    withRelay
-                        { job with
-                            State = RelayState.Serving bases }
-                        g
-
-                struct ({ serving with
-                            Candidates = Array.append g.Candidates (Array.map _.Candidate bases) },
-                        [ for b in bases do
-                              GatheringOutput.Opened b
-                              GatheringOutput.Found(b.Candidate, ValueSome job.Url) ]))
-            |> Step.bind (pump now)
-        | ValueSome _
-        // Its socket has gone meanwhile, or its generation.
-        | ValueNone -> Step.one (GatheringOutput.Release port) g
-
-    /// A TURN server has not.
-    let notAllocated now (port: PortId) (code: int) (text: string) (g: Gathering) : Step<Gathering, GatheringOutput> =
-        match relayJob port g with
-        | ValueSome job ->
-            let struct (_, g) = unrelayed port g
-
-            g
-            |> Step.one (GatheringOutput.Failed(job.Url, ValueSome job.Base.Endpoint, code, text))
-            |> Step.bind (pump now)
-        | ValueNone -> Step.only g
 
     /// A response of a server, RFC 8445 §5.1.1.2. It must come from where we asked.
     let received now (path: Path) (message: Message) (g: Gathering) : Step<Gathering, GatheringOutput> =

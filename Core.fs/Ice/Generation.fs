@@ -11,6 +11,10 @@ type internal LocalEnd =
         Bases: Base[]
         /// Gathered ones, and what the peer's responses told (peer-reflexive, RFC 8445 §7.2.5.3.1).
         Candidates: Candidate[]
+        /// The number of the next stream.
+        NextStream: PortId
+        /// How many may still be opened.
+        StreamsLeft: int
     }
 
 /// The peer's side of a generation.
@@ -80,6 +84,10 @@ type internal GenerationOutput =
     | Works of Path: Path
     | Broke of Path: Path
     | Chose of Path: Path
+    /// Connect from the address of a socket; the path is that of the pair.
+    | Connect of Path: Path * From: PortId
+    /// Close a stream.
+    | Disconnect of Port: PortId
     /// The role conflict was settled against us.
     | Switched of IceRole
     | Refused of Drop
@@ -94,12 +102,23 @@ module internal Generation =
     [<Literal>]
     let MaxEarly = 16
 
-    let create (agent: Agent) (entropy: Entropy) : Generation =
+    /// Connections that are made in one generation, whatever the peer tells us to connect to.
+    [<Literal>]
+    let MaxStreams = 64
+
+    /// The first number of the streams of a generation, by its own number. Negative and odd, see `PortId`.
+    let private firstStream (number: int) : PortId =
+        (-1 - 2 * MaxStreams * (number &&& 0xffffff)) * 1<port>
+
+    /// `number` is unique within the agent.
+    let create (agent: Agent) (number: int) (entropy: Entropy) : Generation =
         { Agent = agent
           Local =
             { Secret = ValueNone
               Bases = [||]
-              Candidates = [||] }
+              Candidates = [||]
+              NextStream = firstStream number
+              StreamsLeft = MaxStreams }
           Remote =
             { Secret = ValueNone
               Candidates = [||]
@@ -131,14 +150,11 @@ module internal Generation =
     /// Where that base is a relay's it is a relay's priority: with the type preference that §7.1.1 has for it, a peer that
     /// our check reaches before our candidate would take the relay for better than a direct path.
     let reflexivePriority (local: Base) =
-        let kind =
-            match local.Candidate.Type with
-            | CandidateType.Relayed -> CandidateType.Relayed
-            | CandidateType.Host
-            | CandidateType.ServerReflexive
-            | CandidateType.PeerReflexive -> CandidateType.PeerReflexive
-
-        Candidate.priority kind local.Preference 1
+        match local.Candidate.Type, local.Candidate.Transport with
+        | CandidateType.Relayed, _ -> Candidate.priority CandidateType.Relayed local.Preference 1
+        | _, CandidateTransport.Tcp tcp -> Candidate.tcpPriority CandidateType.PeerReflexive tcp local.Preference 1
+        | _, CandidateTransport.Udp
+        | _, CandidateTransport.OtherTransport _ -> Candidate.priority CandidateType.PeerReflexive local.Preference 1
 
     // RFC 8445 §14.3: RTO = MAX(500 ms, Ta * N * (waiting and in-progress pairs)), there being one checklist.
     // The wait doubles up to four RTOs and not beyond: a check is repeated for the same 39.5 s as with RFC 8489's seven
@@ -161,6 +177,13 @@ module internal Generation =
           Longest = 4L * rto
           Requests = 21
           LastWait = 4 }
+
+    /// Over TCP a request is sent once, RFC 8489 §6.2.2 (Ti); a connection has as long to be made.
+    let private once: Timing =
+        { Rto = Duration.milliseconds 39_500L
+          Longest = Duration.milliseconds 39_500L
+          Requests = 1
+          LastWait = 1 }
 
     /// A new request over a pair; the pair remembers it. `repeated` requests become the pair's check.
     let private ask now nominating repeated (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
@@ -186,7 +209,9 @@ module internal Generation =
                                 PairState.Succeeded
                             else
                                 PairState.InProgress
-                        Check = ValueSome(Transaction.start (timing g) id now) }
+                        Check =
+                            let timing = if Pair.isReliable pair then once else timing g
+                            ValueSome(Transaction.start timing id now) }
                 else
                     pair
 
@@ -199,8 +224,33 @@ module internal Generation =
             |> Step.one (GenerationOutput.Send(pair.Path, message))
         | _ -> Step.only g
 
+    // RFC 6544 §7.1: the connection first; its check follows when it is open.
+    let private connect now (asking: bool) (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
+        match baseOf pair.Path.Local g with
+        | ValueSome { Kind = BaseKind.Stream from } ->
+            let struct (id, entropy) = TransactionId.draw g.Entropy
+
+            let pair =
+                { pair with
+                    State = PairState.InProgress
+                    Link = PairLink.Connecting
+                    Check = ValueSome(Transaction.start once id now) }
+
+            struct ({ put pair g with
+                        Entropy = entropy
+                        Pace = Pace.spend now g.Pace },
+                    [ if asking then
+                          GenerationOutput.Connect(pair.Path, from) ])
+        | _ -> Step.only (put { pair with State = PairState.Failed } g)
+
     /// A connectivity check, RFC 8445 §7.2.2, repeated until it is answered.
-    let check now nominating pair g = ask now nominating true pair g
+    let check now nominating (pair: Pair) g =
+        match pair.Link with
+        | PairLink.Unconnected -> connect now true pair g
+        | PairLink.Connecting -> connect now false pair g
+        | PairLink.Datagrams
+        | PairLink.Connected
+        | PairLink.Accepted -> ask now nominating true pair g
 
     /// A request for consent, sent once, RFC 7675 §5.1. A controlling agent says again that it nominates: a peer that
     /// sees us come from elsewhere then knows at once where to answer.
@@ -247,7 +297,7 @@ module internal Generation =
         && not (g.List.Pairs |> Array.exists Pair.isNominating)
 
     // A pair that would have been as quick as the one that works has answered by then: twice its round trip.
-    // A relayed pair waits longer, for a direct path may need a second try to open the NATs on both sides.
+    // A relayed pair waits longer, and one of TCP, for a direct path may need a second try to open the NATs on both sides.
     let private patience (pair: Pair) : Duration =
         let isRelayed (candidate: Candidate) =
             match candidate.Type with
@@ -260,7 +310,7 @@ module internal Generation =
             | ValueNone -> Duration.milliseconds 500L
 
         let least =
-            if isRelayed pair.Local || isRelayed pair.Remote then
+            if isRelayed pair.Local || isRelayed pair.Remote || Pair.isReliable pair then
                 Duration.seconds 1L
             else
                 Duration.milliseconds 20L
@@ -309,6 +359,46 @@ module internal Generation =
         else
             g
 
+    // The end of a pair's stream, where it has one.
+    let private disconnecting (pair: Pair) : GenerationOutput list =
+        if Pair.holdsStream pair then
+            [ GenerationOutput.Disconnect pair.Path.Local ]
+        else
+            []
+
+    /// A pair does not work, or not any more.
+    let fail (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
+        let failed =
+            { pair with
+                State = PairState.Failed
+                Link =
+                    if Pair.holdsStream pair then
+                        PairLink.Unconnected
+                    else
+                        pair.Link
+                Check = ValueNone
+                Outstanding = [||]
+                Nomination = Nomination.None
+                HeardAt = Pair.longAgo }
+
+        struct (put failed g,
+                [ if Pair.hasSucceeded pair then
+                      GenerationOutput.Broke pair.Path
+                  yield! disconnecting pair ])
+
+    // RFC 6544 §8: connections that are not selected are closed, by whoever made them. A peer that nominates may still change
+    // its mind, so only a controlling agent does.
+    let private closeOthers (selected: Path) (g: Generation) : Step<Generation, GenerationOutput> =
+        if isControlling g then
+            (Step.only g, g.List.Pairs)
+            ||> Array.fold (fun step pair ->
+                if Pair.holdsStream pair && not (pair.Path.Equals selected) then
+                    Step.bind (fail pair) step
+                else
+                    step)
+        else
+            Step.only g
+
     /// Data goes over this pair from now on.
     let select (now: Instant) (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
         let g =
@@ -331,6 +421,7 @@ module internal Generation =
                 Selection = ValueSome selection
                 Entropy = entropy }
             |> Step.one (GenerationOutput.Chose pair.Path)
+            |> Step.bind (closeOthers pair.Path)
 
     /// The working pair that showed signs of life last, after `since`; not the one of `except`, and none whose consent is over.
     let liveliest (options: IceOptions) (now: Instant) (since: Instant) (except: Path) (g: Generation) : Pair voption =
@@ -351,21 +442,6 @@ module internal Generation =
                 best <- ValueSome pair
 
         best
-
-    /// A pair does not work, or not any more.
-    let fail (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
-        let failed =
-            { pair with
-                State = PairState.Failed
-                Check = ValueNone
-                Outstanding = [||]
-                Nomination = Nomination.None
-                HeardAt = Pair.longAgo }
-
-        if Pair.hasSucceeded pair then
-            Step.one (GenerationOutput.Broke pair.Path) (put failed g)
-        else
-            Step.only (put failed g)
 
     /// The selected pair is gone: another that lives takes its place, or nothing does.
     let replace (options: IceOptions) (now: Instant) (gone: Path) (g: Generation) : Step<Generation, GenerationOutput> =

@@ -21,11 +21,15 @@ module Ice =
 
     [<NoComparison; NoEquality>]
     type private Setup =
-        { Ciphers: ICiphers
-          Options: IceOptions
-          Servers: IceServer[]
-          Policy: IceTransportPolicy
-          Salt: uint32 }
+        {
+            Ciphers: ICiphers
+            Options: IceOptions
+            Servers: IceServer[]
+            Policy: IceTransportPolicy
+            Salt: uint32
+            /// Generations that were begun.
+            Generations: int
+        }
 
     [<NoComparison; NoEquality>]
     type State =
@@ -45,6 +49,7 @@ module Ice =
         | Gather
         | PortOpened of Port: PortId * Base: Endpoint * Preference: int
         | PortClosed of Port: PortId
+        | ListenerOpened of Port: PortId * Base: Endpoint * Preference: int
         | PortsComplete
         | ServerResolved of Url: string * Endpoints: Endpoint[]
         | ServerFailed of Url: string * Reason: string
@@ -58,6 +63,8 @@ module Ice =
         | AddRemote of Candidate: Candidate * UsernameFragment: string voption
         | EndOfRemoteCandidates
         | Resolved of Name: string * Address: Address voption
+        | StreamOpened of Port: PortId * Local: Endpoint
+        | StreamClosed of Path: Path
         | Close
 
     [<NoComparison; NoEquality>]
@@ -65,6 +72,7 @@ module Ice =
         | Transmit of Path: Path * Message: Outgoing
         | OpenPorts
         | ClosePort of Port: PortId
+        | OpenStream of Port: PortId * From: PortId * To: Endpoint
         | ResolveServer of Url: string
         | Allocate of RelayRequest
         | Permit of Path: Path
@@ -98,8 +106,9 @@ module Ice =
               Options = options
               Servers = [||]
               Policy = IceTransportPolicy.All
-              Salt = salt }
-          Current = IceSession.create agent salt RelayJobs.firstPort entropy
+              Salt = salt
+              Generations = 1 }
+          Current = IceSession.create agent 0 salt RelayJobs.firstPort entropy
           Former = ValueNone
           Shown =
             { Transport = IceTransportState.New
@@ -148,13 +157,19 @@ module Ice =
     let private former (state: State) : IceSession voption =
         state.Former |> ValueOption.map _.Session
 
+    // Of both generations.
+    let private ofBoth (choose: IceSession -> 'a[]) (state: State) : 'a[] =
+        match former state with
+        | ValueSome session -> Array.append (choose state.Current) (choose session) |> Array.distinct
+        | ValueNone -> choose state.Current
+
     [<CompiledName "UsernameFragments">]
     let usernameFragments (state: State) : string[] =
-        [| ValueSome state.Current; former state |]
-        |> Array.choose (fun session ->
-            match session |> ValueOption.bind (fun s -> s.Checks.Local.Secret) with
-            | ValueSome secret -> Some secret.Credentials.UsernameFragment
-            | ValueNone -> None)
+        state
+        |> ofBoth (fun session ->
+            match session.Checks.Local.Secret with
+            | ValueSome secret -> [| secret.Credentials.UsernameFragment |]
+            | ValueNone -> [||])
 
     [<CompiledName "SelectedPair">]
     let selectedPair (state: State) : IcePair voption =
@@ -192,6 +207,8 @@ module Ice =
         // `finish` tells: the path may still be valid in the other generation.
         | GenerationOutput.Broke _ -> Step.only state
         | GenerationOutput.Chose path -> struct (state, announce path (session state))
+        | GenerationOutput.Connect(path, from) -> Step.one (OpenStream(path.Local, from, path.Remote)) state
+        | GenerationOutput.Disconnect port -> Step.one (ClosePort port) state
         | GenerationOutput.Switched role -> Step.one (RoleChanged role) (withRole role state)
         | GenerationOutput.Refused drop -> Step.one (Ignored drop) state
 
@@ -239,14 +256,6 @@ module Ice =
                             state)
                 outputs
 
-    // Candidates say which generation they are of, RFC 8838 §4.
-    let private labelled (state: State) (candidate: Candidate) : Candidate =
-        match state.Current.Checks.Local.Secret with
-        | ValueSome secret ->
-            { candidate with
-                Extensions = [| struct ("ufrag", secret.Credentials.UsernameFragment) |] }
-        | ValueNone -> candidate
-
     let private gathering
         now
         (change: Gathering -> Step<Gathering, GatheringOutput>)
@@ -265,7 +274,7 @@ module Ice =
                 | GatheringOutput.Release port -> Step.one (Release port) state
                 | GatheringOutput.Opened local -> current now (Trickle.addBase now local) state
                 | GatheringOutput.Found(candidate, url) ->
-                    let candidate = labelled state candidate
+                    let candidate = IceSession.labelled state.Current candidate
 
                     state
                     |> current now (Trickle.addLocal candidate >> Step.only)
@@ -279,28 +288,28 @@ module Ice =
 
     // Closes what only a generation that is gone had open; what was allocated from a socket is given back by it before.
     let private closing (gone: IceSession) (state: State) : Step<State, Output> =
-        let inUse =
-            match former state with
-            | ValueSome session -> Array.append (IceSession.ports state.Current) (IceSession.ports session)
-            | ValueNone -> IceSession.ports state.Current
-
         struct (state,
                 [ for port in IceSession.relays gone do
                       Release port
-                  for port in Array.except inUse (IceSession.ports gone) do
+                  for port in Array.except (ofBoth IceSession.ports state) (IceSession.ports gone) do
                       ClosePort port ])
 
     let private fresh (state: State) : struct (IceSession * State) =
         let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize state.Entropy
 
-        let session =
-            IceSession.create
-                state.Current.Checks.Agent
-                state.Setup.Salt
-                state.Current.Gathering.NextPort
-                (Entropy.ofSeed (ReadOnlySpan seed))
+        let setup = state.Setup
 
-        struct (session, { state with Entropy = entropy })
+        struct (IceSession.create
+                    state.Current.Checks.Agent
+                    setup.Generations
+                    setup.Salt
+                    state.Current.Gathering.NextPort
+                    (Entropy.ofSeed (ReadOnlySpan seed)),
+                { state with
+                    Entropy = entropy
+                    Setup =
+                        { setup with
+                            Generations = setup.Generations + 1 } })
 
     /// ICE restart, RFC 8445 §9: a new generation. The one that serves data is kept; one that never came to serve is dropped.
     let private restart (state: State) : Step<State, Output> =
@@ -464,39 +473,13 @@ module Ice =
         |> Step.bind (previous (Connectivity.tick options true now))
 
     let private close (state: State) : Step<State, Output> =
-        let all (ports: IceSession -> PortId[]) =
-            match former state with
-            | ValueSome session -> Array.append (ports state.Current) (ports session) |> Array.distinct
-            | ValueNone -> ports state.Current
-
         struct ({ state with
                     Closed = true
                     Former = ValueNone },
-                [ for port in all IceSession.relays do
+                [ for port in ofBoth IceSession.relays state do
                       Release port
-                  for port in all IceSession.ports do
+                  for port in ofBoth IceSession.ports state do
                       ClosePort port ])
-
-    // W3C WebRTC 1.0 §5.6.5: a restart of a transport that works shows `connected` until the new generation decides;
-    // of one that does not, `new`.
-    let private transport (state: State) : IceTransportState =
-        match former state with
-        | _ when state.Closed -> IceTransportState.Closed
-        | ValueSome session when
-            IceSession.works session
-            && state.Current.Checks.Selection.IsNone
-            && not (IceSession.works state.Current)
-            ->
-            IceTransportState.Connected
-        | _ -> IceSession.transportState state.Current
-
-    let private validPaths (state: State) : Path[] =
-        let ours = IceSession.validPaths state.Current
-
-        match former state with
-        | _ when state.Closed -> [||]
-        | ValueSome session -> Array.append ours (IceSession.validPaths session) |> Array.distinct
-        | ValueNone -> ours
 
     let private due (state: State) : Instant =
         let options = state.Setup.Options
@@ -516,9 +499,9 @@ module Ice =
     // Tells what changed, and stores what is asked often.
     let private finish (before: State) (struct (state, outputs): Step<State, Output>) : Step<State, Output> =
         let shown =
-            { Transport = transport state
+            { Transport = IceSession.shownState state.Closed (former state) state.Current
               Gathering = Gathering.state state.Current.Gathering
-              Valid = validPaths state
+              Valid = IceSession.shownPaths state.Closed (former state) state.Current
               Deadline = due state }
 
         let told = before.Shown
@@ -546,17 +529,28 @@ module Ice =
 
     // An allocation is gone: what its pairs carried goes by another that works.
     let private unallocated now (port: PortId) (state: State) : Step<State, Output> =
-        let struct (ours, session) = IceSession.unrelayed port state.Current
-        let state = { state with Current = session }
+        let gone = ofBoth (IceSession.relayedPorts port) state
 
-        match state.Former with
-        | ValueSome f ->
-            let struct (theirs, session) = IceSession.unrelayed port f.Session
+        let without f =
+            { f with
+                Session = IceSession.unrelayed port f.Session }
 
-            { state with
-                Former = ValueSome { f with Session = session } }
-            |> removePorts now (Array.append ours theirs)
-        | ValueNone -> removePorts now ours state
+        { state with
+            Current = IceSession.unrelayed port state.Current
+            Former = ValueOption.map without state.Former }
+        |> removePorts now gone
+
+    // What happened to a stream, or to a connection that a listener accepted, told to the generation that has it: both, where
+    // they share a listener.
+    let private ofStream port change now (state: State) : Step<State, Output> =
+        let has (session: IceSession) =
+            (Generation.baseOf port session.Checks).IsSome
+
+        match has state.Current, former state |> ValueOption.exists has with
+        | true, true -> current now change state |> Step.bind (previous change)
+        | true, false -> current now change state
+        | false, true -> previous change state
+        | false, false -> Step.one (Ignored Drop.Stale) state
 
     let private react now (input: Input) (state: State) : Step<State, Output> =
         match input with
@@ -573,20 +567,20 @@ module Ice =
         | Gather ->
             state
             |> Step.one OpenPorts
-            |> Step.bind (gathering now (Gathering.start state.Setup.Servers state.Setup.Policy))
+            |> Step.bind (
+                gathering now (Gathering.start state.Setup.Servers state.Setup.Policy state.Setup.Options.Tcp)
+            )
         | PortOpened(port, endpoint, preference) -> gathering now (Gathering.opened now port endpoint preference) state
+        | ListenerOpened(port, endpoint, preference) ->
+            gathering now (Gathering.listening port endpoint preference) state
+        | StreamOpened(port, local) -> ofStream port (Streams.opened now port local) now state
+        | StreamClosed path -> ofStream path.Local (Streams.closed state.Setup.Options now path) now state
         | PortClosed port ->
-            let gone =
-                match former state with
-                | ValueSome session ->
-                    Array.append (IceSession.portsOf port state.Current) (IceSession.portsOf port session)
-                | ValueNone -> IceSession.portsOf port state.Current
-
             state
             |> gathering now (Gathering.closed port >> Step.only)
-            |> Step.bind (removePorts now (Array.distinct gone))
-        | Allocated(port, relayed, mapped) -> gathering now (Gathering.allocated now port relayed mapped) state
-        | NotAllocated(port, code, text) -> gathering now (Gathering.notAllocated now port code text) state
+            |> Step.bind (removePorts now (ofBoth (IceSession.portsOf port) state))
+        | Allocated(port, relayed, mapped) -> gathering now (Relaying.allocated now port relayed mapped) state
+        | NotAllocated(port, code, text) -> gathering now (Relaying.notAllocated now port code text) state
         | Unallocated port -> unallocated now port state
         | PortsComplete -> gathering now (Gathering.portsComplete >> Step.only) state
         | ServerResolved(url, endpoints) -> gathering now (Gathering.resolved now url endpoints) state

@@ -4,7 +4,7 @@ open System
 open Hybrid.WebRtc.Core.Turn
 
 /// Interactive Connectivity Establishment for one component: a full agent, RFC 8445, with trickle (RFC 8838, 8840),
-/// consent freshness (RFC 7675) and mDNS names.
+/// consent freshness (RFC 7675), TCP (RFC 6544) and mDNS names.
 ///
 ///     New ──candidates──▶ Checking ──a pair works──▶ Connected ──all checked──▶ Completed
 ///                            │                          ▲ │ 5 s unanswered         │
@@ -33,7 +33,9 @@ module Ice =
         | PortOpened of Port: PortId * Base: Endpoint * Preference: int
         /// A socket is gone (its interface went down).
         | PortClosed of Port: PortId
-        /// Every interface has its socket: no more `PortOpened` to wait for.
+        /// The shell bound a TCP listener: a passive candidate, RFC 6544 §5.1. What it accepts is the path of its port and the remote.
+        | ListenerOpened of Port: PortId * Base: Endpoint * Preference: int
+        /// Every interface has its socket: no more `PortOpened` and `ListenerOpened` to wait for.
         | PortsComplete
         /// A server's name was resolved, answering `ResolveServer`.
         | ServerResolved of Url: string * Endpoints: Endpoint[]
@@ -57,6 +59,10 @@ module Ice =
         | EndOfRemoteCandidates
         /// A name was resolved, answering `Resolve`.
         | Resolved of Name: string * Address: Address voption
+        /// A stream is connected, from this address of ours, answering `OpenStream`.
+        | StreamOpened of Port: PortId * Local: Endpoint
+        /// It was not to be had, or has ended; or a connection that a listener accepted has.
+        | StreamClosed of Path: Path
         | Close
 
     [<NoComparison; NoEquality>]
@@ -65,8 +71,10 @@ module Ice =
         | Transmit of Path: Path * Message: Stun.Outgoing
         /// Bind a socket on every interface: `PortOpened` for each, then `PortsComplete`.
         | OpenPorts
-        /// Close a socket that nobody needs any more.
+        /// Close a socket, a listener or a stream that nobody needs any more.
         | ClosePort of Port: PortId
+        /// Connect from the address of the socket `From`, RFC 6544 §7.1; frames of the stream are datagrams of (`Port`, `To`).
+        | OpenStream of Port: PortId * From: PortId * To: Endpoint
         /// Find the endpoints of a server, `stun:host:port`.
         | ResolveServer of Url: string
         /// Make an allocation on a TURN server, answered by `Allocated` or `NotAllocated`.

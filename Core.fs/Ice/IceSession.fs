@@ -8,9 +8,9 @@ type internal IceSession =
 
 [<RequireQualifiedAccess>]
 module internal IceSession =
-    /// `nextPort`: of the ports that the core names.
-    let create (agent: Agent) (salt: uint32) (nextPort: PortId) (entropy: Entropy) : IceSession =
-        { Checks = Generation.create agent (Entropy.split "checks" entropy)
+    /// `number`: which generation it is; `nextPort`: of the ports that the core has for TURN.
+    let create (agent: Agent) (number: int) (salt: uint32) (nextPort: PortId) (entropy: Entropy) : IceSession =
+        { Checks = Generation.create agent number (Entropy.split "checks" entropy)
           Gathering = Gathering.create salt nextPort (Entropy.split "gathering" entropy) }
 
     let isGathered (session: IceSession) : bool =
@@ -21,8 +21,14 @@ module internal IceSession =
         | ValueSome selection -> Checklist.find selection.Path session.Checks.List
         | ValueNone -> ValueNone
 
+    /// Sockets, listeners, and streams that the shell has open or under way.
     let ports (session: IceSession) : PortId[] =
-        session.Gathering.Bases |> Array.map _.Port
+        let streams =
+            session.Checks.List.Pairs
+            |> Array.filter Pair.holdsStream
+            |> Array.map _.Path.Local
+
+        Array.append (session.Gathering.Bases |> Array.map _.Port) streams
 
     /// Allocations that it has, or has asked for, each by the name that it has.
     let relays (session: IceSession) : PortId[] =
@@ -32,6 +38,7 @@ module internal IceSession =
 
     let hasPort (port: PortId) (session: IceSession) : bool =
         session.Gathering.Bases |> Array.exists (fun b -> b.Port = port)
+        || Streams.isOf port session.Checks
         || session.Gathering.Relays
            |> Array.exists (fun job -> job.Request.V4 = port || job.Request.V6 = port)
 
@@ -39,10 +46,17 @@ module internal IceSession =
     let serves (port: PortId) (session: IceSession) : bool =
         session.Checks.Local.Bases |> Array.exists (fun b -> b.Port = port)
 
-    /// An allocation is gone: its ports, and the session without it.
-    let unrelayed (port: PortId) (session: IceSession) : struct (PortId[] * IceSession) =
-        let struct (bases, gathering) = Gathering.unrelayed port session.Gathering
-        struct (Array.map _.Port bases, { session with Gathering = gathering })
+    /// The ports of an allocation.
+    let relayedPorts (port: PortId) (session: IceSession) : PortId[] =
+        session.Gathering.Relays
+        |> Array.filter (fun job -> job.Request.V4 = port)
+        |> Array.collect RelayJobs.bases
+        |> Array.map _.Port
+
+    /// An allocation is gone.
+    let unrelayed (port: PortId) (session: IceSession) : IceSession =
+        { session with
+            Gathering = Gathering.unrelayed port session.Gathering }
 
     /// The ports that go with a socket.
     let portsOf (port: PortId) (session: IceSession) : PortId[] =
@@ -91,3 +105,27 @@ module internal IceSession =
         Instant.min
             (Prospects.deadline options (isGathered session) session.Checks)
             (Gathering.deadline session.Gathering)
+
+    /// Candidates say which generation they are of, RFC 8838 §4.
+    let labelled (session: IceSession) (candidate: Candidate) : Candidate =
+        match session.Checks.Local.Secret with
+        | ValueSome secret ->
+            { candidate with
+                Extensions = [| struct ("ufrag", secret.Credentials.UsernameFragment) |] }
+        | ValueNone -> candidate
+
+    /// W3C WebRTC 1.0 §5.6.5: a restart of a transport that works shows `connected` until the new generation decides; of one that
+    /// does not, `new`.
+    let shownState (closed: bool) (former: IceSession voption) (current: IceSession) : IceTransportState =
+        match former with
+        | _ when closed -> IceTransportState.Closed
+        | ValueSome session when works session && current.Checks.Selection.IsNone && not (works current) ->
+            IceTransportState.Connected
+        | _ -> transportState current
+
+    /// The valid paths of both generations.
+    let shownPaths (closed: bool) (former: IceSession voption) (current: IceSession) : Path[] =
+        match former with
+        | _ when closed -> [||]
+        | ValueSome session -> Array.append (validPaths current) (validPaths session) |> Array.distinct
+        | ValueNone -> validPaths current

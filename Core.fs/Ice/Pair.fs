@@ -56,6 +56,17 @@ type internal CheckRequest =
         Repeated: bool
     }
 
+/// What carries a pair's datagrams.
+[<RequireQualifiedAccess; NoComparison>]
+type internal PairLink =
+    | Datagrams
+    /// A TCP connection of ours, RFC 6544 §7.1, to be made before the first check; or one that has ended.
+    | Unconnected
+    | Connecting
+    | Connected
+    /// One that the peer made.
+    | Accepted
+
 /// How far the nomination of a pair has come, RFC 8445 §8.1.1 and §7.3.1.5.
 [<RequireQualifiedAccess; NoComparison>]
 type internal Nomination =
@@ -75,7 +86,8 @@ type internal Pair =
         Remote: Candidate
         Priority: uint64
         State: PairState
-        /// The check that is repeated until it is answered.
+        Link: PairLink
+        /// The check that is repeated until it is answered; while the link is `Connecting`, how long for.
         Check: Stun.Transaction voption
         /// Requests that may still be answered, newest first.
         Outstanding: CheckRequest[]
@@ -120,6 +132,12 @@ module internal Pair =
           Remote = remote
           Priority = priority controlling local.Priority remote.Priority
           State = PairState.Frozen
+          Link =
+            match local.Transport with
+            | CandidateTransport.Tcp TcpType.Passive -> PairLink.Accepted
+            | CandidateTransport.Tcp _ -> PairLink.Unconnected
+            | CandidateTransport.Udp
+            | CandidateTransport.OtherTransport _ -> PairLink.Datagrams
           Check = ValueNone
           Outstanding = [||]
           Nomination = Nomination.None
@@ -150,6 +168,29 @@ module internal Pair =
         match pair.State with
         | PairState.Succeeded -> true
         | _ -> false
+
+    /// Whether what is sent arrives, or the link ends: nothing is repeated, RFC 6544 §7.1.
+    let isReliable (pair: Pair) : bool =
+        match pair.Link with
+        | PairLink.Datagrams -> false
+        | PairLink.Unconnected
+        | PairLink.Connecting
+        | PairLink.Connected
+        | PairLink.Accepted -> true
+
+    let isConnecting (pair: Pair) : bool =
+        match pair.Link with
+        | PairLink.Connecting -> true
+        | _ -> false
+
+    /// Whether the shell has a connection open, or under way, that we asked for: to be closed with the pair.
+    let holdsStream (pair: Pair) : bool =
+        match pair.Link with
+        | PairLink.Connecting
+        | PairLink.Connected -> true
+        | PairLink.Datagrams
+        | PairLink.Unconnected
+        | PairLink.Accepted -> false
 
     /// Whether a nominating request is on its way.
     let isNominating (pair: Pair) : bool =

@@ -118,6 +118,8 @@ module internal RelayJobs =
             Array.append
                 bases
                 [| { Port = if isV4 then job.Request.V4 else job.Request.V6
+                     Kind = BaseKind.Socket
                      Endpoint = endpoint
                      Preference = preference
-                     Candidate = candidate salt job endpoint mapped preference } |])
+                     Candidate = candidate salt job endpoint mapped preference
+                     Active = ValueNone } |])

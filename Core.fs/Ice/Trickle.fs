@@ -26,12 +26,26 @@ module internal Trickle =
                 { g.Local with
                     Secret = ValueSome(Binding.secret credentials) } }
 
+    let private pairDatagrams (local: Base) (remote: Candidate) (g: Generation) : Generation =
+        match Checklist.reach local remote with
+        | ValueSome endpoint ->
+            let path =
+                { Local = local.Port
+                  Remote = endpoint }
+
+            if (Checklist.find path g.List).IsSome then
+                g
+            else
+                match Checklist.add (Generation.isControlling g) path local.Candidate remote g.List with
+                | ValueSome list -> { g with List = list }
+                | ValueNone -> g
+        | ValueNone -> g
+
+    // RFC 6544 §6.2: of TCP, what is active here with what is passive there. The other way round the peer connects.
     let private pairUp (local: Base) (remote: Candidate) (g: Generation) : Generation =
-        match Checklist.pathOf local remote with
-        | ValueSome path when (Checklist.find path g.List).IsNone ->
-            match Checklist.add (Generation.isControlling g) path local.Candidate remote g.List with
-            | ValueSome list -> { g with List = list }
-            | ValueNone -> g
+        match local.Kind, remote.Transport with
+        | BaseKind.Socket, CandidateTransport.Udp -> pairDatagrams local remote g
+        | BaseKind.Socket, CandidateTransport.Tcp TcpType.Passive -> Streams.pairUp local remote g
         | _ -> g
 
     // Of the pairs that are new, those of relays need the relay's permission, RFC 8656 §9.
@@ -87,14 +101,13 @@ module internal Trickle =
                 { g.Remote with
                     Candidates = Array.append g.Remote.Candidates [| candidate |] } }
 
-    /// The remote candidate at an endpoint.
-    let remoteAt (endpoint: Endpoint) (g: Generation) : Candidate voption =
+    /// The remote candidate at an endpoint, of a protocol.
+    let remoteAt (transport: CandidateTransport) (endpoint: Endpoint) (g: Generation) : Candidate voption =
         match
             g.Remote.Candidates
             |> Array.tryFind (fun c ->
-                match c.Transport, Candidate.endpoint c with
-                | CandidateTransport.Udp, ValueSome e -> e.Equals endpoint
-                | _ -> false)
+                Candidate.sameProtocol transport c.Transport
+                && Candidate.endpoint c = ValueSome endpoint)
         with
         | Some candidate -> ValueSome candidate
         | None -> ValueNone
@@ -110,7 +123,7 @@ module internal Trickle =
             List = Checklist.learn (Generation.isControlling g) candidate endpoint g.List }
 
     let private addResolved now (endpoint: Endpoint) (candidate: Candidate) (g: Generation) =
-        match remoteAt endpoint g with
+        match remoteAt candidate.Transport endpoint g with
         | ValueSome known when known.Type.IsPeerReflexive -> Step.only (correct endpoint known candidate g)
         // Known already: browsers tell a candidate both in the description and by itself.
         | ValueSome _ -> Step.only g
@@ -131,24 +144,29 @@ module internal Trickle =
         | CandidateHost.Name other -> String.Equals(name, other, StringComparison.OrdinalIgnoreCase)
         | CandidateHost.Ip _ -> false
 
-    /// A remote candidate, RFC 8838 §11. TCP ones are kept and not paired; those of RTCP are not used, as everyone multiplexes.
+    /// A remote candidate, RFC 8838 §11. Active ones of TCP are kept and not paired, for it is they who connect; those of RTCP
+    /// are not used, as everyone multiplexes.
     let addRemote (now: Instant) (candidate: Candidate) (g: Generation) : Step<Generation, GenerationOutput> =
         match candidate.Host, candidate.Transport with
         | _ when candidate.Component <> 1 -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
         | _, CandidateTransport.OtherTransport _ -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
-        | CandidateHost.Ip address, CandidateTransport.Udp ->
+        // RFC 6544 §3: both would have to connect in the same instant, which few systems can.
+        | _, CandidateTransport.Tcp TcpType.SimultaneousOpen -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
+        | _, CandidateTransport.Tcp TcpType.Active ->
+            if g.Remote.Candidates.Length < Generation.MaxRemote then
+                Step.only (withRemote candidate g)
+            else
+                Step.one (GenerationOutput.Refused Drop.TooMany) g
+        | CandidateHost.Ip address, (CandidateTransport.Udp | CandidateTransport.Tcp TcpType.Passive) ->
             addResolved
                 now
                 { Address = address
                   Port = candidate.Port }
                 candidate
                 g
-        | CandidateHost.Ip _, CandidateTransport.Tcp _ ->
-            if g.Remote.Candidates.Length < Generation.MaxRemote then
-                Step.only (withRemote candidate g)
-            else
-                Step.one (GenerationOutput.Refused Drop.TooMany) g
-        | CandidateHost.Name name, CandidateTransport.Udp when isLocalName name ->
+        | CandidateHost.Name name, (CandidateTransport.Udp | CandidateTransport.Tcp TcpType.Passive) when
+            isLocalName name
+            ->
             if g.Remote.Unresolved.Length >= MaxUnresolved then
                 Step.one (GenerationOutput.Refused Drop.TooMany) g
             else

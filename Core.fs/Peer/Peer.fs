@@ -131,9 +131,9 @@ module Peer =
         | StreamOpened(port, _) when Relays.isRelayed port -> relays now (Relays.StreamOpened port) s
         | StreamClosed(path, reason) when Relays.isRelayed path.Local ->
             relays now (Relays.StreamClosed(path.Local, reason)) s
-        | ListenerOpened _
-        | StreamOpened _
-        | StreamClosed _ -> ignored Layer.Peer Drop.Unsupported s
+        | ListenerOpened(port, local, preference) -> ice now (Ice.ListenerOpened(port, local, preference)) s
+        | StreamOpened(port, local) -> ice now (Ice.StreamOpened(port, local)) s
+        | StreamClosed(path, _) -> ice now (Ice.StreamClosed path) s
         | ServerResolved(url, endpoints) -> ice now (Ice.ServerResolved(url, endpoints)) s
         | ServerFailed(url, reason) -> ice now (Ice.ServerFailed(url, reason)) s
         | NameResolved(name, address) -> ice now (Ice.Resolved(name, address)) s

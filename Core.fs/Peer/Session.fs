@@ -194,7 +194,8 @@ module internal Session =
         let agent =
             Ice.create
                 { DisconnectedAfter = config.Options.DisconnectedAfter
-                  FailedAfter = config.Options.FailedAfter }
+                  FailedAfter = config.Options.FailedAfter
+                  Tcp = config.Options.IceTcp }
                 entropy
                 config.Ciphers
 

@@ -93,6 +93,7 @@ module internal Wiring =
         | Ice.Release port -> relays now (Relays.Release port) s
         | Ice.OpenPorts -> Step.one OpenPorts s
         | Ice.ClosePort port -> Step.one (ClosePort port) s
+        | Ice.OpenStream(port, from, remote) -> Step.one (OpenStream(port, StreamKind.IceTcp, from, remote, "")) s
         | Ice.ResolveServer url -> Step.one (ResolveServer url) s
         | Ice.Resolve name -> Step.one (ResolveName name) s
         | Ice.Gathered(candidate, url) ->

@@ -19,6 +19,9 @@ type Host =
         /// Every interface.
         Addresses: Address list
         Ports: Map<int, Endpoint>
+        /// Whether it listens for TCP, and where it does.
+        Listens: bool
+        Listeners: Map<int, Endpoint>
         /// What the agent said, last first, without the datagrams.
         Heard: struct (Instant * Ice.Output) list
         Sent: int
@@ -32,6 +35,7 @@ type Host =
 type World =
     { Now: Instant
       Net: Internet
+      Tcp: Tcp<Side>
       A: Host
       B: Host
       Signalling: struct (Instant * Side * Ice.Input) list
@@ -58,6 +62,8 @@ module World =
         { Agent = agent
           Addresses = addresses
           Ports = Map.empty
+          Listens = false
+          Listeners = Map.empty
           Heard = []
           Sent = 0
           Signals = true
@@ -69,6 +75,7 @@ module World =
 
         { Now = Duration.seconds 1L
           Net = Internet.withServer stunServer net
+          Tcp = Tcp.create (Duration.milliseconds 20L)
           A = host a (agent "a")
           B = host b (agent "b")
           Signalling = []
@@ -129,12 +136,25 @@ module World =
                 { Address = address
                   Port = uint16 (40000 + number) }
 
-            { world with NextPort = number + 1 }
-            |> set
-                side
-                { host with
-                    Ports = Map.add number endpoint host.Ports }
-            |> feed side (Ice.PortOpened(number * 1<port>, endpoint, 60000 - 100 * i)))
+            let world =
+                { world with NextPort = number + 2 }
+                |> set
+                    side
+                    { host with
+                        Ports = Map.add number endpoint host.Ports }
+                |> feed side (Ice.PortOpened(number * 1<port>, endpoint, 60000 - 100 * i))
+
+            if host.Listens then
+                let host = get side world
+
+                set
+                    side
+                    { host with
+                        Listeners = Map.add (number + 1) endpoint host.Listeners }
+                    world
+                |> feed side (Ice.ListenerOpened((number + 1) * 1<port>, endpoint, 60000 - 100 * i))
+            else
+                world)
         |> feed side Ice.PortsComplete
 
     and private perform side (world: World) (output: Ice.Output) : World =
@@ -151,14 +171,24 @@ module World =
                 { world with
                     Net = Internet.send world.Now { From = from; To = path.Remote } (written message) world.Net }
                 |> set side { host with Sent = host.Sent + 1 }
-            | None -> world
+            | None ->
+                { world with
+                    Tcp = Tcp.send world.Now side path (written message) world.Tcp }
+        | Ice.OpenStream(port, from, target) ->
+            let address = host.Ports[int from].Address
+
+            { world with
+                Tcp = Tcp.connect world.Now side port address target world.Net world.Tcp }
+            |> set side heard
         | Ice.OpenPorts -> world |> set side heard |> openPorts side
         | Ice.ClosePort port ->
-            world
+            { world with
+                Tcp = Tcp.close world.Now side port world.Tcp }
             |> set
                 side
                 { heard with
-                    Ports = Map.remove (int port) host.Ports }
+                    Ports = Map.remove (int port) host.Ports
+                    Listeners = Map.remove (int port) host.Listeners }
         | Ice.ResolveServer url -> feed side (Ice.ServerResolved(url, [| stunServer |])) world
         | Ice.Resolve name ->
             let address =
@@ -194,6 +224,23 @@ module World =
         | None, Some number -> hand B number
         | None, None -> world
 
+    // Who listens at an endpoint.
+    let private listener (world: World) (at: Endpoint) =
+        [ A; B ]
+        |> List.tryPick (fun side ->
+            (get side world).Listeners
+            |> Map.tryPick (fun port endpoint ->
+                if endpoint.Equals at then
+                    Some(struct (side, port * 1<port>))
+                else
+                    None))
+
+    let private told (event: TcpEvent<Side>) (world: World) : World =
+        match event with
+        | TcpOpened(tcp, local) -> feed tcp.Who (Ice.StreamOpened(tcp.Path.Local, local)) world
+        | TcpClosed tcp -> feed tcp.Who (Ice.StreamClosed tcp.Path) world
+        | TcpArrived(tcp, frame) -> feed tcp.Who (Ice.Received(tcp.Path, ReadOnlyMemory frame)) world
+
     let private nextSignal (world: World) =
         match world.Signalling with
         | struct (at, _, _) :: _ -> at
@@ -201,6 +248,7 @@ module World =
 
     let next (world: World) : Instant =
         Internet.next world.Net
+        |> Instant.min (Tcp.next world.Tcp)
         |> Instant.min (nextSignal world)
         |> Instant.min (Ice.deadline world.A.Agent)
         |> Instant.min (Ice.deadline world.B.Agent)
@@ -219,6 +267,14 @@ module World =
             | ValueNone -> busy <- false
             | ValueSome ValueNone -> ()
             | ValueSome(ValueSome(struct (flow, bytes))) -> world <- deliver flow bytes world
+
+        while Tcp.next world.Tcp <= now do
+            let struct (events, tcp) =
+                Tcp.receive now (listener world) world.Net world.Tcp
+
+            world <-
+                ({ world with Tcp = tcp }, ValueOption.defaultValue [] events)
+                ||> List.fold (fun world event -> told event world)
 
         while nextSignal world <= now do
             match world.Signalling with
@@ -303,7 +359,8 @@ module World =
                     with
                     | ValueSome flow, Some target -> flow.To.Equals target && flow.From.Equals theirs.Path.Remote
                     | _ -> false
-                | None -> false
+                // Who has the one end of a connection has the other.
+                | None -> Tcp.joins (from, mine.Path) (into, theirs.Path) world.Tcp
             | _ -> false
 
         arrives A B && arrives B A

@@ -187,6 +187,43 @@ let internal genInput: Gen<Ice.Input> =
           Gen.constant Ice.Gather
           Gen.map3 (fun p e n -> Ice.PortOpened(p, e, n)) port endpoint gen<int>
           Gen.map Ice.PortClosed port
+          Gen.map3 (fun p e n -> Ice.ListenerOpened(p, e, n)) port endpoint gen<int>
+          Gen.map2 (fun (n: byte) e -> Ice.StreamOpened(-(2 * int (n % 5uy) + 1) * 1<port>, e)) gen<byte> endpoint
+          Gen.map2
+              (fun (n: byte) e ->
+                  Ice.StreamClosed
+                      { Local = (if n % 6uy = 5uy then 2 else -(2 * int (n % 6uy) + 1)) * 1<port>
+                        Remote = e })
+              gen<byte>
+              endpoint
+          Gen.map2
+              (fun (n: byte) e ->
+                  Ice.Received(
+                      { Local = (if n % 6uy = 5uy then 2 else -(2 * int (n % 6uy) + 1)) * 1<port>
+                        Remote = e },
+                      ReadOnlyMemory(
+                          Puppet.sealedWith
+                              Puppet.local.Password
+                              (Puppet.check (int n) [ IceControlling 5UL; UseCandidate ])
+                      )
+                  ))
+              gen<byte>
+              endpoint
+          Gen.map2
+              (fun e (kind: byte) ->
+                  let tcp =
+                      match kind % 4uy with
+                      | 0uy -> TcpType.Active
+                      | 1uy -> TcpType.SimultaneousOpen
+                      | _ -> TcpType.Passive
+
+                  Ice.AddRemote(
+                      { Puppet.candidate e (uint32 kind) with
+                          Transport = CandidateTransport.Tcp tcp },
+                      ValueNone
+                  ))
+              endpoint
+              gen<byte>
           Gen.constant Ice.PortsComplete
           Gen.map (fun e -> Ice.ServerResolved(World.stunUrl, [| e |])) endpoint
           Gen.constant (Ice.ServerFailed(World.stunUrl, "no"))
@@ -215,6 +252,8 @@ let internal describe (outputs: Ice.Output list) : string list =
         | Ice.StateChanged state -> "state" + string (int state)
         | Ice.Ignored drop -> "drop" + string (int drop)
         | Ice.Selected(_, _, path) -> "selected" + Endpoint.toText path.Remote
+        | Ice.OpenStream(port, _, target) -> "open" + string (int port) + Endpoint.toText target
+        | Ice.ClosePort port -> "close" + string (int port)
         | _ -> "other")
 
 /// Plays a script, half a second (or until the deadline) between inputs; the laws hold at every step.

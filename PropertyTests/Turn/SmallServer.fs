@@ -10,7 +10,7 @@ open Hybrid.WebRtc.Stack
 [<NoComparison>]
 type SmallAllocation =
     {
-        Client: Endpoint
+        Holder: Endpoint
         Relayed: Endpoint list
         ExpiresAt: Instant
         /// Of the request that made it, so that its repetition is answered alike.
@@ -150,7 +150,7 @@ module SmallServer =
             Allocations =
                 allocation
                 :: (server.Allocations
-                    |> List.filter (fun a -> not (a.Client.Equals allocation.Client))) }
+                    |> List.filter (fun a -> not (a.Holder.Equals allocation.Holder))) }
 
     let private seconds (d: Duration) = uint32 (d / Duration.seconds 1L)
 
@@ -165,7 +165,7 @@ module SmallServer =
     let private serve now (client: Endpoint) (request: Message) (server: SmallServer) =
         let allocation =
             server.Allocations
-            |> List.tryFind (fun a -> a.Client.Equals client && a.ExpiresAt > now)
+            |> List.tryFind (fun a -> a.Holder.Equals client && a.ExpiresAt > now)
 
         let lifetime =
             request
@@ -194,7 +194,7 @@ module SmallServer =
                        XorMappedAddress client
                        Attribute.Lifetime(seconds server.Lifetime) |],
                 set
-                    { Client = client
+                    { Holder = client
                       Relayed = relayed
                       ExpiresAt = now + server.Lifetime
                       Transaction = request.Transaction
@@ -206,7 +206,7 @@ module SmallServer =
         | Method.Refresh, Some held when lifetime = Some 0u ->
             Ok [| Attribute.Lifetime 0u |],
             { server with
-                Allocations = server.Allocations |> List.filter (fun a -> not (a.Client.Equals held.Client)) }
+                Allocations = server.Allocations |> List.filter (fun a -> not (a.Holder.Equals held.Holder)) }
         | Method.Refresh, Some held ->
             Ok [| Attribute.Lifetime(seconds server.Lifetime) |],
             set
@@ -312,7 +312,7 @@ module SmallServer =
     let private fromClient now (client: Endpoint) (datagram: byte[]) (server: SmallServer) =
         let allocation =
             server.Allocations
-            |> List.tryFind (fun a -> a.Client.Equals client && a.ExpiresAt > now)
+            |> List.tryFind (fun a -> a.Holder.Equals client && a.ExpiresAt > now)
 
         match ChannelData.read (ReadOnlySpan datagram), Message.read (ReadOnlySpan datagram), allocation with
         | ValueSome(struct (number, length)), _, Some allocation ->
@@ -350,7 +350,7 @@ module SmallServer =
                     let bytes = Array.zeroCreate (ChannelData.HeaderSize + datagram.Length)
                     ChannelData.writeHeader (Span bytes) number datagram.Length
                     Array.blit datagram 0 bytes ChannelData.HeaderSize datagram.Length
-                    [ struct (server.At, allocation.Client, bytes) ]
+                    [ struct (server.At, allocation.Holder, bytes) ]
                 | None ->
                     let indication =
                         { Class = Class.Indication
@@ -360,7 +360,7 @@ module SmallServer =
                               Low = uint64 datagram.Length }
                           Attributes = [| XorPeerAddress source; Data datagram |] }
 
-                    [ struct (server.At, allocation.Client, plain indication) ]
+                    [ struct (server.At, allocation.Holder, plain indication) ]
 
     /// Whether it listens there.
     let owns (e: Endpoint) (server: SmallServer) : bool =
