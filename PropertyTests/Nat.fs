@@ -303,6 +303,20 @@ module Internet =
     /// When the next datagram arrives.
     let next (net: Internet) : Instant = Wire.next net.Wire
 
+    /// What reaches a TURN server. From one of its relayed addresses to another there is no wire.
+    let rec private serve now (flow: Flow) (bytes: byte[]) (server: SmallServer) (net: Internet) : Internet =
+        let server, sent = SmallServer.receive now flow.From flow.To bytes server
+
+        (withTurn server net, sent)
+        ||> List.fold (fun net (struct (source, destination, bytes)) ->
+            let flow = { From = source; To = destination }
+            let server = turnAt server.At net
+
+            if SmallServer.owns destination server then
+                serve now flow bytes server net
+            else
+                send now flow bytes net)
+
     let private deliver (flow: Flow) (net: Internet) : Flow voption =
         match outsideOf flow.To.Address net with
         | ValueSome number -> Nat.inbound flow net.Nats[number]
@@ -326,15 +340,7 @@ module Internet =
                 | ValueNone -> struct (ValueSome ValueNone, net)
             | ValueSome flow ->
                 match net.Turns |> List.tryFind (SmallServer.owns flow.To) with
-                | Some server ->
-                    let server, sent = SmallServer.receive now flow.From flow.To bytes server
-
-                    let net =
-                        (withTurn server net, sent)
-                        ||> List.fold (fun net (struct (source, destination, bytes)) ->
-                            send now { From = source; To = destination } bytes net)
-
-                    struct (ValueSome ValueNone, net)
+                | Some server -> struct (ValueSome ValueNone, serve now flow bytes server net)
                 | None -> struct (ValueSome(ValueSome(struct (flow, bytes))), net)
 
     /// Where a datagram sent now would come out if nothing went wrong: at whom, and from whom it would seem to be.

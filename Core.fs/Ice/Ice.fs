@@ -352,15 +352,10 @@ module Ice =
             let struct (next, state) = fresh state
             closing gone { state with Current = next }
 
-    let private isSame (credentials: IceParameters) (secret: Secret voption) =
-        match secret with
-        | ValueSome known -> known.Credentials = credentials
-        | ValueNone -> false
-
     let private setLocal now (credentials: IceParameters) (state: State) : Step<State, Output> =
         let known = state.Current.Checks.Local.Secret
 
-        if isSame credentials known then
+        if Binding.isSame credentials known then
             Step.only state
         else
             (if known.IsSome then restart state else Step.only state)
@@ -375,7 +370,7 @@ module Ice =
     let private setRemote now (credentials: IceParameters) (lite: bool) (state: State) : Step<State, Output> =
         let known = state.Current.Checks.Remote.Secret
 
-        if isSame credentials known then
+        if Binding.isSame credentials known then
             Step.only state
         else
             (if known.IsSome then restart state else Step.only state)

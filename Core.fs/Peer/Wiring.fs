@@ -148,14 +148,15 @@ module internal Wiring =
             |> Step.bind (fun s -> if isNew then reroute now s else Step.only s)
             |> Step.bind (startDtls now)
         | Ice.Validated path ->
-            if s.Route.Path.IsSome then
-                Step.only s
-            else
-                { s with
-                    Route = { s.Route with Path = ValueSome path } }
-                |> bind now path
-                |> Step.bind (reroute now)
-                |> Step.bind (startDtls now)
+            bind now path s
+            |> Step.bind (fun s ->
+                if s.Route.Path.IsSome then
+                    Step.only s
+                else
+                    { s with
+                        Route = { s.Route with Path = ValueSome path } }
+                    |> reroute now
+                    |> Step.bind (startDtls now))
         | Ice.Invalidated path ->
             if not s.Route.IsSelected && s.Route.Path = ValueSome path then
                 Step.only
@@ -297,6 +298,7 @@ module internal Wiring =
                     RemotePort = port
                     Mtu = SctpConfig.packetIn options.MaxDatagramSize
                     MaxMtu = SctpConfig.packetIn (max options.MaxDatagramSize options.MtuDiscoveryLimit)
+                    Overhead = overhead s
                     ReceiveWindow = options.ReceiveWindow
                     MaxReceiveWindow = options.MaxReceiveWindow
                     CongestionControl = options.CongestionControl
@@ -307,10 +309,16 @@ module internal Wiring =
             |> sctp now SctpInput.Connect
         | _ -> Step.only s
 
+    /// What a path has around its packets: a relay's is ChannelData. (Until the channel is bound it is more, for a round trip.)
+    and overhead (s: State) : int =
+        match s.Route.Path with
+        | ValueSome path when Relays.isRelayed path.Local -> ChannelData.HeaderSize
+        | _ -> 0
+
     /// Another path: what the association knows of it is over.
     and reroute now (s: State) : Step<State, Output> =
         if s.Sctp.IsSome then
-            sctp now SctpInput.PathChanged s
+            sctp now (SctpInput.PathChanged(overhead s)) s
         else
             Step.only s
 

@@ -44,14 +44,27 @@ let internal equipped (a: PeerConfig) (b: PeerConfig) (seed: int64) (world: Worl
             Peer = World.peerOf b (2L * seed + 1L) })
 
 let internal good = configOf [| turnUrl |] "secret" IceTransportPolicy.All
+
+/// STUN only.
+let internal poor =
+    configOf [| "stun:stun.example.org" |] "secret" IceTransportPolicy.All
+
 let internal relayOnly = configOf [| turnUrl |] "secret" IceTransportPolicy.Relay
 
-let internal isConnected (world: World) =
-    World.connection 'a' world = PeerConnectionState.Connected
-    && World.connection 'b' world = PeerConnectionState.Connected
-    && World.openChannels 'b' world <> []
+let private hasSelected (who: char) (world: World) =
+    world.Ends[who].Events
+    |> List.exists (function
+        | IceTransportChanged info -> info.SelectedPair.IsSome
+        | _ -> false)
 
-/// `a` has a channel and offers; connected within `limit`.
+/// ICE has done its work.
+let internal isConnected (world: World) =
+    hasSelected 'a' world && hasSelected 'b' world
+
+let private isOpen (world: World) =
+    World.openChannels 'a' world <> [] && World.openChannels 'b' world <> []
+
+/// `a` has a channel and offers; connected within `limit`, and open soon after.
 let internal connecting (limit: Duration) (world: World) : World * ChannelHandle =
     let world, handle = World.create' 'a' (World.channel "relayed") world
     let world = World.negotiate 'a' world
@@ -68,6 +81,8 @@ let internal connecting (limit: Duration) (world: World) : World * ChannelHandle
 
         failtestf "not connected: %A %A" (told 'a') (told 'b')
 
+    let world, ready = World.run (Duration.seconds 20L) isOpen world
+    Expect.isTrue ready "open"
     world, handle
 
 let internal handleAt (who: char) (world: World) : ChannelHandle =
