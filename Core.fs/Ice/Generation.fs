@@ -11,6 +11,8 @@ type internal LocalEnd =
         Bases: Base[]
         /// Gathered ones, and what the peer's responses told (peer-reflexive, RFC 8445 §7.2.5.3.1).
         Candidates: Candidate[]
+        /// Those of them that came from a server, and its URL.
+        Servers: struct (Candidate * string)[]
         /// The number of the next stream.
         NextStream: PortId
         /// How many may still be opened.
@@ -117,6 +119,7 @@ module internal Generation =
             { Secret = ValueNone
               Bases = [||]
               Candidates = [||]
+              Servers = [||]
               NextStream = firstStream number
               StreamsLeft = MaxStreams }
           Remote =

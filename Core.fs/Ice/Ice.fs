@@ -151,6 +151,9 @@ module Ice =
     [<CompiledName "LocalCandidates">]
     let localCandidates (state: State) : Candidate[] = state.Current.Checks.Local.Candidates
 
+    [<CompiledName "LocalServers">]
+    let localServers (state: State) : struct (Candidate * string)[] = state.Current.Checks.Local.Servers
+
     [<CompiledName "RemoteCandidates">]
     let remoteCandidates (state: State) : Candidate[] = state.Current.Checks.Remote.Candidates
 
@@ -277,14 +280,12 @@ module Ice =
                     let candidate = IceSession.labelled state.Current candidate
 
                     state
-                    |> current now (Trickle.addLocal candidate >> Step.only)
+                    |> current now (Trickle.addLocal candidate url >> Step.only)
                     |> Step.bind (Step.one (Gathered(candidate, url)))
                 | GatheringOutput.Failed(url, local, code, text) ->
                     Step.one (ServerError(url, local, code, text)) state
                 | GatheringOutput.Refused drop -> Step.one (Ignored drop) state)
             outputs
-
-    // Generations.
 
     // Closes what only a generation that is gone had open; what was allocated from a socket is given back by it before.
     let private closing (gone: IceSession) (state: State) : Step<State, Output> =
@@ -449,8 +450,6 @@ module Ice =
                 | Class.Error -> response now path message datagram state
                 // A keepalive, RFC 8445 §11.
                 | Class.Indication -> Step.only state
-
-    // Time and the end.
 
     let private retire now (state: State) : Step<State, Output> =
         match state.Former with

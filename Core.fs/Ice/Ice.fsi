@@ -143,6 +143,10 @@ module Ice =
     [<CompiledName "LocalCandidates">]
     val localCandidates: state: State -> Candidate[]
 
+    /// Those of the local candidates that came from a server, and its URL.
+    [<CompiledName "LocalServers">]
+    val localServers: state: State -> struct (Candidate * string)[]
+
     [<CompiledName "RemoteCandidates">]
     val remoteCandidates: state: State -> Candidate[]
 

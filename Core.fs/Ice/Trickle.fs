@@ -69,11 +69,15 @@ module internal Trickle =
         |> Step.bind (Generation.advance now)
 
     /// A candidate of ours, to be recognised in responses.
-    let addLocal (candidate: Candidate) (g: Generation) : Generation =
+    let addLocal (candidate: Candidate) (url: string voption) (g: Generation) : Generation =
         { g with
             Local =
                 { g.Local with
-                    Candidates = Array.append g.Local.Candidates [| candidate |] } }
+                    Candidates = Array.append g.Local.Candidates [| candidate |]
+                    Servers =
+                        match url with
+                        | ValueSome url -> Array.append g.Local.Servers [| struct (candidate, url) |]
+                        | ValueNone -> g.Local.Servers } }
 
     /// A socket is gone, with its pairs.
     let removePort options now (port: PortId) (g: Generation) : Step<Generation, GenerationOutput> =
