@@ -1,7 +1,9 @@
 using System.Net;
+using System.Net.Security;
 using System.Reactive.Concurrency;
 using System.Runtime.CompilerServices;
 using Hybrid.WebRtc.Stack;
+using Hybrid.WebRtc.Stack.Ports;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -38,6 +40,31 @@ public sealed record WebRtcOptions
     /// Whether a connection is made to the peer's TCP candidates where UDP does not pass, RFC 6544. W3C's browsers do. Default true.
     /// </summary>
     public bool IceTcp { get; init; } = true;
+
+    /// <summary>
+    /// Whether peers may connect by TCP, too: a listener for each address, told as passive candidates (RFC 6544). For a server that
+    /// is to be reached from networks without UDP; W3C's browsers have none. A <see cref="SharedPort"/> that was opened with it listens on its own
+    /// number, for all connections that share it. Default false.
+    /// </summary>
+    public bool TcpListen { get; init; }
+
+    /// <summary>The TCP ports to listen on, one a connection and interface address. Default: any that is free.</summary>
+    public WebRtcPortRange? TcpPorts { get; init; }
+
+    /// <summary>
+    /// A proxy that TURN servers are reached through over TCP and TLS: <c>http://host:port</c> (CONNECT, RFC 9110 §9.3.6) or
+    /// <c>socks5://host:port</c> (RFC 1928). Default: none.
+    /// </summary>
+    public Uri? Proxy { get; init; }
+
+    /// <summary>Who we are to the <see cref="Proxy"/>. Default: nobody.</summary>
+    public NetworkCredential? ProxyCredentials { get; init; }
+
+    /// <summary>
+    /// Whether the certificate of a <c>turns:</c> server will do. Called on the thread pool. Default: as the platform decides, which
+    /// asks for a chain that it trusts and for the server's name.
+    /// </summary>
+    public RemoteCertificateValidationCallback? ServerCertificateValidation { get; init; }
 
     /// <summary>How long without an answer until a connection is <c>disconnected</c>. Default 5 s.</summary>
     public TimeSpan DisconnectedAfter { get; init; } = TimeSpan.FromSeconds(5);
@@ -158,6 +185,20 @@ public sealed record WebRtcOptions
         {
             Ports = Ports is { } range ? new PortRange(range.First, range.Last) : default,
             SharedPort = SharedPort?.Inner,
+            TcpPorts =
+                !TcpListen ? null
+                : TcpPorts is { } ports ? new PortRange(ports.First, ports.Last)
+                : default(PortRange),
+            Proxy = Proxy is null
+                ? null
+                : new ProxySettings(
+                    Proxy.Scheme == "http" ? ProxyKind.Http : ProxyKind.Socks5,
+                    Proxy.IdnHost,
+                    Proxy.Port,
+                    ProxyCredentials?.UserName,
+                    ProxyCredentials?.Password
+                ),
+            ServerCertificateValidation = ServerCertificateValidation,
             Sockets = Sockets == WebRtcSockets.Portable ? SocketKind.Portable : SocketKind.Automatic,
             InterfaceFilter = InterfaceFilter,
             AddressFilter = AddressFilter,
@@ -210,6 +251,14 @@ public sealed record WebRtcOptions
                 "CongestionControl is one of WebRtcCongestionControl's values."
             );
         }
+
+        if (Proxy is not null && (!Proxy.IsAbsoluteUri || Proxy.Scheme is not ("http" or "socks5") || Proxy.Port <= 0))
+        {
+            throw new ArgumentException("Proxy is http://host:port or socks5://host:port.", nameof(Proxy));
+        }
+
+        if (Proxy is { UserInfo.Length: > 0 })
+            throw new ArgumentException("Give the proxy's user name and password in ProxyCredentials.", nameof(Proxy));
 
         ArgumentNullException.ThrowIfNull(Media);
         ArgumentNullException.ThrowIfNull(Interceptors);

@@ -13,6 +13,7 @@ let main args =
       RealPeers.PeersTests.tests
       RealPeers.MediaPeersTests.tests
       RealPeers.ChromiumTests.tests
+      RealPeers.ChromiumTcpTests.tests
       RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
       House.Examples.tests
@@ -84,6 +85,7 @@ let main args =
       Stack.NamesTests.tests
       Stack.HostTests.tests
       Stack.PortFaultTests.tests
+      Stack.StreamTests.tests
       Interop.ValuesTests.tests
       Interop.ContextTests.tests
       Interop.ScriptTests.tests
@@ -94,6 +96,7 @@ let main args =
       Interop.ForwardTests.tests
       Interop.MediaStatsTests.tests
       Interop.LoopbackTests.tests
+      Interop.StreamLoopbackTests.tests
       DcepTests.tests
       ChannelsTests.tests
       ConfigurationTests.tests
@@ -106,6 +109,7 @@ let main args =
       Interceptors.DtmfTests.tests
       PathTests.tests
       RelayTests.tests
+      StreamPeerTests.tests
       Media.FormatsTests.tests
       Media.SampleBuilderTests.tests
       Media.FilesTests.tests

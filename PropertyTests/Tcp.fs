@@ -15,13 +15,15 @@ type TcpEvent<'who> =
 
 [<NoComparison>]
 type private Connection<'who> =
-    { Client: TcpEnd<'who>
-      /// The client's own address and port, and how the server sees it.
-      Own: Endpoint
-      Seen: Endpoint
-      /// ValueNone until the server's listener is found.
-      Server: TcpEnd<'who> voption
-      IsOver: bool }
+    {
+        Client: TcpEnd<'who>
+        /// The client's own address and port, and how the server sees it.
+        Own: Endpoint
+        Seen: Endpoint
+        /// ValueNone until the server's listener is found.
+        Server: TcpEnd<'who> voption
+        IsOver: bool
+    }
 
 [<NoComparison>]
 type private TcpPacket =
@@ -88,10 +90,14 @@ module Tcp =
 
         tcp.Connections
         |> Map.tryPick (fun id c ->
-            if c.IsOver then None
-            elif is c.Client then Some(id, true)
-            elif c.Server.IsSome && is c.Server.Value then Some(id, false)
-            else None)
+            if c.IsOver then
+                None
+            elif is c.Client then
+                Some(id, true)
+            elif c.Server.IsSome && is c.Server.Value then
+                Some(id, false)
+            else
+                None)
 
     /// Whether a path is of a connection.
     let has (who: 'who) (path: Path) (tcp: Tcp<'who>) : bool = (find who path tcp).IsSome
@@ -112,10 +118,14 @@ module Tcp =
 
         (tcp, tcp.Connections)
         ||> Map.fold (fun tcp id c ->
-            if c.IsOver then tcp
-            elif isOf c.Client then tcp |> over id |> post now id (Fin true)
-            elif c.Server.IsSome && isOf c.Server.Value then tcp |> over id |> post now id (Fin false)
-            else tcp)
+            if c.IsOver then
+                tcp
+            elif isOf c.Client then
+                tcp |> over id |> post now id (Fin true)
+            elif c.Server.IsSome && isOf c.Server.Value then
+                tcp |> over id |> post now id (Fin false)
+            else
+                tcp)
 
     /// The network ends every connection, as a firewall that restarts does.
     let cut now (tcp: Tcp<'who>) : Tcp<'who> =
@@ -157,7 +167,9 @@ module Tcp =
             | Syn ->
                 match listener target with
                 | Some(struct (who, port)) ->
-                    let server = { Who = who; Path = { Local = port; Remote = c.Seen } }
+                    let server =
+                        { Who = who
+                          Path = { Local = port; Remote = c.Seen } }
 
                     struct (ValueSome [],
                             { tcp with

@@ -52,4 +52,13 @@ internal static partial class Log
 
     [LoggerMessage(16, LogLevel.Debug, "Port {Local} sends its datagrams singly from now on: {Reason}")]
     public static partial void SegmentsRefused(ILogger logger, string local, string reason);
+
+    [LoggerMessage(17, LogLevel.Debug, "Stream from {Local} to {Remote} is open")]
+    public static partial void StreamOpened(ILogger logger, string local, string remote);
+
+    [LoggerMessage(18, LogLevel.Debug, "Stream with {Remote} has ended: {Reason}")]
+    public static partial void StreamEnded(ILogger logger, string remote, string reason);
+
+    [LoggerMessage(19, LogLevel.Debug, "Port {Local}: a connection was not accepted, {Reason}")]
+    public static partial void AcceptFailed(ILogger logger, string local, string reason);
 }

@@ -13,7 +13,7 @@ namespace Hybrid.WebRtc.Stack;
 /// A peer at home: the core's state, the loop that steps it, its ports, and the sink that hears of it. Commands come in from any
 /// thread by <see cref="Post"/>, <see cref="AskAsync"/> or <see cref="Ask"/>; all else happens on the loop's thread.
 /// </summary>
-internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsyncDisposable
+internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsyncDisposable
 {
     /// <summary>The largest UDP payload over IPv4.</summary>
     private const int LargestDatagram = 65_507;
@@ -351,7 +351,11 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
 
         // To list interfaces takes milliseconds, filters are a user's code, and a range may have to be searched: away from the loop.
         // Where none of it is to be done, binding takes less than a thread of the pool takes to wake up.
-        if (_options is { InterfaceFilter: null, AddressFilter: null, Ports.IsAny: true } && InterfaceSnapshot.IsFresh)
+        if (
+            _options
+                is { InterfaceFilter: null, AddressFilter: null, Ports.IsAny: true, TcpPorts: null or { IsAny: true } }
+            && InterfaceSnapshot.IsFresh
+        )
             Bind();
         else
             Task.Run(Bind);
@@ -359,10 +363,6 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
 
     /// <inheritdoc/>
     void IShell.ClosePort(int port) => Discard(_ports.Remove(port));
-
-    /// <inheritdoc/>
-    void IShell.OpenStream(int port, StreamKind kind, int from, Endpoint to, string serverName) =>
-        Post(Input.NewStreamClosed(new Path(port, to), "Streams are not supported yet."));
 
     /// <inheritdoc/>
     void IShell.ResolveServer(string url) => _ = Resolve(url);
@@ -427,7 +427,10 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
             return null;
         }
 
-        _options.SharedPort?.Claim(this, path);
+        // A connection has its owner already.
+        if (_options.SharedPort is { } shared && port is not (StreamPort or ListenerPort))
+            shared.Claim(this, path);
+
         return port;
     }
 
@@ -439,6 +442,9 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
         try
         {
             bound = PortSet.Bind(_options, Loop, this, _options.Ports, NextPortId, _ => true);
+
+            if (_options.TcpPorts is { } range)
+                bound.AddRange(PortSet.Listen(_options, Loop, this, range, NextPortId, _ => true));
         }
         catch (Exception e)
         {
@@ -456,14 +462,14 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     /// <summary>Closes a port, unless it is others' too.</summary>
     private void Discard(IPort? port)
     {
-        if (_options.SharedPort is null)
+        if (_options.SharedPort is null || port is StreamPort)
             port?.Dispose();
     }
 
     /// <summary>Takes over ports that were bound, tells the core of each, and that there are no more.</summary>
     private void Adopt(IReadOnlyList<BoundPort> bound)
     {
-        foreach (var (usable, fresh) in bound)
+        foreach (var (usable, fresh, listens) in bound)
         {
             if (_over)
             {
@@ -474,11 +480,16 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
             // A restart gathers from ports of its own (RFC 8445 §9); where the range has none left, the former serve on.
             var begun = fresh is not null && Begins(fresh) ? fresh : null;
 
-            if ((begun ?? _ports.On(usable.Address.ToCore())) is not { } port)
+            if ((begun ?? _ports.On(usable.Address.ToCore(), listens)) is not { } port)
                 continue;
 
             _ports.Add(port);
-            _seat.Run(Loop.Now, Input.NewPortOpened(port.Id, port.Local, usable.Preference));
+            _seat.Run(
+                Loop.Now,
+                listens
+                    ? Input.NewListenerOpened(port.Id, port.Local, usable.Preference)
+                    : Input.NewPortOpened(port.Id, port.Local, usable.Preference)
+            );
         }
 
         _seat.Run(Loop.Now, Input.PortsComplete);
@@ -504,48 +515,6 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
         }
     }
 
-    private async Task Resolve(string url)
-    {
-        try
-        {
-            var endpoints = await _options.Resolver.ResolveServer(url, _life.Token).ConfigureAwait(false);
-            Log.ServerResolved(_logger, url, string.Join(", ", endpoints.Select(EndpointModule.ToText)));
-            Post(Input.NewServerResolved(url, endpoints));
-        }
-        catch (Exception e)
-        {
-            if (_over)
-                return;
-
-            Log.ServerFailed(_logger, url, e.Message);
-            Post(Input.NewServerFailed(url, e.Message));
-        }
-    }
-
-    private async Task ResolveCandidate(string name)
-    {
-        IPAddress? found = null;
-
-        try
-        {
-            found = await _options.Resolver.ResolveCandidate(name, _life.Token).ConfigureAwait(false);
-        }
-        catch (Exception e)
-        {
-            Log.MulticastDns(_logger, e.Message);
-        }
-
-        Log.NameResolved(_logger, name, found?.ToString() ?? "nothing");
-        Post(
-            Input.NewNameResolved(
-                name,
-                found is null
-                    ? Microsoft.FSharp.Core.FSharpValueOption<Address>.None
-                    : Microsoft.FSharp.Core.FSharpValueOption<Address>.Some(found.ToCore())
-            )
-        );
-    }
-
     private Task<Answer> Expect(long command) =>
         (_asked[command] = new TaskCompletionSource<Answer>(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
 
@@ -565,6 +534,7 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
         if (_options.SharedPort is { } shared)
         {
             shared.Detach(this);
+            _ports.ClearStreams();
         }
         else
         {

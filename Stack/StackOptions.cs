@@ -1,5 +1,7 @@
 using System.Net;
+using System.Net.Security;
 using Hybrid.WebRtc.Core;
+using Hybrid.WebRtc.Stack.Ports;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -35,6 +37,16 @@ internal sealed record StackOptions
 
     /// <summary>Ports that a connection may bind. Default: any free one.</summary>
     public PortRange Ports { get; init; }
+
+    /// <summary>Ports of TCP listeners, one a connection and address, RFC 6544; null (the default): none listens. A shared port
+    /// that is opened with it listens on its own number.</summary>
+    public PortRange? TcpPorts { get; init; }
+
+    /// <summary>A proxy that connections to TURN servers over TCP and TLS are made through; null (the default): none.</summary>
+    public ProxySettings? Proxy { get; init; }
+
+    /// <summary>Whether a TLS server's certificate will do; null (the default): the platform decides.</summary>
+    public RemoteCertificateValidationCallback? ServerCertificateValidation { get; init; }
 
     /// <summary>One UDP port that many connections share, in place of a port for each; its loop carries them all.</summary>
     public SharedPort? SharedPort { get; init; }

@@ -269,8 +269,7 @@ module World =
             | ValueSome(ValueSome(struct (flow, bytes))) -> world <- deliver flow bytes world
 
         while Tcp.next world.Tcp <= now do
-            let struct (events, tcp) =
-                Tcp.receive now (listener world) world.Net world.Tcp
+            let struct (events, tcp) = Tcp.receive now (listener world) world.Net world.Tcp
 
             world <-
                 ({ world with Tcp = tcp }, ValueOption.defaultValue [] events)

@@ -8,33 +8,44 @@ namespace Hybrid.WebRtc.Stack.Ports;
 /// <summary>An address, and the port that was bound on it.</summary>
 /// <param name="Usable">The address and how much it is liked.</param>
 /// <param name="Port">The port, which does not receive yet; null where none could be had.</param>
-internal readonly record struct BoundPort(UsableAddress Usable, IPort? Port);
+/// <param name="Listens">Whether it is a TCP listener.</param>
+internal readonly record struct BoundPort(UsableAddress Usable, IPort? Port, bool Listens = false);
 
-/// <summary>Ports by number: small numbers from 1 on.</summary>
+/// <summary>Ports by number: small numbers from 1 on; and streams, which the core gives negative ones.</summary>
 internal sealed class PortSet
 {
     private readonly List<IPort?> _ports = [];
+    private readonly Dictionary<int, IPort> _streams = [];
 
     /// <summary>Ports that are open.</summary>
     public IEnumerable<IPort> Open => _ports.OfType<IPort>();
 
     /// <summary>The port of this number; null where there is none, or none any more.</summary>
-    public IPort? this[int id] => (uint)(id - 1) < (uint)_ports.Count ? _ports[id - 1] : null;
+    public IPort? this[int id] =>
+        (uint)(id - 1) < (uint)_ports.Count ? _ports[id - 1]
+        : id < 0 ? _streams.GetValueOrDefault(id)
+        : null;
 
     /// <summary>Takes a port in under its number.</summary>
     public void Add(IPort port)
     {
+        if (port.Id < 0)
+        {
+            _streams[port.Id] = port;
+            return;
+        }
+
         while (_ports.Count < port.Id)
             _ports.Add(null);
 
         _ports[port.Id - 1] = port;
     }
 
-    /// <summary>A port that is open on this address; null where there is none.</summary>
-    public IPort? On(Address address)
+    /// <summary>A port, or a listener, that is open on this address; null where there is none.</summary>
+    public IPort? On(Address address, bool listens = false)
     {
         foreach (var port in _ports)
-            if (port is not null && port.Local.Address.Equals(address))
+            if (port is not null && port is ListenerPort == listens && port.Local.Address.Equals(address))
                 return port;
 
         return null;
@@ -45,15 +56,28 @@ internal sealed class PortSet
     {
         var port = this[id];
 
-        if (port is not null)
+        if (id < 0)
+            _streams.Remove(id);
+        else if (port is not null)
             _ports[id - 1] = null;
 
         return port;
     }
 
+    /// <summary>Closes and forgets every stream.</summary>
+    public void ClearStreams()
+    {
+        foreach (var stream in _streams.Values)
+            stream.Dispose();
+
+        _streams.Clear();
+    }
+
     /// <summary>Closes and forgets every port.</summary>
     public void Clear()
     {
+        ClearStreams();
+
         for (var i = 0; i < _ports.Count; i++)
         {
             _ports[i]?.Dispose();
@@ -91,6 +115,36 @@ internal sealed class PortSet
 
             var port = TryBind(nextId(), usable.Address, range, loop, owner, options, out var error);
             bound.Add(new BoundPort(usable, port));
+
+            if (port is null)
+                Log.PortRefused(logger, usable.Address.ToString(), error);
+            else
+                Log.PortOpened(logger, EndpointModule.ToText(port.Local), usable.Interface, usable.Preference);
+        }
+
+        return bound;
+    }
+
+    /// <summary>Listens on each usable address that <paramref name="wanted"/> accepts; as <see cref="Bind"/>.</summary>
+    public static List<BoundPort> Listen(
+        StackOptions options,
+        Loop loop,
+        IStreamDirectory directory,
+        PortRange range,
+        Func<int> nextId,
+        Func<IPAddress, bool> wanted
+    )
+    {
+        var logger = options.LoggerFactory.CreateLogger<PortSet>();
+        var bound = new List<BoundPort>();
+
+        foreach (var usable in Interfaces.Usable(options))
+        {
+            if (!wanted(usable.Address))
+                continue;
+
+            var port = ListenerPort.TryBind(nextId(), usable.Address, range, loop, directory, options, out var error);
+            bound.Add(new BoundPort(usable, port, Listens: true));
 
             if (port is null)
                 Log.PortRefused(logger, usable.Address.ToString(), error);

@@ -7,10 +7,11 @@ using Path = Hybrid.WebRtc.Core.Path;
 namespace Hybrid.WebRtc.Stack;
 
 /// <summary>
-/// One UDP port number, on every usable address, for many connections: a server behind a firewall opens one hole. All its peers
-/// live on one loop with it, so nothing here is locked. Datagrams are told apart by <see cref="SharedPortTable{TMember}"/>.
+/// One UDP port number, on every usable address, for many connections: a server behind a firewall opens one hole. The same of TCP,
+/// where <see cref="StackOptions.TcpPorts"/> asks for it. All its peers live on one loop with it, so nothing here is locked. Datagrams are told apart
+/// by <see cref="SharedPortTable{TMember}"/>, connections by their first frame.
 /// </summary>
-internal sealed class SharedPort : IPortOwner, IDisposable
+internal sealed class SharedPort : IPortOwner, IStreamDirectory, IDisposable
 {
     /// <summary>Port numbers that are tried when any would do and some address already uses the first found.</summary>
     private const int Tries = 16;
@@ -58,7 +59,19 @@ internal sealed class SharedPort : IPortOwner, IDisposable
     public void Attach(IPortOwner peer) => _table.Add(peer);
 
     /// <summary>Lets a peer go; on the loop's thread.</summary>
-    public void Detach(IPortOwner peer) => _table.Remove(peer);
+    public void Detach(IPortOwner peer)
+    {
+        _table.Remove(peer);
+
+        if (peer is not IStreamOwner owner)
+            return;
+
+        foreach (var bound in _bound)
+            (bound.Port as ListenerPort)?.Drop(owner);
+    }
+
+    /// <inheritdoc/>
+    public IStreamOwner? Find(string fragment) => _table.ByFragment(fragment) as IStreamOwner;
 
     /// <summary>See <see cref="SharedPortTable{TMember}.Name"/>; on the loop's thread.</summary>
     public void Name(IPortOwner peer, string[] fragments) => _table.Name(peer, fragments);
@@ -128,6 +141,15 @@ internal sealed class SharedPort : IPortOwner, IDisposable
 
         if (_bound.Count == 0 || _bound.Exists(bound => bound.Port is null))
             return false;
+
+        if (options.TcpPorts is not null)
+        {
+            range = new PortRange((ushort)Port, (ushort)Port);
+            _bound.AddRange(PortSet.Listen(options, Loop, this, range, NextPortId, _ => true));
+
+            if (_bound.Exists(bound => bound.Port is null))
+                return false;
+        }
 
         try
         {

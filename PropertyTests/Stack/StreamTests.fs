@@ -1,0 +1,649 @@
+/// Streams: their framing, connections, listeners, TLS and proxies.
+module Hybrid.WebRtc.PropertyTests.Stack.StreamTests
+
+open System
+open System.Collections.Concurrent
+open System.Collections.Generic
+open System.IO
+open System.Net
+open System.Net.Security
+open System.Net.Sockets
+open System.Security.Cryptography
+open System.Security.Cryptography.X509Certificates
+open System.Text
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open FsCheck
+open FsCheck.FSharp
+open Hybrid.WebRtc.Core
+open Hybrid.WebRtc.Stack
+open Hybrid.WebRtc.Stack.Ports
+open Hybrid.WebRtc.PropertyTests
+open Hybrid.WebRtc.PropertyTests.Ice
+open Hybrid.WebRtc.PropertyTests.Stack.Kinds
+open Hybrid.WebRtc.PropertyTests.Stack.PortTests
+
+// --- Framing
+
+/// What a stream of this kind may carry: a length, and octets that say so.
+let private datagram (kind: StreamKind) (length: int) (seed: int) : byte[] =
+    let octets = Array.init length (fun i -> byte (i * 31 + seed))
+
+    match kind, seed % 2 with
+    | StreamKind.IceTcp, _ -> octets
+    | _, 0 ->
+        // STUN, its length a multiple of four.
+        let attributes = length / 4 * 4
+
+        Array.concat
+            [ [| 0uy; 1uy; byte (attributes >>> 8); byte attributes |]
+              Array.zeroCreate 16
+              octets[.. attributes - 1] ]
+    | _ -> Array.append [| 0x40uy; 7uy; byte (length >>> 8); byte length |] octets
+
+let private framed (kind: StreamKind) (datagrams: byte[] list) : byte[] =
+    [| for datagram in datagrams do
+           let frame: byte[] = Array.create (Framing.SizeOf(kind, datagram.Length)) 0xEEuy
+
+           datagram.CopyTo(frame, Framing.OffsetOf kind)
+           Framing.Seal(kind, Span frame, datagram.Length)
+           yield! frame |]
+
+/// Reads a stream that comes in pieces, as a connection does.
+let private unframed (kind: StreamKind) (pieces: byte[] list) : byte[] list =
+    let mutable held: byte[] = [||]
+
+    [ for piece in pieces do
+          held <- Array.append held piece
+          let mutable frame = Framing.Read(kind, ReadOnlySpan held)
+
+          while frame.Status = FrameStatus.Whole do
+              held[frame.Offset .. frame.Offset + frame.Length - 1]
+              held <- held[frame.Total ..]
+              frame <- Framing.Read(kind, ReadOnlySpan held)
+
+          if frame.Status = FrameStatus.Malformed then
+              failtest "malformed"
+
+      if held.Length > 0 then
+          failtestf "%d octets are left" held.Length ]
+
+let private cut (cuts: int list) (stream: byte[]) : byte[] list =
+    let places = cuts |> List.map (fun c -> abs (c % (stream.Length + 1))) |> List.sort
+
+    [ for from, until in List.pairwise ([ 0 ] @ places @ [ stream.Length ]) -> stream[from .. until - 1] ]
+
+let private framing =
+    testList
+        "framing"
+        [ for kind in [ StreamKind.IceTcp; StreamKind.TurnTcp; StreamKind.TurnTls ] do
+              testPropertyWithConfig Laws.config $"{kind}: what is framed is read again, however the stream is cut"
+              <| fun (lengths: uint16 list) (cuts: int list) ->
+                  let datagrams =
+                      lengths |> List.mapi (fun i length -> datagram kind (int length % 3_000) i)
+
+                  unframed kind (cut cuts (framed kind datagrams)) = datagrams
+
+              Laws.anyBytes
+                  $"{kind}: any bytes are a frame within them, the beginning of one, or malformed"
+                  (fun bytes ->
+                      let frame = Framing.Read(kind, ReadOnlySpan bytes)
+
+                      frame.Status <> FrameStatus.Whole
+                      || (frame.Total > 0
+                          && frame.Total <= bytes.Length
+                          && frame.Offset + frame.Length <= frame.Total))
+
+          testCase "a frame that no datagram could have been is malformed, and the largest fits a lease" (fun () ->
+              let status kind bytes =
+                  Framing.Read(kind, ReadOnlySpan<byte> bytes).Status
+
+              Expect.equal (status StreamKind.IceTcp [| 0xffuy; 0xffuy |]) FrameStatus.Malformed "65,535"
+              Expect.equal (status StreamKind.TurnTcp [| 0x80uy; 0uy; 0uy; 0uy |]) FrameStatus.Malformed "RTP"
+              Expect.equal (status StreamKind.TurnTcp [| 0uy; 1uy; 0uy; 3uy |]) FrameStatus.Malformed "STUN of 3"
+              Expect.isLessThanOrEqual Framing.MaxFrame LeasePool.DefaultSlotSize "fits") ]
+
+// --- Ends
+
+/// A peer as far as streams know it.
+type private StreamOwner(loop: Loop) =
+    member val Frames = ConcurrentQueue<byte[]>()
+    member val Remotes = ConcurrentQueue<Endpoint>()
+    member val Opened = ConcurrentQueue<Endpoint>()
+    member val Ended = ConcurrentQueue<string>()
+    member _.Loop = loop
+
+    interface IStreamOwner with
+        member o.Received(_, remote, bytes, _) =
+            o.Frames.Enqueue(bytes.ToArray())
+            o.Remotes.Enqueue remote
+            // What is lent may be spoilt.
+            bytes.Span.Fill 0xEEuy
+
+        member _.Broken(_, _) = ()
+        member o.Opened(_, local) = o.Opened.Enqueue local
+        member o.Ended(_, _, reason) = o.Ended.Enqueue reason
+
+    interface IStreamDirectory with
+        member o.Find fragment =
+            if fragment = Puppet.local.UsernameFragment then o else null
+
+let private loopback: Endpoint =
+    { Address = Address.v4 127uy 0uy 0uy 1uy
+      Port = 0us }
+
+/// A port of ours, whose address streams are opened from.
+let private origin: IPort =
+    { new IPort with
+        member _.Id = 1
+        member _.Local = loopback
+        member _.Begin() = ()
+        member _.Reserve(_, _) = Span.Empty
+        member _.Commit _ = ()
+        member _.AllowFragments _ = ()
+        member _.Flush() = ()
+        member _.Dispose() = () }
+
+/// The frame that says whom a connection is for.
+let private hello () =
+    Puppet.sealedWith Puppet.local.Password (Puppet.check 1 [])
+
+type private Scene(kind: Kind, ?options: StackOptions) =
+    let leases = LeasePool()
+    let options = defaultArg options (kind.Options leases)
+    let loop = kind.Loop true
+    // Keeps the thread.
+    let seat = loop.Join(Idle())
+    member _.Loop = loop
+    member _.Options = options
+    member _.Leases = leases
+
+    /// Does something on the loop's thread, and waits for it.
+    member _.On(action: unit -> 'a) : 'a =
+        let source = TaskCompletionSource<'a>()
+
+        loop.Post(
+            Action(fun () ->
+                try
+                    source.SetResult(action ())
+                with e ->
+                    source.SetException e)
+        )
+
+        source.Task.GetAwaiter().GetResult()
+
+    member scene.Owner() = StreamOwner loop
+
+    member scene.Listen(owner: StreamOwner) : ListenerPort =
+        let mutable error = ""
+
+        match ListenerPort.TryBind(2, IPAddress.Loopback, PortRange(), loop, owner, options, &error) with
+        | null -> failtest error
+        | port ->
+            port.Begin()
+            port
+
+    member scene.Connect(kind: StreamKind, target: Endpoint, name: string, owner: StreamOwner) : StreamPort =
+        scene.On(fun () -> StreamPort.Open(-1, kind, origin, &target, name, loop, owner, options))
+
+    member scene.Send(port: IPort, remote: Endpoint, bytes: byte[]) =
+        scene.On(fun () -> send port remote bytes)
+
+    interface IDisposable with
+        member scene.Dispose() = scene.On(fun () -> seat.Leave())
+
+let private has (queue: ConcurrentQueue<'a>) count = fun () -> queue.Count >= count
+
+let private raw (port: ListenerPort) : TcpClient =
+    let client = new TcpClient()
+    client.Connect(IPAddress.Loopback, int port.Local.Port)
+    client.ReceiveTimeout <- 20_000
+    client
+
+/// Whether the other side has closed the connection.
+let private isClosed (client: TcpClient) =
+    try
+        client.GetStream().ReadByte() < 0
+    with :? IOException ->
+        true
+
+let private write (client: TcpClient) (bytes: byte[]) =
+    client.GetStream().Write(bytes, 0, bytes.Length)
+
+let private connections (kind: Kind) =
+    [ testCase $"{kind.Name}: frames go both ways, whole and in order, and leases come back" (fun () ->
+          use scene = new Scene(kind)
+          let here, there = scene.Owner(), scene.Owner()
+          use listener = scene.Listen there
+          use port = scene.Connect(StreamKind.IceTcp, listener.Local, "", here)
+          eventually "it opens" (has here.Opened 1)
+
+          let frames = [ for i in 1..100 -> Array.init (17 * i) (fun j -> byte (i + j)) ]
+          scene.Send(port, listener.Local, hello ())
+          eventually "the listener knows whose it is" (has there.Remotes 1)
+          let remote = Seq.head there.Remotes
+          Expect.equal remote (Seq.head here.Opened) "the address that it was told"
+
+          // In one turn each, and both at once.
+          scene.On(fun () ->
+              for frame in frames do
+                  send port listener.Local frame
+                  send listener remote frame)
+
+          eventually "all come" (fun () -> there.Frames.Count = 101 && here.Frames.Count = 100)
+          Expect.equal (List.ofSeq here.Frames) frames "there to here"
+          Expect.equal (Seq.toList there.Frames).Tail frames "here to there"
+
+          // The last words leave.
+          scene.On(fun () ->
+              send port listener.Local [| 1uy; 2uy |]
+              port.Dispose())
+
+          eventually "the listener's peer hears of the end" (has there.Ended 1)
+          Expect.equal (Seq.last there.Frames) [| 1uy; 2uy |] "and of the last words before it"
+          Expect.isEmpty here.Ended "who closes is not told"
+          Expect.equal (scene.On(fun () -> listener.Named)) 0 "forgotten"
+          eventually "every lease is back" (fun () -> scene.Leases.OnLoan = 0))
+
+      testCase $"{kind.Name}: a listener that is closed ends its connections" (fun () ->
+          use scene = new Scene(kind)
+          let here, there = scene.Owner(), scene.Owner()
+          let listener = scene.Listen there
+          use port = scene.Connect(StreamKind.IceTcp, listener.Local, "", here)
+          eventually "it opens" (has here.Opened 1)
+          scene.Send(port, listener.Local, hello ())
+          eventually "it is named" (has there.Frames 1)
+          listener.Dispose()
+          eventually "the other end hears of it" (has here.Ended 1)
+
+          use again = scene.Connect(StreamKind.IceTcp, listener.Local, "", here)
+          eventually "and nothing is to be had there any more" (has here.Ended 2)
+          Expect.equal here.Opened.Count 1 "not opened") ]
+
+let private strangers =
+    [ testCase "a connection whose first frame names no peer is closed, whatever it says" (fun () ->
+          use scene = new Scene(portable)
+          let owner = scene.Owner()
+          use listener = scene.Listen owner
+
+          for words in
+              [ "GET / HTTP/1.1\r\n\r\n"B
+                Array.append [| 0uy; 4uy |] "none"B
+                [| 0xffuy; 0xffuy; 0uy |]
+                framed
+                    StreamKind.IceTcp
+                    [ Puppet.sealedWith
+                          "x"
+                          (Stun.Message.request Stun.Method.Binding (Puppet.id 1) [| Stun.Username "other:them" |]) ] ] do
+              use client = raw listener
+              write client words
+              // What begins as a long frame is closed when its time is over; a hang-up tells us here.
+              if words[0] = 'G'B then
+                  client.Client.Shutdown SocketShutdown.Send
+
+              Expect.isTrue (isClosed client) "closed"
+
+          Expect.isEmpty owner.Frames "nothing was handed on"
+          Expect.equal (scene.On(fun () -> struct (listener.Named, listener.Unnamed))) (struct (0, 0)) "nothing kept")
+
+      testCase "of many connections that say nothing the oldest make room, and a peer still comes through" (fun () ->
+          use scene = new Scene(portable)
+          let owner = scene.Owner()
+          use listener = scene.Listen owner
+          let silent = [ for _ in 1 .. ListenerPort.MaxUnnamed + 20 -> raw listener ]
+          use client = raw listener
+          write client (framed StreamKind.IceTcp [ hello () ])
+          eventually "the peer's is named" (has owner.Frames 1)
+          Expect.isLessThanOrEqual (scene.On(fun () -> listener.Unnamed)) ListenerPort.MaxUnnamed "bounded"
+          Expect.isTrue (isClosed silent.Head) "the first is closed"
+
+          for client in silent do
+              client.Dispose())
+
+      testCase "who knows a peer's fragment has 32 connections, and the silent ones make room" (fun () ->
+          use scene = new Scene(portable)
+          let owner = scene.Owner()
+          use listener = scene.Listen owner
+
+          let clients =
+              [ for i in 1 .. ListenerPort.MaxPerPeer + 8 ->
+                    let client = raw listener
+                    write client (framed StreamKind.IceTcp [ hello () ])
+                    eventually "named" (has owner.Frames i)
+                    client ]
+
+          Expect.equal (scene.On(fun () -> listener.Named)) ListenerPort.MaxPerPeer "bounded"
+          Expect.equal owner.Ended.Count 8 "told"
+          Expect.isTrue (isClosed clients.Head) "closed"
+
+          for client in clients do
+              client.Dispose())
+
+      testCase
+          "a reader that does not read costs a bounded queue and no time, and frames that it gets are whole"
+          (fun () ->
+              use scene = new Scene(portable)
+              let owner = scene.Owner()
+              use listener = scene.Listen owner
+              use client = raw listener
+              write client (framed StreamKind.IceTcp [ hello () ])
+              eventually "named" (has owner.Remotes 1)
+              let remote = Seq.head owner.Remotes
+              let begun = DateTime.UtcNow
+              let count = 40_000
+
+              // 48 MB, more than any system holds for a reader.
+              for batch in 0 .. count / 100 - 1 do
+                  scene.On(fun () ->
+                      for i in 0..99 do
+                          let frame: byte[] = Array.zeroCreate 1_200
+                          BitConverter.TryWriteBytes(Span frame, batch * 100 + i) |> ignore
+                          send listener remote frame)
+
+              Expect.isLessThan (DateTime.UtcNow - begun) (TimeSpan.FromSeconds 20.0) "nobody waits for it"
+              let stream = client.GetStream()
+              let length: byte[] = Array.zeroCreate 2
+              let frame: byte[] = Array.zeroCreate 1_200
+              let seen = List<int>()
+
+              // What fits was kept; the next thing that is sent tells the end.
+              let next () =
+                  stream.ReadExactly(Span length)
+                  Expect.equal length [| 4uy; 0xb0uy |] "1,200 octets"
+                  stream.ReadExactly(Span frame)
+                  BitConverter.ToInt32(frame, 0)
+
+              let rec drain () =
+                  let mutable more = true
+
+                  while more do
+                      seen.Add(next ())
+                      more <- seen[seen.Count - 1] <> Int32.MaxValue
+
+              let last = Array.zeroCreate<byte> 1_200
+              BitConverter.TryWriteBytes(Span last, Int32.MaxValue) |> ignore
+
+              use teller =
+                  new Timer((fun _ -> scene.Send(listener, remote, last)), null, 200, 200)
+
+              drain ()
+              teller.Change(Timeout.Infinite, Timeout.Infinite) |> ignore
+              Expect.isLessThan seen.Count count "some were lost"
+              Expect.isTrue (seen |> Seq.pairwise |> Seq.forall (fun (a, b) -> a < b)) "the others are in order")
+
+      testCase "what cannot be connected to ends with a reason" (fun () ->
+          use scene = new Scene(portable)
+          let owner = scene.Owner()
+          let target = loopback
+
+          let none =
+              scene.On(fun () ->
+                  StreamPort.Open(-1, StreamKind.IceTcp, null, &target, "", scene.Loop, owner, scene.Options))
+
+          eventually "without a socket" (has owner.Ended 1)
+          none.Dispose()
+
+          // Closed before it is open: nobody is told.
+          use listener = scene.Listen owner
+          let target = listener.Local
+
+          scene.On(fun () ->
+              StreamPort.Open(-1, StreamKind.IceTcp, origin, &target, "", scene.Loop, owner, scene.Options).Dispose())
+
+          eventually "and let go of" (fun () -> scene.On(fun () -> listener.Unnamed) = 0)
+          Expect.equal owner.Ended.Count 1 "no word of it") ]
+
+// --- TLS and proxies
+
+/// A server on loopback that serves one connection after the other.
+type private Server(serve: NetworkStream -> Task) =
+    let listener = new TcpListener(IPAddress.Loopback, 0)
+    do listener.Start()
+
+    let loop =
+        task {
+            try
+                while true do
+                    let! client = listener.AcceptTcpClientAsync()
+
+                    task {
+                        use client = client
+
+                        try
+                            do! serve (client.GetStream())
+                        with _ ->
+                            ()
+                    }
+                    |> ignore
+            with _ ->
+                ()
+        }
+
+    member _.Endpoint: Endpoint =
+        { loopback with
+            Port = uint16 (nonNull (listener.LocalEndpoint :?> IPEndPoint)).Port }
+
+    interface IDisposable with
+        member _.Dispose() =
+            listener.Stop()
+            loop.Wait(TimeSpan.FromSeconds 5.0) |> ignore
+
+let private copy (from: Stream) (into: Stream) : Task = from.CopyToAsync into
+
+let private echo (stream: Stream) : Task = copy stream stream
+
+let private certificate =
+    lazy
+        (use key = ECDsa.Create ECCurve.NamedCurves.nistP256
+         let request = CertificateRequest("CN=turn.example", key, HashAlgorithmName.SHA256)
+         let names = SubjectAlternativeNameBuilder()
+         names.AddDnsName "turn.example"
+         request.CertificateExtensions.Add(names.Build())
+
+         let made =
+             request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays -1.0, DateTimeOffset.UtcNow.AddDays 1.0)
+
+         X509CertificateLoader.LoadPkcs12(made.Export X509ContentType.Pkcs12, null))
+
+let private tlsServer (names: ConcurrentQueue<string>) =
+    new Server(fun stream ->
+        task {
+            use secure = new SslStream(stream)
+
+            do!
+                secure.AuthenticateAsServerAsync(
+                    SslServerAuthenticationOptions(
+                        ServerCertificateSelectionCallback =
+                            ServerCertificateSelectionCallback(fun _ name ->
+                                names.Enqueue(string name)
+                                certificate.Value)
+                    )
+                )
+
+            do! echo secure
+        })
+
+let private echoes (scene: Scene) (port: StreamPort) (target: Endpoint) (owner: StreamOwner) =
+    let frames = [ for i in 0..40 -> datagram StreamKind.TurnTls (23 * i) i ]
+
+    for frame in frames do
+        scene.Send(port, target, frame)
+
+    eventually "all come back" (has owner.Frames frames.Length)
+    Expect.equal (List.ofSeq owner.Frames) frames "as they were"
+
+let private tls =
+    [ testCase "TLS: a certificate that nobody vouches for is refused by default" (fun () ->
+          let names = ConcurrentQueue()
+          use server = tlsServer names
+          use scene = new Scene(portable)
+          let owner = scene.Owner()
+          use _ = scene.Connect(StreamKind.TurnTls, server.Endpoint, "turn.example", owner)
+          eventually "it ends" (has owner.Ended 1)
+          Expect.isEmpty owner.Opened "never opened"
+          Expect.stringContains (Seq.head owner.Ended) "certificate" "says why")
+
+      testCase "TLS: a callback may take it, the server is named, and frames pass" (fun () ->
+          let names = ConcurrentQueue()
+          use server = tlsServer names
+          let errors = ConcurrentQueue<SslPolicyErrors>()
+
+          let options =
+              StackOptions(
+                  ServerCertificateValidation =
+                      RemoteCertificateValidationCallback(fun _ _ _ e ->
+                          errors.Enqueue e
+                          e = SslPolicyErrors.RemoteCertificateChainErrors)
+              )
+
+          use scene = new Scene(portable, options)
+          let owner = scene.Owner()
+          use port = scene.Connect(StreamKind.TurnTls, server.Endpoint, "turn.example", owner)
+          eventually "it opens" (has owner.Opened 1)
+          Expect.sequenceEqual names [ "turn.example" ] "SNI"
+
+          Expect.equal
+              (Seq.head errors)
+              SslPolicyErrors.RemoteCertificateChainErrors
+              "the name is right, the chain unknown"
+
+          echoes scene port server.Endpoint owner
+          let other = scene.Owner()
+          use _ = scene.Connect(StreamKind.TurnTls, server.Endpoint, "another.example", other)
+          eventually "another name is not its" (has other.Ended 1)) ]
+
+let private readLine (stream: Stream) =
+    let line = StringBuilder()
+    let mutable more = true
+
+    while more do
+        match stream.ReadByte() with
+        | -1 -> more <- false
+        | b ->
+            line.Append(char b) |> ignore
+            more <- not ((string line).EndsWith "\r\n")
+
+    (string line).TrimEnd()
+
+let private relay (stream: Stream) (target: IPEndPoint) : Task =
+    task {
+        use onward = new TcpClient()
+        do! onward.ConnectAsync target
+
+        let! _ =
+            Task.WhenAny(copy stream (onward.GetStream()), copy (onward.GetStream()) stream)
+
+        ()
+    }
+
+/// An HTTP proxy that wants a user's password.
+let private httpProxy () =
+    new Server(fun stream ->
+        task {
+            let request = readLine stream
+            let mutable header = readLine stream
+            let mutable proof = ""
+
+            while header <> "" do
+                if header.StartsWith "Proxy-Authorization: " then
+                    proof <- header
+
+                header <- readLine stream
+
+            let expected =
+                "Proxy-Authorization: Basic "
+                + Convert.ToBase64String(Encoding.ASCII.GetBytes "me:secret")
+
+            if proof <> expected then
+                do!
+                    stream.WriteAsync(
+                        ReadOnlyMemory "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"B
+                    )
+            else
+                do! stream.WriteAsync(ReadOnlyMemory "HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n"B)
+                do! relay stream (IPEndPoint.Parse(request.Split(' ')[1]))
+        })
+
+/// A SOCKS5 proxy that wants one, RFC 1928 and 1929.
+let private socksProxy () =
+    new Server(fun stream ->
+        task {
+            let read (count: int) =
+                task {
+                    let octets: byte[] = Array.zeroCreate count
+                    do! stream.ReadExactlyAsync(Memory octets)
+                    return octets
+                }
+
+            let! hello = read 2
+            let! methods = read (int hello[1])
+
+            if not (Array.contains 2uy methods) then
+                do! stream.WriteAsync(ReadOnlyMemory [| 5uy; 0xffuy |])
+            else
+                do! stream.WriteAsync(ReadOnlyMemory [| 5uy; 2uy |])
+                let! head = read 2
+                let! user = read (int head[1])
+                let! length = read 1
+                let! password = read (int length[0])
+
+                if (user, password) <> ("me"B, "secret"B) then
+                    do! stream.WriteAsync(ReadOnlyMemory [| 1uy; 1uy |])
+                else
+                    do! stream.WriteAsync(ReadOnlyMemory [| 1uy; 0uy |])
+                    let! request = read 10
+
+                    let target =
+                        IPEndPoint(IPAddress request[4..7], (int request[8] <<< 8) ||| int request[9])
+
+                    do! stream.WriteAsync(ReadOnlyMemory [| 5uy; 0uy; 0uy; 3uy; 2uy; 'h'B; 'i'B; 0uy; 9uy |])
+                    do! relay stream target
+        })
+
+let private through (kind: ProxyKind) (proxy: Server) user password =
+    StackOptions(
+        Proxy = ProxySettings(kind, "127.0.0.1", int proxy.Endpoint.Port, user, password),
+        ServerCertificateValidation = RemoteCertificateValidationCallback(fun _ _ _ _ -> true)
+    )
+
+let private proxies =
+    [ for kind, make in [ ProxyKind.Http, httpProxy; ProxyKind.Socks5, socksProxy ] do
+          testCase $"{kind}: TCP and TLS pass the proxy" (fun () ->
+              use proxy = make ()
+              use scene = new Scene(portable, through kind proxy "me" "secret")
+              use plain = new Server(fun stream -> echo stream)
+              use secure = tlsServer (ConcurrentQueue())
+
+              for stream, server in [ StreamKind.TurnTcp, plain; StreamKind.TurnTls, secure ] do
+                  let owner = scene.Owner()
+                  use port = scene.Connect(stream, server.Endpoint, "turn.example", owner)
+                  eventually "it opens" (has owner.Opened 1)
+                  echoes scene port server.Endpoint owner)
+
+          testCase $"{kind}: a wrong password, and none, end with a reason; a peer's stream asks no proxy" (fun () ->
+              use proxy = make ()
+              use plain = new Server(fun stream -> echo stream)
+
+              for user, password in [ "me", "wrong"; null, null ] do
+                  use scene = new Scene(portable, through kind proxy user password)
+                  let owner = scene.Owner()
+                  use _ = scene.Connect(StreamKind.TurnTcp, plain.Endpoint, "", owner)
+                  eventually "it ends" (has owner.Ended 1)
+                  Expect.stringContains (Seq.head owner.Ended) "proxy" "says who refused"
+
+                  use direct = scene.Connect(StreamKind.IceTcp, plain.Endpoint, "", owner)
+                  eventually "directly" (has owner.Opened 1)) ]
+
+let tests =
+    testList
+        "Streams"
+        [ framing
+          testSequenced
+          <| testList
+              "connections"
+              [ for kind in both do
+                    yield! connections kind
+                yield! strangers
+                yield! tls
+                yield! proxies ] ]
