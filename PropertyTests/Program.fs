@@ -25,6 +25,8 @@ let main args =
       RangesTests.tests
       LogTests.tests
       StunTests.tests
+      Turn.TurnServerTests.tests
+      Turn.TurnServerDataTests.tests
       Ice.CandidateTests.tests
       Ice.IceTests.tests
       Ice.RulesTests.tests
