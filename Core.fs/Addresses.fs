@@ -50,8 +50,18 @@ type Endpoint =
 [<Measure>]
 type port
 
-/// A bound socket of the shell's, by number.
+/// A local port, by number. Positive: a socket or listener that the shell has bound and told of. Negative: one that the core
+/// has named, a stream (`Output.OpenStream`) or an address of ours on a TURN server. ICE names odd numbers, TURN even ones.
 type PortId = int<port>
+
+/// What a stream carries, and so how its datagrams are framed. The core sees whole frames, without their framing.
+type StreamKind =
+    /// A length of two octets before each, RFC 4571 §2; RFC 6544.
+    | IceTcp = 0
+    /// STUN messages and ChannelData, which tell their own length, the latter padded to four octets, RFC 8656 §12.5.
+    | TurnTcp = 1
+    /// The same in TLS.
+    | TurnTls = 2
 
 /// Where a datagram travels: from one of our sockets to a remote endpoint, or back.
 [<Struct; CustomEquality; NoComparison>]

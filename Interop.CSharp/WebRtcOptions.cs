@@ -34,6 +34,11 @@ public sealed record WebRtcOptions
     /// <summary>Whether <c>127.0.0.1</c> and <c>::1</c> become candidates: for two peers on one machine. Default false.</summary>
     public bool IncludeLoopback { get; init; }
 
+    /// <summary>
+    /// Whether a connection is made to the peer's TCP candidates where UDP does not pass, RFC 6544. W3C's browsers do. Default true.
+    /// </summary>
+    public bool IceTcp { get; init; } = true;
+
     /// <summary>How long without an answer until a connection is <c>disconnected</c>. Default 5 s.</summary>
     public TimeSpan DisconnectedAfter { get; init; } = TimeSpan.FromSeconds(5);
 

@@ -285,6 +285,9 @@ module World =
                     { e with
                         Ports = Map.remove port e.Ports })
                 world
+        // No stream here goes anywhere yet.
+        | OpenStream(port, _, _, remote, _) ->
+            feed who (StreamClosed({ Local = port; Remote = remote }, "no streams here")) world
         | ResolveServer url ->
             match world.Server with
             | ValueSome server -> feed who (ServerResolved(url, [| server |])) world

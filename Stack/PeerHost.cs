@@ -361,6 +361,10 @@ internal sealed class PeerHost : IDatagramShell, ILoopMember, IPortOwner, IAsync
     void IShell.ClosePort(int port) => Discard(_ports.Remove(port));
 
     /// <inheritdoc/>
+    void IShell.OpenStream(int port, StreamKind kind, int from, Endpoint to, string serverName) =>
+        Post(Input.NewStreamClosed(new Path(port, to), "Streams are not supported yet."));
+
+    /// <inheritdoc/>
     void IShell.ResolveServer(string url) => _ = Resolve(url);
 
     /// <inheritdoc/>

@@ -39,6 +39,9 @@ type PeerOptions =
         KeyLog: bool
         /// SRTP profiles offered in use_srtp and chosen from, in order of preference, RFC 5764 §4.1.2. Default all, GCM first.
         SrtpProfiles: SrtpProfile[]
+        /// Whether connections are made to the peer's TCP candidates, RFC 6544, where UDP does not pass. Listeners are the
+        /// shell's to open (`ListenerOpened`). Default true.
+        IceTcp: bool
     }
 
     /// With the wall clock of a shell.
@@ -199,8 +202,15 @@ type Input =
     | PortOpened of Port: PortId * Local: Endpoint * Preference: int
     /// A socket is gone, its interface perhaps with it.
     | PortClosed of Port: PortId
+    /// A TCP listener was bound, to be told before `PortsComplete`. A connection that it accepts is the path of its port and
+    /// the remote endpoint, and `PortClosed` is its end. `Preference` as of `PortOpened`.
+    | ListenerOpened of Port: PortId * Local: Endpoint * Preference: int
     /// All sockets that `OpenPorts` asked for are open.
     | PortsComplete
+    /// A stream that `OpenStream` asked for is connected, from this address of ours. Frames come and go as datagrams do.
+    | StreamOpened of Port: PortId * Local: Endpoint
+    /// A stream could not be opened, or has ended; or a connection that a listener accepted has. Nothing more comes by it.
+    | StreamClosed of Path: Path * Reason: string
     /// The addresses of a STUN or TURN server; several arrive as one.
     | ServerResolved of Url: string * Endpoints: Endpoint[]
     /// A server's name does not resolve.

@@ -49,7 +49,11 @@ type Output =
     | TransmitRun of Path: Path * Run: RtpRun
     /// Bind one socket per usable interface address; answered by `PortOpened`…, `PortsComplete`.
     | OpenPorts
+    /// Closes a socket, a listener with its connections, or a stream.
     | ClosePort of Port: PortId
+    /// Connect to `To`, from the address of the socket `From`. The core names the port; the path is (`Port`, `To`). Answered by
+    /// `StreamOpened` or `StreamClosed`. `ServerName` is whom the certificate of a TLS server must name; empty without TLS.
+    | OpenStream of Port: PortId * Kind: StreamKind * From: PortId * To: Endpoint * ServerName: string
     /// Answered by `ServerResolved` or `ServerFailed`.
     | ResolveServer of Url: string
     /// Answered by `NameResolved`.
@@ -76,6 +80,8 @@ type IShell =
     abstract OpenPorts: unit -> unit
     /// <summary>See <c>Output.ClosePort</c>.</summary>
     abstract ClosePort: port: PortId -> unit
+    /// <summary>See <c>Output.OpenStream</c>.</summary>
+    abstract OpenStream: port: PortId * kind: StreamKind * from: PortId * ``to``: Endpoint * serverName: string -> unit
     /// <summary>See <c>Output.ResolveServer</c>.</summary>
     abstract ResolveServer: url: string -> unit
     /// <summary>See <c>Output.ResolveName</c>.</summary>

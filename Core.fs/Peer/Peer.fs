@@ -31,7 +31,8 @@ module Peer =
           MaxBitrate = 2_000_000_000
           Epoch = 0L
           KeyLog = false
-          SrtpProfiles = DtlsConfig.srtpProfiles }
+          SrtpProfiles = DtlsConfig.srtpProfiles
+          IceTcp = true }
 
     /// W3C WebRTC 1.0 §4.4.1.6 setConfiguration: descriptions' part in JSEP, the servers for the next gathering in ICE.
     let private configure now command (configuration: Configuration) (s: Session.State) : Step<Session.State, Output> =
@@ -105,6 +106,9 @@ module Peer =
         | PortOpened(port, local, preference) -> ice now (Ice.PortOpened(port, local, preference)) s
         | PortClosed port -> ice now (Ice.PortClosed port) s
         | PortsComplete -> ice now Ice.PortsComplete s
+        | ListenerOpened _
+        | StreamOpened _
+        | StreamClosed _ -> ignored Layer.Peer Drop.Unsupported s
         | ServerResolved(url, endpoints) -> ice now (Ice.ServerResolved(url, endpoints)) s
         | ServerFailed(url, reason) -> ice now (Ice.ServerFailed(url, reason)) s
         | NameResolved(name, address) -> ice now (Ice.Resolved(name, address)) s
@@ -180,7 +184,10 @@ module Peer =
         | Tick
         | PortOpened _
         | PortClosed _
+        | ListenerOpened _
         | PortsComplete
+        | StreamOpened _
+        | StreamClosed _
         | ServerResolved _
         | ServerFailed _
         | NameResolved _
@@ -236,6 +243,7 @@ module Peer =
             | TransmitRun(path, run) -> shell.TransmitRun(path, run)
             | OpenPorts -> shell.OpenPorts()
             | ClosePort port -> shell.ClosePort port
+            | OpenStream(port, kind, from, remote, name) -> shell.OpenStream(port, kind, from, remote, name)
             | ResolveServer url -> shell.ResolveServer url
             | ResolveName name -> shell.ResolveName name
             | Reply(command, answer) -> shell.Reply(command, answer)

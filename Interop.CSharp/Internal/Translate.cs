@@ -104,7 +104,8 @@ internal static class Translate
             // The host knows the clock.
             epoch: 0,
             options.KeyLogPath is not null,
-            [.. options.SrtpProfiles.Select(profile => (Core.SrtpProfile)profile)]
+            [.. options.SrtpProfiles.Select(profile => (Core.SrtpProfile)profile)],
+            options.IceTcp
         );
 
     /// <exception cref="RTCException"><c>TypeError</c>, W3C WebRTC 1.0 §6.1.1, createDataChannel.</exception>

@@ -110,6 +110,7 @@ type private Nobody() =
         member _.Transmit(_, _) = ()
         member _.OpenPorts() = ()
         member _.ClosePort _ = ()
+        member _.OpenStream(_, _, _, _, _) = ()
         member _.ResolveServer _ = ()
         member _.ResolveName _ = ()
         member _.Reply(_, _) = ()

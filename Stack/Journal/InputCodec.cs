@@ -45,6 +45,9 @@ internal static class InputCodec
         RequestKeyFrame = 33,
         SetJitterBuffer = 34,
         InsertDtmf = 35,
+        ListenerOpened = 36,
+        StreamOpened = 37,
+        StreamClosed = 38,
     }
 
     /// <summary>Writes an input.</summary>
@@ -235,6 +238,22 @@ internal static class InputCodec
                 to.Number(insertDtmf.Duration);
                 to.Number(insertDtmf.Gap);
                 break;
+            case Input.ListenerOpened opened:
+                to.Byte((byte)Kind.ListenerOpened);
+                to.Number(opened.Port);
+                to.Endpoint(opened.Local);
+                to.Number(opened.Preference);
+                break;
+            case Input.StreamOpened opened:
+                to.Byte((byte)Kind.StreamOpened);
+                to.Number(opened.Port);
+                to.Endpoint(opened.Local);
+                break;
+            case Input.StreamClosed closed:
+                to.Byte((byte)Kind.StreamClosed);
+                to.Path(closed.Path);
+                to.Text(closed.Reason);
+                break;
             default:
                 throw new UnreachableException("An input that the journal does not know.");
         }
@@ -311,6 +330,9 @@ internal static class InputCodec
                 from.Number(),
                 from.Number()
             ),
+            Kind.ListenerOpened => Input.NewListenerOpened(from.Int32(), from.Endpoint(), from.Int32()),
+            Kind.StreamOpened => Input.NewStreamOpened(from.Int32(), from.Endpoint()),
+            Kind.StreamClosed => Input.NewStreamClosed(from.Path(), from.Text()),
             var unknown => throw new JournalException(
                 $"The journal has an input of kind {(byte)unknown}, of a later release."
             ),
@@ -379,6 +401,7 @@ internal static class InputCodec
         to.Number(value.Epoch);
         to.Flag(value.KeyLog);
         to.Array(value.SrtpProfiles, profile => to.Number((int)profile));
+        to.Flag(value.IceTcp);
     }
 
     /// <summary>Reads the options of a peer.</summary>
@@ -398,7 +421,8 @@ internal static class InputCodec
             from.Int32(),
             from.Number(),
             from.Flag(),
-            from.Array(() => (SrtpProfile)from.Int32())
+            from.Array(() => (SrtpProfile)from.Int32()),
+            from.Flag()
         );
 
     /// <summary>Writes a description.</summary>

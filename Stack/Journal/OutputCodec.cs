@@ -41,6 +41,9 @@ internal enum OutputKind : byte
 
     /// <summary><c>Output.DeliverRtp</c>.</summary>
     DeliverRtp = 11,
+
+    /// <summary><c>Output.OpenStream</c>.</summary>
+    OpenStream = 12,
 }
 
 /// <summary>Outputs as octets, one way only: they are compared, never read back. Every field takes part.</summary>

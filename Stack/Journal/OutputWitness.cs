@@ -69,6 +69,19 @@ internal abstract class OutputWitness(IDatagramShell? inner) : IShell
     }
 
     /// <inheritdoc/>
+    public void OpenStream(int port, StreamKind kind, int from, Endpoint to, string serverName)
+    {
+        _seen.Clear();
+        _seen.Number(port);
+        _seen.Number((int)kind);
+        _seen.Number(from);
+        _seen.Endpoint(to);
+        _seen.Text(serverName);
+        Saw(OutputKind.OpenStream, _seen.Written);
+        inner?.OpenStream(port, kind, from, to, serverName);
+    }
+
+    /// <inheritdoc/>
     public void ResolveServer(string url)
     {
         _seen.Clear();
