@@ -83,9 +83,11 @@ module PeerFilter =
     let private prefixes = Array.map Prefix.ofText
 
     /// This host: RFC 1122 §3.2.1.3, RFC 4291 §2.5.
+    [<CompiledName "Loopback">]
     let loopback = prefixes [| "127.0.0.0/8"; "::1" |]
 
     /// RFC 1918, RFC 6598, RFC 4193, RFC 3879.
+    [<CompiledName "PrivateUse">]
     let privateUse =
         prefixes
             [| "10.0.0.0/8"
@@ -96,15 +98,19 @@ module PeerFilter =
                "fec0::/10" |]
 
     /// RFC 3927, RFC 4291 §2.5.6.
+    [<CompiledName "LinkLocal">]
     let linkLocal = prefixes [| "169.254.0.0/16"; "fe80::/10" |]
 
     /// RFC 5771, RFC 4291 §2.7.
+    [<CompiledName "Multicast">]
     let multicast = prefixes [| "224.0.0.0/4"; "ff00::/8" |]
 
     /// Addresses of no host: "this network", RFC 6890's reserved ones and broadcast.
+    [<CompiledName "Reserved">]
     let reserved = prefixes [| "0.0.0.0/8"; "192.0.0.0/24"; "240.0.0.0/4"; "::" |]
 
     /// The standard: all of the above are denied.
+    [<CompiledName "Standard">]
     let standard: PeerFilter =
         { Allowed = Array.Empty()
           Denied = Array.concat [ loopback; privateUse; linkLocal; multicast; reserved ] }

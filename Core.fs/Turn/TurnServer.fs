@@ -344,6 +344,7 @@ module internal Serving =
 [<RequireQualifiedAccess>]
 module TurnServer =
     /// The limits that `TurnLimits` names as default.
+    [<CompiledName "Limits">]
     let limits: TurnLimits =
         { DefaultLifetime = Duration.seconds 600L
           MaxLifetime = Duration.seconds 3600L
@@ -354,10 +355,11 @@ module TurnServer =
           Channels = 256
           OctetsPerSecond = Int64.MaxValue }
 
-    /// A server with nobody served.
+    /// A server with nobody served; `seed` is 32 octets of randomness.
     [<CompiledName "Create">]
-    let create (entropy: Entropy) (config: TurnServerConfig) (credentials: TurnCredentials) : TurnServerState =
-        let struct (nonceKey, entropy) = Entropy.bytes 32 entropy
+    let create (seed: byte[]) (config: TurnServerConfig) (credentials: TurnCredentials) : TurnServerState =
+        let struct (nonceKey, entropy) =
+            Entropy.bytes 32 (Entropy.ofSeed (ReadOnlySpan seed))
 
         { Config = config
           Credentials = Auth.prepare config credentials

@@ -120,6 +120,13 @@ type TurnPacket =
             + 4
             + Attribute.padded data.Length
 
+    /// Whether it carries a peer's data.
+    member packet.IsData: bool =
+        match packet with
+        | Response _ -> false
+        | Channel _
+        | Indication _ -> true
+
     /// Encodes into lent memory of at least `Size` octets; answers the octets written.
     member packet.Write(into: Span<byte>) : int =
         match packet with
@@ -313,7 +320,7 @@ type TurnServerInput =
     | RelayOpened of Relay: int * Relayed: Endpoint
     /// Answers `OpenRelay`: no port, or no address of that family.
     | RelayFailed of Relay: int
-    /// The relay's socket is of no more use, and closed.
+    /// The relay's socket is of no more use; `CloseRelay` follows.
     | RelayLost of Relay: int
     /// A client's TCP or TLS connection is over.
     | Disconnected of Path: Path

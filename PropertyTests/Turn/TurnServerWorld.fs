@@ -57,7 +57,7 @@ type Relayed =
       MayFragment: bool }
 
 type World(config: TurnServerConfig, credentials: TurnCredentials) =
-    let mutable state = TurnServer.create (Entropy.ofNumber 5L) config credentials
+    let mutable state = TurnServer.create (Array.create 32 5uy) config credentials
     let mutable now: Instant = seconds 1000
     let mutable nextPort = 49152
     let toClients = List<struct (Path * byte[])>()
