@@ -28,6 +28,8 @@ let main args =
       StunTests.tests
       TurnCodecTests.tests
       TurnClientTests.tests
+      Turn.TurnServerTests.tests
+      Turn.TurnServerDataTests.tests
       Ice.CandidateTests.tests
       Ice.IceTests.tests
       Ice.RulesTests.tests

@@ -1,7 +1,6 @@
 namespace Hybrid.WebRtc.Core
 
 open System
-open Hybrid.WebRtc.Core.Turn
 open Hybrid.WebRtc.Core.Session
 open Hybrid.WebRtc.Core.Wiring
 
@@ -53,18 +52,18 @@ module Peer =
     /// A TURN server's own messages are for `Relays`, and what it passes on is unwrapped and goes its way, once.
     let rec private received now path (bytes: Memory<byte>) (s: Session.State) : Step<Session.State, Output> =
         match Demultiplexing.kindOf (Span.op_Implicit bytes.Span) with
-        | Demux.TurnChannel when Relays.isServer path s.Relays -> unwrapped now path bytes s
+        | Demux.TurnChannel when Turn.Relays.isServer path s.Relays -> unwrapped now path bytes s
         | Demux.Stun when
-            Relays.isServer path s.Relays
-            && DataIndication.isOne (Span.op_Implicit bytes.Span)
+            Turn.Relays.isServer path s.Relays
+            && Turn.DataIndication.isOne (Span.op_Implicit bytes.Span)
             ->
             unwrapped now path bytes s
         | Demux.Stun when
-            Relays.isServer path s.Relays
+            Turn.Relays.isServer path s.Relays
             && Stun.Message.isStun (Span.op_Implicit bytes.Span)
             && not (Stun.Message.isBinding (Span.op_Implicit bytes.Span))
             ->
-            relays now (Relays.Received(path, Memory.op_Implicit bytes)) s
+            relays now (Turn.Relays.Received(path, Memory.op_Implicit bytes)) s
         | Demux.Stun -> ice now (Ice.Received(path, Memory.op_Implicit bytes)) s
         | Demux.Dtls when Ice.isValid path s.Ice -> dtls now (Dtls.Received bytes) s
         | Demux.Rtp when Ice.isValid path s.Ice -> media now (MediaInput.Received bytes) s
@@ -73,7 +72,7 @@ module Peer =
         | _ -> ignored Layer.Demux Drop.Unsupported s
 
     and private unwrapped now path (bytes: Memory<byte>) (s: Session.State) : Step<Session.State, Output> =
-        match Relays.unwrap path bytes s.Relays with
+        match Turn.Relays.unwrap path bytes s.Relays with
         | ValueSome(struct (inner, packet)) -> received now inner packet s
         | ValueNone -> ignored Layer.Turn Drop.Unexpected s
 
@@ -84,7 +83,7 @@ module Peer =
 
         s
         |> whenDue (Ice.deadline s.Ice) (ice now Ice.Tick)
-        |> Step.bind (fun s -> whenDue (Relays.deadline s.Relays) (relays now Relays.Tick) s)
+        |> Step.bind (fun s -> whenDue (Turn.Relays.deadline s.Relays) (relays now Turn.Relays.Tick) s)
         |> Step.bind (fun s -> whenDue (Dtls.deadline s.Dtls) (dtls now Dtls.Tick) s)
         |> Step.bind (fun s ->
             match s.Sctp with
@@ -125,12 +124,12 @@ module Peer =
         | Datagram(path, bytes) -> received now path bytes s
         | PortOpened(port, local, preference) -> ice now (Ice.PortOpened(port, local, preference)) s
         | PortClosed port ->
-            relays now (Relays.PortClosed port) s
+            relays now (Turn.Relays.PortClosed port) s
             |> Step.bind (ice now (Ice.PortClosed port))
         | PortsComplete -> ice now Ice.PortsComplete s
-        | StreamOpened(port, _) when Relays.isRelayed port -> relays now (Relays.StreamOpened port) s
-        | StreamClosed(path, reason) when Relays.isRelayed path.Local ->
-            relays now (Relays.StreamClosed(path.Local, reason)) s
+        | StreamOpened(port, _) when Turn.Relays.isRelayed port -> relays now (Turn.Relays.StreamOpened port) s
+        | StreamClosed(path, reason) when Turn.Relays.isRelayed path.Local ->
+            relays now (Turn.Relays.StreamClosed(path.Local, reason)) s
         | ListenerOpened(port, local, preference) -> ice now (Ice.ListenerOpened(port, local, preference)) s
         | StreamOpened(port, local) -> ice now (Ice.StreamOpened(port, local)) s
         | StreamClosed(path, _) -> ice now (Ice.StreamClosed path) s
@@ -242,7 +241,7 @@ module Peer =
 
             Instant.min
                 (Instant.min (Ice.deadline s.Ice) (MediaSession.deadline s.Media))
-                (Instant.min (Instant.min (Dtls.deadline s.Dtls) (Relays.deadline s.Relays)) sctp)
+                (Instant.min (Instant.min (Dtls.deadline s.Dtls) (Turn.Relays.deadline s.Relays)) sctp)
 
     [<CompiledName "Step">]
     let step (now: Instant) (input: Input) (state: State) : Step<State, Output> =

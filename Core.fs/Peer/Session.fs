@@ -1,7 +1,6 @@
 namespace Hybrid.WebRtc.Core
 
 open System
-open Hybrid.WebRtc.Core.Turn
 
 /// A live peer: its parts, what joins them, and what is told of them.
 module internal Session =
@@ -47,7 +46,7 @@ module internal Session =
             Entropy: Entropy
             Jsep: Jsep.State
             Ice: Ice.State
-            Relays: Relays.State
+            Relays: Turn.Relays.State
             Dtls: Dtls.State
             Sctp: Sctp.State voption
             Channels: Channels.State
@@ -126,9 +125,9 @@ module internal Session =
 
     /// Where packets for a path of ICE's go, and in what they are wrapped where the path is a relay's. The outer option is
     /// ValueNone where the relay passes nothing on to the peer.
-    let outward (path: Path) (s: State) : struct (struct (Path * RelayHeader voption) voption * State) =
-        if Relays.isRelayed path.Local then
-            let struct (wrapped, relays) = Relays.wrap path s.Relays
+    let outward (path: Path) (s: State) : struct (struct (Path * Turn.RelayHeader voption) voption * State) =
+        if Turn.Relays.isRelayed path.Local then
+            let struct (wrapped, relays) = Turn.Relays.wrap path s.Relays
 
             match wrapped with
             | ValueSome(struct (outer, header)) ->
@@ -211,7 +210,7 @@ module internal Session =
           Entropy = Entropy.split "peer" seed
           Jsep = newJsep config (Entropy.split "jsep" seed)
           Ice = newIce config (Entropy.split "ice" seed)
-          Relays = Relays.create config.Ciphers (Entropy.split "relays" seed)
+          Relays = Turn.Relays.create config.Ciphers (Entropy.split "relays" seed)
           Dtls = newDtls config (Entropy.split "dtls" seed)
           Sctp = ValueNone
           Channels = Channels.create config.Options.MaxMessageSize

@@ -3,7 +3,6 @@ namespace Hybrid.WebRtc.Core
 open System
 open Microsoft.FSharp.Core.CompilerServices
 open Hybrid.WebRtc.Core.Session
-open Hybrid.WebRtc.Core.Turn
 
 /// The parts of a peer, each stepped by one function, with what its outputs mean to the others.
 module internal Wiring =
@@ -91,9 +90,9 @@ module internal Wiring =
     and onIce now (output: Ice.Output) (s: State) : Step<State, Output> =
         match output with
         | Ice.Transmit(path, message) -> transmit path (Packet.Stun(s.Config.Ciphers, message)) s
-        | Ice.Allocate request -> relays now (Relays.Allocate request) s
-        | Ice.Permit path -> relays now (Relays.Permit path) s
-        | Ice.Release port -> relays now (Relays.Release port) s
+        | Ice.Allocate request -> relays now (Turn.Relays.Allocate request) s
+        | Ice.Permit path -> relays now (Turn.Relays.Permit path) s
+        | Ice.Release port -> relays now (Turn.Relays.Release port) s
         | Ice.OpenPorts -> Step.one OpenPorts s
         | Ice.ClosePort port -> Step.one (ClosePort port) s
         | Ice.OpenStream(port, from, remote) -> Step.one (OpenStream(port, StreamKind.IceTcp, from, remote, "")) s
@@ -171,24 +170,25 @@ module internal Wiring =
 
     /// Data goes by this path from now on: where it is a relay's, on a channel.
     and bind now (path: Path) (s: State) : Step<State, Output> =
-        if Relays.isRelayed path.Local then
-            relays now (Relays.Bind path) s
+        if Turn.Relays.isRelayed path.Local then
+            relays now (Turn.Relays.Bind path) s
         else
             Step.only s
 
-    and relays now (input: Relays.Input) (s: State) : Step<State, Output> =
-        let struct (part, outputs) = Relays.step now input s.Relays
+    and relays now (input: Turn.Relays.Input) (s: State) : Step<State, Output> =
+        let struct (part, outputs) = Turn.Relays.step now input s.Relays
         { s with Relays = part } |> Step.route (onRelays now) outputs
 
-    and onRelays now (output: Relays.Output) (s: State) : Step<State, Output> =
+    and onRelays now (output: Turn.Relays.Output) (s: State) : Step<State, Output> =
         match output with
-        | Relays.Transmit(path, message) -> Step.one (Transmit(path, Packet.Stun(s.Config.Ciphers, message))) s
-        | Relays.OpenStream(port, kind, from, server, name) -> Step.one (OpenStream(port, kind, from, server, name)) s
-        | Relays.CloseStream port -> Step.one (ClosePort port) s
-        | Relays.Allocated(port, relayed, mapped) -> ice now (Ice.Allocated(port, relayed, mapped)) s
-        | Relays.Failed(port, code, text) -> ice now (Ice.NotAllocated(port, code, text)) s
-        | Relays.Lost port -> ice now (Ice.Unallocated port) s
-        | Relays.Ignored reason -> ignored Layer.Turn reason s
+        | Turn.Relays.Transmit(path, message) -> Step.one (Transmit(path, Packet.Stun(s.Config.Ciphers, message))) s
+        | Turn.Relays.OpenStream(port, kind, from, server, name) ->
+            Step.one (OpenStream(port, kind, from, server, name)) s
+        | Turn.Relays.CloseStream port -> Step.one (ClosePort port) s
+        | Turn.Relays.Allocated(port, relayed, mapped) -> ice now (Ice.Allocated(port, relayed, mapped)) s
+        | Turn.Relays.Failed(port, code, text) -> ice now (Ice.NotAllocated(port, code, text)) s
+        | Turn.Relays.Lost port -> ice now (Ice.Unallocated port) s
+        | Turn.Relays.Ignored reason -> ignored Layer.Turn reason s
 
     /// W3C WebRTC 1.0 §4.3.2: the end of a generation is told as an empty candidate, then the state, then `null`.
     and gathering now (state: IceGatheringState) (s: State) : Step<State, Output> =
@@ -315,7 +315,7 @@ module internal Wiring =
     /// What a path has around its packets: a relay's is ChannelData. (Until the channel is bound it is more, for a round trip.)
     and overhead (s: State) : int =
         match s.Route.Path with
-        | ValueSome path when Relays.isRelayed path.Local -> ChannelData.HeaderSize
+        | ValueSome path when Turn.Relays.isRelayed path.Local -> Turn.ChannelData.HeaderSize
         | _ -> 0
 
     /// Another path: what the association knows of it is over.

@@ -83,10 +83,12 @@ module RestCredentials =
     /// `expiry:name`: Unix seconds, and whom it is for; the name may be empty, and then there is no colon.
     [<CompiledName "Username">]
     let username (expiry: int64) (name: string) : string =
+        let digits = expiry.ToString Globalization.CultureInfo.InvariantCulture
+
         if name = "" then
-            expiry.ToString()
+            digits
         else
-            String.Concat(expiry.ToString(), ":", name)
+            String.Concat(digits, ":", name)
 
     /// base64 of HMAC-SHA1 of the username under the secret, §2.2.
     [<CompiledName "Password">]

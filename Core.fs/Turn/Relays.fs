@@ -24,7 +24,7 @@ type RelayRequest =
 
 /// An allocation of a peer's, and how messages reach its server.
 [<NoComparison; NoEquality>]
-type internal Relay =
+type internal RelayLink =
     { Request: RelayRequest
       Path: Path
       Turn: TurnClient.State }
@@ -36,7 +36,7 @@ module internal Relays =
     type State =
         private
             { Ciphers: ICiphers
-              All: Relay[]
+              All: RelayLink[]
               Entropy: Entropy
               Due: Instant }
 
@@ -81,7 +81,7 @@ module internal Relays =
     /// Whether a port is one that ICE has on a server.
     let inline isRelayed (port: PortId) : bool = port < 0<port> && int port &&& 1 = 0
 
-    let private isStream (relay: Relay) : bool =
+    let private isStream (relay: RelayLink) : bool =
         match relay.Request.Transport with
         | ServerTransport.Udp -> false
         | _ -> true
@@ -161,13 +161,13 @@ module internal Relays =
 
     // Allocations.
 
-    let private put (relay: Relay) (state: State) : State =
+    let private put (relay: RelayLink) (state: State) : State =
         { state with
             All =
                 state.All
                 |> Array.map (fun other -> if other.Request.V4 = relay.Request.V4 then relay else other) }
 
-    let private drop (relay: Relay) (state: State) : Step<State, Output> =
+    let private drop (relay: RelayLink) (state: State) : Step<State, Output> =
         let rest =
             { state with
                 All = state.All |> Array.filter (fun other -> other.Request.V4 <> relay.Request.V4) }
@@ -177,7 +177,7 @@ module internal Relays =
         else
             Step.only rest
 
-    let private openStream (server: Endpoint) (name: string) (relay: Relay) : Output =
+    let private openStream (server: Endpoint) (name: string) (relay: RelayLink) : Output =
         let kind =
             match relay.Request.Transport with
             | ServerTransport.Tls -> StreamKind.TurnTls
@@ -191,7 +191,7 @@ module internal Relays =
             (if kind = StreamKind.TurnTls then name else "")
         )
 
-    let rec private turn now (input: TurnClient.Input) (relay: Relay) (state: State) : Step<State, Output> =
+    let rec private turn now (input: TurnClient.Input) (relay: RelayLink) (state: State) : Step<State, Output> =
         let struct (part, outputs) = TurnClient.step now input relay.Turn
         let port = relay.Request.V4
 
@@ -215,7 +215,7 @@ module internal Relays =
             outputs
 
     // RFC 8489 §10: by the same transport.
-    and private redirected now (server: Endpoint) (domain: string voption) (relay: Relay) (state: State) =
+    and private redirected now (server: Endpoint) (domain: string voption) (relay: RelayLink) (state: State) =
         let relay =
             { relay with
                 Path = { relay.Path with Remote = server } }
@@ -277,7 +277,7 @@ module internal Relays =
                 | -1 -> Step.only state
                 | i -> drop state.All[i] state)
 
-    let private ofStream (port: PortId) (state: State) : Relay voption =
+    let private ofStream (port: PortId) (state: State) : RelayLink voption =
         match
             state.All
             |> Array.tryFind (fun relay -> isStream relay && relay.Request.Stream = port)

@@ -39,7 +39,7 @@ module internal TurnClient =
     type private Phase =
         | Idle
         | Asking
-        | Serving of Allocation
+        | Serving of ClientAllocation
         | Over
 
     [<NoComparison; NoEquality>]
@@ -142,7 +142,7 @@ module internal TurnClient =
     let wrap (peer: Endpoint) (state: State) : struct (RelayHeader voption * State) =
         match state.Phase with
         | Phase.Serving allocation ->
-            let struct (header, entropy) = Allocation.wrap peer state.Entropy allocation
+            let struct (header, entropy) = ClientAllocation.wrap peer state.Entropy allocation
             struct (header, { state with Entropy = entropy })
         | Phase.Idle
         | Phase.Asking
@@ -151,7 +151,7 @@ module internal TurnClient =
     /// Whose data a channel carries. The server may have bound it before we are told.
     let peerOf (channel: uint16) (state: State) : Endpoint voption =
         match state.Phase with
-        | Phase.Serving allocation -> Allocation.peerOf channel allocation
+        | Phase.Serving allocation -> ClientAllocation.peerOf channel allocation
         | Phase.Idle
         | Phase.Asking
         | Phase.Over -> ValueNone
@@ -159,7 +159,7 @@ module internal TurnClient =
     /// Whether data of this address was asked for, RFC 8656 §11.4.
     let isPermitted (address: Address) (state: State) : bool =
         match state.Phase with
-        | Phase.Serving allocation -> Allocation.isPermitted address allocation
+        | Phase.Serving allocation -> ClientAllocation.isPermitted address allocation
         | Phase.Idle
         | Phase.Asking
         | Phase.Over -> false
@@ -237,7 +237,7 @@ module internal TurnClient =
             Step.one
                 (Allocated(relayed, Message.mappedAddress message))
                 { state with
-                    Phase = Phase.Serving(Allocation.create now relayed lifetime) }
+                    Phase = Phase.Serving(ClientAllocation.create now relayed lifetime) }
 
     // RFC 8656 §7.4 and RFC 8489 §10: of our family, and none that was asked before.
     let private redirected (message: Message) (text: string) (state: State) : Step<State, Output> =
@@ -269,7 +269,7 @@ module internal TurnClient =
 
     // Peers.
 
-    let private serving (change: Allocation -> Allocation) (state: State) : State =
+    let private serving (change: ClientAllocation -> ClientAllocation) (state: State) : State =
         match state.Phase with
         | Phase.Serving allocation ->
             { state with
@@ -278,13 +278,13 @@ module internal TurnClient =
         | Phase.Asking
         | Phase.Over -> state
 
-    let private permit now (address: Address) (allocation: Allocation) (state: State) : Step<State, Output> =
-        if Allocation.isPermitted address allocation then
+    let private permit now (address: Address) (allocation: ClientAllocation) (state: State) : Step<State, Output> =
+        if ClientAllocation.isPermitted address allocation then
             Step.only state
-        elif not (Allocation.reaches address allocation) then
+        elif not (ClientAllocation.reaches address allocation) then
             Step.one (Ignored Drop.Unsupported) state
         else
-            match Allocation.addPermission address allocation with
+            match ClientAllocation.addPermission address allocation with
             | ValueSome allocation ->
                 { state with
                     Phase = Phase.Serving allocation }
@@ -294,10 +294,10 @@ module internal TurnClient =
     let private bind now (peer: Endpoint) (state: State) : Step<State, Output> =
         match state.Phase with
         | Phase.Serving allocation when
-            Allocation.isPermitted peer.Address allocation
-            && not (Allocation.hasChannel peer allocation)
+            ClientAllocation.isPermitted peer.Address allocation
+            && not (ClientAllocation.hasChannel peer allocation)
             ->
-            match Allocation.addChannel peer allocation with
+            match ClientAllocation.addChannel peer allocation with
             | ValueSome(struct (number, allocation)) ->
                 { state with
                     Phase = Phase.Serving allocation }
@@ -318,11 +318,11 @@ module internal TurnClient =
         | TurnRequest.Refresh ->
             match TurnRequest.lifetimeOf message with
             | 0L<us> -> lose 437 "The server has ended the allocation." state
-            | lifetime -> Step.only (serving (Allocation.refreshed now lifetime) state)
+            | lifetime -> Step.only (serving (ClientAllocation.refreshed now lifetime) state)
         | TurnRequest.CreatePermission address ->
-            Step.only (serving (Allocation.setPermission address (now + permissionRenewal) false) state)
+            Step.only (serving (ClientAllocation.setPermission address (now + permissionRenewal) false) state)
         | TurnRequest.ChannelBind(number, _) ->
-            Step.only (serving (Allocation.setChannel number (now + channelRenewal) true) state)
+            Step.only (serving (ClientAllocation.setChannel number (now + channelRenewal) true) state)
 
     // The server does not know the allocation, or not as ours: RFC 8656 §5 and §19.
     let private isFatal (code: int) = code = 401 || code = 437 || code = 441
@@ -358,14 +358,14 @@ module internal TurnClient =
         | TurnRequest.CreatePermission _
         | TurnRequest.ChannelBind _ when isFatal code -> lose code text state
         | TurnRequest.CreatePermission address when isPassing code ->
-            Step.only (serving (Allocation.setPermission address (now + retry) false) state)
+            Step.only (serving (ClientAllocation.setPermission address (now + retry) false) state)
         | TurnRequest.CreatePermission address ->
-            serving (Allocation.setPermission address Instant.never true) state
+            serving (ClientAllocation.setPermission address Instant.never true) state
             |> Step.one (Denied(address, code, text))
         // Until then, and where there are no channels, indications do.
         | TurnRequest.ChannelBind(number, _) ->
             let renewAt = if isPassing code then now + retry else Instant.never
-            Step.only (serving (Allocation.setChannel number renewAt false) state)
+            Step.only (serving (ClientAllocation.setChannel number renewAt false) state)
 
     let private renew now (pending: Pending) (login: Login) (state: State) : Step<State, Output> =
         { state with Login = ValueSome login }
@@ -509,7 +509,7 @@ module internal TurnClient =
                     if now >= permission.RenewAt then
                         step
                         |> Step.bind (
-                            serving (Allocation.setPermission permission.Address Instant.never false)
+                            serving (ClientAllocation.setPermission permission.Address Instant.never false)
                             >> ask now (TurnRequest.CreatePermission permission.Address)
                         )
                     else
@@ -518,11 +518,11 @@ module internal TurnClient =
             (permissions, Array.indexed allocation.Channels)
             ||> Array.fold (fun step (n, channel) ->
                 if now >= channel.RenewAt then
-                    let number = Allocation.numberOf n
+                    let number = ClientAllocation.numberOf n
 
                     step
                     |> Step.bind (
-                        serving (Allocation.setChannel number Instant.never channel.IsBound)
+                        serving (ClientAllocation.setChannel number Instant.never channel.IsBound)
                         >> ask now (TurnRequest.ChannelBind(number, channel.Peer))
                     )
                 else
@@ -544,7 +544,7 @@ module internal TurnClient =
             due <- Instant.min due pending.Transaction.DueAt
 
         match state.Phase with
-        | Phase.Serving allocation -> due <- Instant.min due (Allocation.deadline allocation)
+        | Phase.Serving allocation -> due <- Instant.min due (ClientAllocation.deadline allocation)
         | Phase.Idle
         | Phase.Asking
         | Phase.Over -> ()

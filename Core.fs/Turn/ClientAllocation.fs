@@ -26,7 +26,7 @@ type internal ChannelBinding =
 
 /// What a client remembers of its allocation, RFC 8656 §5.
 [<NoComparison; NoEquality>]
-type internal Allocation =
+type internal ClientAllocation =
     {
         /// One, or one of each family.
         Relayed: Endpoint[]
@@ -40,7 +40,7 @@ type internal Allocation =
 
 /// Allocations: their peers, and how data reaches them.
 [<RequireQualifiedAccess>]
-module internal Allocation =
+module internal ClientAllocation =
     /// Addresses with permission, and peers with a channel; as many as ICE has remote candidates.
     [<Literal>]
     let private MaxPeers = 100
@@ -52,20 +52,20 @@ module internal Allocation =
         else
             now + lifetime / 2L
 
-    let create (now: Instant) (relayed: Endpoint[]) (lifetime: Duration) : Allocation =
+    let create (now: Instant) (relayed: Endpoint[]) (lifetime: Duration) : ClientAllocation =
         { Relayed = relayed
           RefreshAt = refreshAt now lifetime
           ExpiresAt = now + lifetime
           Permissions = [||]
           Channels = [||] }
 
-    let refreshed (now: Instant) (lifetime: Duration) (allocation: Allocation) : Allocation =
+    let refreshed (now: Instant) (lifetime: Duration) (allocation: ClientAllocation) : ClientAllocation =
         { allocation with
             RefreshAt = refreshAt now lifetime
             ExpiresAt = now + lifetime }
 
     /// When something of it must be renewed, or it expires.
-    let deadline (allocation: Allocation) : Instant =
+    let deadline (allocation: ClientAllocation) : Instant =
         let mutable due = Instant.min allocation.RefreshAt allocation.ExpiresAt
 
         for permission in allocation.Permissions do
@@ -76,7 +76,7 @@ module internal Allocation =
 
         due
 
-    let private permissionOf (address: Address) (allocation: Allocation) : int =
+    let private permissionOf (address: Address) (allocation: ClientAllocation) : int =
         let mutable i = 0
 
         while i < allocation.Permissions.Length
@@ -85,7 +85,7 @@ module internal Allocation =
 
         if i < allocation.Permissions.Length then i else -1
 
-    let private channelOf (peer: Endpoint) (allocation: Allocation) : int =
+    let private channelOf (peer: Endpoint) (allocation: ClientAllocation) : int =
         let mutable i = 0
 
         while i < allocation.Channels.Length && not (allocation.Channels[i].Peer.Equals peer) do
@@ -94,10 +94,10 @@ module internal Allocation =
         if i < allocation.Channels.Length then i else -1
 
     /// Whether packets of this address were asked for.
-    let isPermitted (address: Address) (allocation: Allocation) : bool = permissionOf address allocation >= 0
+    let isPermitted (address: Address) (allocation: ClientAllocation) : bool = permissionOf address allocation >= 0
 
     /// Whether it has a relayed address of the family.
-    let reaches (address: Address) (allocation: Allocation) : bool =
+    let reaches (address: Address) (allocation: ClientAllocation) : bool =
         allocation.Relayed |> Array.exists (fun e -> e.Address.IsV4 = address.IsV4)
 
     /// The n-th channel's number.
@@ -107,7 +107,7 @@ module internal Allocation =
         int channel - int ChannelData.FirstChannel
 
     /// Whose data a channel carries. The server may have bound it before we are told.
-    let peerOf (channel: uint16) (allocation: Allocation) : Endpoint voption =
+    let peerOf (channel: uint16) (allocation: ClientAllocation) : Endpoint voption =
         let n = indexOf channel
 
         if n >= 0 && n < allocation.Channels.Length then
@@ -116,7 +116,11 @@ module internal Allocation =
             ValueNone
 
     /// What a packet to this peer is wrapped in; ValueNone where none may go.
-    let wrap (peer: Endpoint) (entropy: Entropy) (allocation: Allocation) : struct (RelayHeader voption * Entropy) =
+    let wrap
+        (peer: Endpoint)
+        (entropy: Entropy)
+        (allocation: ClientAllocation)
+        : struct (RelayHeader voption * Entropy) =
         match channelOf peer allocation with
         | n when n >= 0 && allocation.Channels[n].IsBound ->
             struct (ValueSome(RelayHeader.Channel(numberOf n)), entropy)
@@ -128,7 +132,7 @@ module internal Allocation =
             | _ -> struct (ValueNone, entropy)
 
     /// With a permission that is being asked for; ValueNone where there is no room.
-    let addPermission (address: Address) (allocation: Allocation) : Allocation voption =
+    let addPermission (address: Address) (allocation: ClientAllocation) : ClientAllocation voption =
         if allocation.Permissions.Length >= MaxPeers then
             ValueNone
         else
@@ -142,7 +146,7 @@ module internal Allocation =
                                  IsDenied = false } |] }
 
     /// With a channel that is being asked for, and its number; ValueNone where there is no room.
-    let addChannel (peer: Endpoint) (allocation: Allocation) : struct (uint16 * Allocation) voption =
+    let addChannel (peer: Endpoint) (allocation: ClientAllocation) : struct (uint16 * ClientAllocation) voption =
         if allocation.Channels.Length >= MaxPeers then
             ValueNone
         else
@@ -157,9 +161,14 @@ module internal Allocation =
                                          IsBound = false } |] })
             )
 
-    let hasChannel (peer: Endpoint) (allocation: Allocation) : bool = channelOf peer allocation >= 0
+    let hasChannel (peer: Endpoint) (allocation: ClientAllocation) : bool = channelOf peer allocation >= 0
 
-    let setPermission (address: Address) (renewAt: Instant) (denied: bool) (allocation: Allocation) : Allocation =
+    let setPermission
+        (address: Address)
+        (renewAt: Instant)
+        (denied: bool)
+        (allocation: ClientAllocation)
+        : ClientAllocation =
         match permissionOf address allocation with
         | -1 -> allocation
         | n ->
@@ -172,7 +181,7 @@ module internal Allocation =
                           RenewAt = renewAt
                           IsDenied = denied } }
 
-    let setChannel (number: uint16) (renewAt: Instant) (bound: bool) (allocation: Allocation) : Allocation =
+    let setChannel (number: uint16) (renewAt: Instant) (bound: bool) (allocation: ClientAllocation) : ClientAllocation =
         let n = indexOf number
 
         { allocation with
