@@ -158,6 +158,8 @@ type Internet =
             Uplinks: Map<struct (uint64 * uint64), int>
             Servers: Endpoint list
             Turns: SmallServer list
+            /// Hosts that no UDP passes to or from.
+            Firewalled: Set<struct (uint64 * uint64)>
             /// What hosts have sent, newest first, where it is watched: as it left them.
             Watched: Flow list voption
         }
@@ -174,6 +176,7 @@ module Internet =
           Uplinks = Map.empty
           Servers = []
           Turns = []
+          Firewalled = Set.empty
           Watched = ValueNone }
 
     /// With a NAT, by number, and the addresses behind it.
@@ -206,6 +209,17 @@ module Internet =
     /// What they have sent since, newest first.
     let watched (net: Internet) : Flow list =
         net.Watched |> ValueOption.defaultValue []
+
+    /// With a firewall around a host that lets no UDP pass.
+    let withoutUdp (host: Address) (net: Internet) : Internet =
+        { net with
+            Firewalled = Set.add (key host) net.Firewalled }
+
+    /// Local ports of streams to TURN servers, whose frames are carried as datagrams are, on a wire that loses nothing.
+    let streamPorts = 30_000us
+
+    let private isOfStream (e: Endpoint) =
+        e.Port >= streamPorts && e.Port < streamPorts + 1_000us
 
     /// With a link, by number, that all pass which is sent from some addresses.
     let withLink (number: int) (link: Link) (from: Address list) (net: Internet) : Internet =
@@ -261,6 +275,12 @@ module Internet =
                     Watched = ValueSome(flow :: flows) }
             | ValueNone -> net
 
+        // A stream's frames pass a firewall that UDP does not.
+        let isBlocked (e: Endpoint) =
+            not net.Firewalled.IsEmpty
+            && Set.contains (key e.Address) net.Firewalled
+            && not (isOfStream e)
+
         let onto flow net =
             match Map.tryFind (key flow.From.Address) net.Uplinks with
             | None ->
@@ -279,22 +299,29 @@ module Internet =
                         Wire = Wire.sendAs size at flow bytes net.Wire }
                 | ValueNone -> net
 
-        match natOf flow.From.Address net, natOf flow.To.Address net with
-        | ValueSome mine, ValueSome theirs when mine = theirs -> onto flow net
-        // Another network's inside is not to be reached.
-        | _, ValueSome _ -> net
-        | ValueNone, ValueNone -> onto flow net
-        | ValueSome number, ValueNone ->
-            let nat = net.Nats[number]
+        // A NAT may itself be behind another.
+        let rec leave (flow: Flow) (net: Internet) =
+            match natOf flow.From.Address net, natOf flow.To.Address net with
+            | ValueSome mine, ValueSome theirs when mine = theirs -> onto flow net
+            | ValueNone, ValueNone -> onto flow net
+            // Another network's inside is not to be reached.
+            | ValueNone, ValueSome _ -> net
+            | ValueSome number, _ ->
+                let nat = net.Nats[number]
 
-            if flow.To.Address.Equals(Nat.outside nat) && not (Nat.hairpins nat) then
-                net
-            else
-                let struct (flow, nat) = Nat.outbound flow nat
+                if flow.To.Address.Equals(Nat.outside nat) && not (Nat.hairpins nat) then
+                    net
+                else
+                    let struct (flow, nat) = Nat.outbound flow nat
 
-                { net with
-                    Nats = Map.add number nat net.Nats }
-                |> onto flow
+                    { net with
+                        Nats = Map.add number nat net.Nats }
+                    |> leave flow
+
+        if isBlocked flow.From || isBlocked flow.To then
+            net
+        else
+            leave flow net
 
     /// A host sends a datagram.
     let send (now: Instant) (flow: Flow) (bytes: byte[]) (net: Internet) : Internet =
@@ -317,9 +344,11 @@ module Internet =
             else
                 send now flow bytes net)
 
-    let private deliver (flow: Flow) (net: Internet) : Flow voption =
+    let rec private deliver (flow: Flow) (net: Internet) : Flow voption =
         match outsideOf flow.To.Address net with
-        | ValueSome number -> Nat.inbound flow net.Nats[number]
+        | ValueSome number ->
+            Nat.inbound flow net.Nats[number]
+            |> ValueOption.bind (fun flow -> deliver flow net)
         | ValueNone -> ValueSome flow
 
     /// What has arrived at a host by now, one at a time: ValueNone when nothing is left. The outer option; the inner

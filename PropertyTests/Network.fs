@@ -266,6 +266,17 @@ module World =
                 { e with
                     Ports = Map.remove port e.Ports
                     Listeners = Map.remove port e.Listeners })
+        | OpenStream(port, kind, from, _, _) when kind <> StreamKind.IceTcp ->
+            let local =
+                { e.Ports[from] with
+                    Port = Internet.streamPorts + uint16 world.NextPort }
+
+            { world with
+                NextPort = world.NextPort + 1 }
+            |> change who (fun e ->
+                { e with
+                    Ports = Map.add port local e.Ports })
+            |> feed who (StreamOpened(port, local))
         | OpenStream(port, _, from, target, _) ->
             { world with
                 Tcp = Tcp.connect world.Now who port e.Ports[from].Address target world.Net world.Tcp }

@@ -99,6 +99,7 @@ let main args =
       Interop.MediaStatsTests.tests
       Interop.LoopbackTests.tests
       Interop.StreamLoopbackTests.tests
+      Interop.TurnLoopbackTests.tests
       DcepTests.tests
       ChannelsTests.tests
       ConfigurationTests.tests
@@ -111,6 +112,7 @@ let main args =
       Interceptors.DtmfTests.tests
       PathTests.tests
       RelayTests.tests
+      ConnectivityTests.tests
       StreamPeerTests.tests
       Media.FormatsTests.tests
       Media.SampleBuilderTests.tests
