@@ -32,23 +32,48 @@ type End =
         Held: struct (Path * byte[]) list
     }
 
-/// Two peers, `'a'` and `'b'`, with an Internet of weather, NATs and STUN servers between them, and signalling that is
-/// instantaneous and ordered. A machine too: the same seed tells the same story.
-type World =
-    {
-        Now: Instant
-        Net: Internet
-        Tcp: Tcp<char>
-        /// The STUN server that any name resolves to.
-        Server: Endpoint voption
-        Forger: Forger voption
-        Ends: Map<char, End>
-        NextPort: int
-        NextCommand: CommandId
-        /// Candidates that came before the description they go with, newest first: to whom, and what.
-        Mail: (char * CandidateInit) list
-        /// Every input, newest first: a journal in memory.
-        Story: struct (Instant * char * Input) list
-        /// Steps taken, so that a world that spins is caught.
-        Steps: int
-    }
+[<RequireQualifiedAccess>]
+module End =
+    let private ciphers = Hybrid.WebRtc.Stack.SystemCiphers.Shared
+
+    let private identity =
+        lazy
+            (let certificate = Hybrid.WebRtc.Stack.Certificate.Default
+
+             { Certificate = certificate.Der
+               Key = certificate.Key }
+             : Identity)
+
+    /// Everything by default, and no media.
+    let config: PeerConfig =
+        { Ciphers = ciphers
+          Identity = identity.Value
+          Configuration = Configurations.defaults
+          Capabilities = Capabilities.none
+          Options = Peer.defaultOptions }
+
+    /// A peer whose seed is drawn.
+    let peer (config: PeerConfig) (entropy: Entropy) =
+        let struct (seed, _) = Entropy.bytes Entropy.SeedSize entropy
+
+        match Peer.create (ReadOnlyMemory seed) config with
+        | Ok peer -> peer
+        | Error mistake -> failwith mistake.Message
+
+    /// A host before anything has happened.
+    let create (config: PeerConfig) (entropy: Entropy) (interfaces: Address list) : End =
+        { Peer = peer config entropy
+          Interfaces = interfaces
+          Ports = Map.empty
+          Listens = false
+          Listeners = Map.empty
+          Events = []
+          Messages = []
+          MessageCount = 0
+          Rtp = []
+          Replies = Map.empty
+          Consumes = true
+          Ignored = 0
+          HasEnded = false
+          Schedule = ValueNone
+          Held = [] }

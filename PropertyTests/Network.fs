@@ -3,31 +3,30 @@ namespace Hybrid.WebRtc.PropertyTests
 open System
 open Hybrid.WebRtc.Core
 
+/// Two peers, `'a'` and `'b'`, with an Internet of weather, NATs and STUN servers between them, and signalling that is
+/// instantaneous and ordered. A machine too: the same seed tells the same story.
+type World =
+    {
+        Now: Instant
+        Net: Internet
+        Tcp: Tcp<char>
+        /// The STUN server that any name resolves to.
+        Server: Endpoint voption
+        Forger: Forger voption
+        Ends: Map<char, End>
+        NextPort: int
+        NextCommand: CommandId
+        /// Candidates that came before the description they go with, newest first: to whom, and what.
+        Mail: (char * CandidateInit) list
+        /// Every input, newest first: a journal in memory.
+        Story: struct (Instant * char * Input) list
+        /// Steps taken, so that a world that spins is caught.
+        Steps: int
+    }
+
 [<RequireQualifiedAccess>]
 module World =
-    let private ciphers = Hybrid.WebRtc.Stack.SystemCiphers.Shared
-
-    let private identity =
-        lazy
-            (let certificate = Hybrid.WebRtc.Stack.Certificate.Default
-
-             { Certificate = certificate.Der
-               Key = certificate.Key }
-             : Identity)
-
-    let config: PeerConfig =
-        { Ciphers = ciphers
-          Identity = identity.Value
-          Configuration = Configurations.defaults
-          Capabilities = Capabilities.none
-          Options = Peer.defaultOptions }
-
-    let private peer (config: PeerConfig) (entropy: Entropy) =
-        let struct (seed, _) = Entropy.bytes Entropy.SeedSize entropy
-
-        match Peer.create (ReadOnlyMemory seed) config with
-        | Ok peer -> peer
-        | Error mistake -> failwith mistake.Message
+    let config: PeerConfig = End.config
 
     let private other (who: char) =
         match who with
@@ -37,24 +36,7 @@ module World =
         | _ -> 'c'
 
     /// A peer of its own seed.
-    let peerOf (config: PeerConfig) (seed: int64) : Peer.State = peer config (Entropy.ofNumber seed)
-
-    let private host config entropy interfaces =
-        { Peer = peer config entropy
-          Interfaces = interfaces
-          Ports = Map.empty
-          Listens = false
-          Listeners = Map.empty
-          Events = []
-          Messages = []
-          MessageCount = 0
-          Rtp = []
-          Replies = Map.empty
-          Consumes = true
-          Ignored = 0
-          HasEnded = false
-          Schedule = ValueNone
-          Held = [] }
+    let peerOf (config: PeerConfig) (seed: int64) : Peer.State = End.peer config (Entropy.ofNumber seed)
 
     let private address (text: string) = (Address.parse text).Value
 
@@ -66,8 +48,8 @@ module World =
           Forger = ValueNone
           Ends =
             Map.ofList
-                [ 'a', host config (Entropy.split "a" entropy) a
-                  'b', host config (Entropy.split "b" entropy) b ]
+                [ 'a', End.create config (Entropy.split "a" entropy) a
+                  'b', End.create config (Entropy.split "b" entropy) b ]
           NextPort = 1
           NextCommand = 1L
           Mail = []
@@ -136,8 +118,8 @@ module World =
         { world with
             Ends =
                 world.Ends
-                |> Map.add 'c' (host config (Entropy.split "c" entropy) [ address "192.0.2.2" ])
-                |> Map.add 'd' (host config (Entropy.split "d" entropy) [ address "198.51.100.2" ]) }
+                |> Map.add 'c' (End.create config (Entropy.split "c" entropy) [ address "192.0.2.2" ])
+                |> Map.add 'd' (End.create config (Entropy.split "d" entropy) [ address "198.51.100.2" ]) }
 
     /// With a link that all pass which is sent by `'a'`, and by `'c'` where there is one, to the others. The way back has room
     /// for all.

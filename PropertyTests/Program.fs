@@ -88,6 +88,7 @@ let main args =
       Stack.HostTests.tests
       Stack.PortFaultTests.tests
       Stack.StreamTests.tests
+      Stack.StreamServersTests.tests
       Interop.ValuesTests.tests
       Interop.ContextTests.tests
       Interop.ScriptTests.tests

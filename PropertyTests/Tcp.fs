@@ -16,12 +16,12 @@ type TcpEvent<'who> =
 [<NoComparison>]
 type private Connection<'who> =
     {
-        Client: TcpEnd<'who>
+        Caller: TcpEnd<'who>
         /// The client's own address and port, and how the server sees it.
         Own: Endpoint
         Seen: Endpoint
         /// ValueNone until the server's listener is found.
-        Server: TcpEnd<'who> voption
+        Called: TcpEnd<'who> voption
         IsOver: bool
     }
 
@@ -29,8 +29,8 @@ type private Connection<'who> =
 type private TcpPacket =
     | Syn
     | SynAck
-    | Frame of toServer: bool * frame: byte[]
-    | Fin of toServer: bool
+    | Frame of toCalled: bool * frame: byte[]
+    | Fin of toCalled: bool
 
 /// TCP between hosts, whole frames at a time: ordered, nothing lost, at a constant delay. A host behind a NAT connects to
 /// others, and is connected to by those behind the same NAT only. A pure machine.
@@ -70,7 +70,7 @@ module Tcp =
               Port = uint16 (30_000 + id) }
 
         let connection =
-            { Client =
+            { Caller =
                 { Who = who
                   Path = { Local = port; Remote = target } }
               Own = own
@@ -78,7 +78,7 @@ module Tcp =
                 match Internet.outsideFrom from target.Address net with
                 | ValueSome outside -> { own with Address = outside }
                 | ValueNone -> own
-              Server = ValueNone
+              Called = ValueNone
               IsOver = false }
 
         { tcp with
@@ -92,9 +92,9 @@ module Tcp =
         |> Map.tryPick (fun id c ->
             if c.IsOver then
                 None
-            elif is c.Client then
+            elif is c.Caller then
                 Some(id, true)
-            elif c.Server.IsSome && is c.Server.Value then
+            elif c.Called.IsSome && is c.Called.Value then
                 Some(id, false)
             else
                 None)
@@ -120,9 +120,9 @@ module Tcp =
         ||> Map.fold (fun tcp id c ->
             if c.IsOver then
                 tcp
-            elif isOf c.Client then
+            elif isOf c.Caller then
                 tcp |> over id |> post now id (Fin true)
-            elif c.Server.IsSome && isOf c.Server.Value then
+            elif c.Called.IsSome && isOf c.Called.Value then
                 tcp |> over id |> post now id (Fin false)
             else
                 tcp)
@@ -157,7 +157,7 @@ module Tcp =
         | struct (at, id, packet) :: rest when at <= now ->
             let tcp = { tcp with Wire = rest }
             let c = tcp.Connections[id]
-            let target = c.Client.Path.Remote
+            let target = c.Caller.Path.Remote
 
             match packet with
             | Syn when c.IsOver -> struct (ValueSome [], tcp)
@@ -173,15 +173,15 @@ module Tcp =
 
                     struct (ValueSome [],
                             { tcp with
-                                Connections = Map.add id { c with Server = ValueSome server } tcp.Connections }
+                                Connections = Map.add id { c with Called = ValueSome server } tcp.Connections }
                             |> post now id SynAck)
                 | None -> struct (ValueSome [], tcp |> over id |> post now id (Fin false))
             | SynAck when c.IsOver -> struct (ValueSome [], tcp)
-            | SynAck -> struct (ValueSome [ TcpOpened(c.Client, c.Own) ], tcp)
+            | SynAck -> struct (ValueSome [ TcpOpened(c.Caller, c.Own) ], tcp)
             | Frame(_, _) when c.IsOver || not tcp.Carries -> struct (ValueSome [], tcp)
-            | Frame(true, frame) -> struct (ValueSome [ TcpArrived(c.Server.Value, frame) ], tcp)
-            | Frame(false, frame) -> struct (ValueSome [ TcpArrived(c.Client, frame) ], tcp)
-            | Fin true when c.Server.IsSome -> struct (ValueSome [ TcpClosed c.Server.Value ], over id tcp)
+            | Frame(true, frame) -> struct (ValueSome [ TcpArrived(c.Called.Value, frame) ], tcp)
+            | Frame(false, frame) -> struct (ValueSome [ TcpArrived(c.Caller, frame) ], tcp)
+            | Fin true when c.Called.IsSome -> struct (ValueSome [ TcpClosed c.Called.Value ], over id tcp)
             | Fin true -> struct (ValueSome [], over id tcp)
-            | Fin false -> struct (ValueSome [ TcpClosed c.Client ], over id tcp)
+            | Fin false -> struct (ValueSome [ TcpClosed c.Caller ], over id tcp)
         | _ -> struct (ValueNone, tcp)

@@ -23,7 +23,7 @@ let private withoutUdp (description: RTCSessionDescription | null) =
         String.Join("\r\n", description.Sdp.Split("\r\n") |> Array.filter (isUdp >> not))
     )
 
-let private options listens journal =
+let private options (listens: bool) (journal: string | null) =
     WebRtcOptions(
         IncludeLoopback = true,
         AddressFilter = Func<IPAddress, bool>(fun a -> a.Equals IPAddress.Loopback),
@@ -125,28 +125,31 @@ let tests =
                       Directory.Delete(folder, true)
               }
 
-          testTask "three connections share one port, for UDP and TCP" {
-              let server = options true null
-              use shared = WebRtcSharedPort.Open(0us, server)
+          testCaseTask "three connections share one port, for UDP and TCP" (fun () ->
+              task {
+                  let server = options true null
+                  let shared = WebRtcSharedPort.Open(0us, server)
 
-              let pairs =
-                  [ for _ in 1..3 ->
-                        new RTCPeerConnection(null, options false null),
-                        new RTCPeerConnection(null, WebRtcOptions(SharedPort = shared)) ]
+                  let pairs =
+                      [ for _ in 1..3 ->
+                            new RTCPeerConnection(null, options false null),
+                            new RTCPeerConnection(null, WebRtcOptions(SharedPort = shared)) ]
 
-              for caller, callee in pairs do
-                  do! talk caller callee
-                  do! expectTcp callee
+                  for caller, callee in pairs do
+                      do! talk caller callee
+                      do! expectTcp callee
 
-                  Expect.stringContains
-                      (nonNull callee.LocalDescription).Sdp
-                      $" {shared.Port} typ host tcptype passive"
-                      "the number"
+                      Expect.stringContains
+                          (nonNull callee.LocalDescription).Sdp
+                          $" {shared.Port} typ host tcptype passive"
+                          "the number"
 
-              for caller, callee in pairs do
-                  do! caller.DisposeAsync()
-                  do! callee.DisposeAsync()
-          }
+                  for caller, callee in pairs do
+                      do! caller.DisposeAsync()
+                      do! callee.DisposeAsync()
+
+                  shared.Dispose()
+              })
 
           testTask "without TCP there is no candidate of it" {
               let pc =
@@ -162,5 +165,5 @@ let tests =
           testCase "a proxy that is none, or that carries a password, is refused" (fun () ->
               for proxy in [ "ftp://proxy:21"; "http://me:secret@proxy:3128"; "socks5://proxy" ] do
                   Expect.throwsT<ArgumentException>
-                      (fun () -> (new RTCPeerConnection(null, WebRtcOptions(Proxy = Uri proxy))).Dispose())
+                      (fun () -> RTCPeerConnection(null, WebRtcOptions(Proxy = Uri proxy)) |> ignore)
                       proxy) ]

@@ -14,8 +14,9 @@ let private connected (world: World) =
     World.connection 'a' world = PeerConnectionState.Connected
     && World.connection 'b' world = PeerConnectionState.Connected
 
+// What is nominated waits a second for something better.
 let private selected who (world: World) =
-    match World.demand who GetStats world with
+    match world |> World.pass (Duration.seconds 2L) |> World.demand who GetStats with
     | world, Stats statistics -> world, statistics.Ice.SelectedPair
     | _ -> failtest "no statistics"
 
