@@ -330,7 +330,8 @@ module Internet =
     /// When the next datagram arrives.
     let next (net: Internet) : Instant = Wire.next net.Wire
 
-    /// What reaches a TURN server. From one of its relayed addresses to another there is no wire.
+    /// What reaches a TURN server. From one of its relayed addresses to another there is no wire; what it sends may be
+    /// fragmented, as nobody asks it for DONT-FRAGMENT.
     let rec private serve now (flow: Flow) (bytes: byte[]) (server: SmallServer) (net: Internet) : Internet =
         let server, sent = SmallServer.receive now flow.From flow.To bytes server
 
@@ -342,7 +343,7 @@ module Internet =
             if SmallServer.owns destination server then
                 serve now flow bytes server net
             else
-                send now flow bytes net)
+                sendAs 0 now flow bytes net)
 
     let rec private deliver (flow: Flow) (net: Internet) : Flow voption =
         match outsideOf flow.To.Address net with

@@ -314,8 +314,11 @@ module internal Wiring =
 
     /// What a path has around its packets: a relay's is ChannelData. (Until the channel is bound it is more, for a round trip.)
     and overhead (s: State) : int =
-        match s.Route.Path with
-        | ValueSome path when Turn.Relays.isRelayed path.Local -> Turn.ChannelData.HeaderSize
+        match s.Route.Path, Ice.selectedPair s.Ice with
+        | ValueSome path, _ when Turn.Relays.isRelayed path.Local -> Turn.ChannelData.HeaderSize
+        // The peer's server has it on its way to the peer.
+        | ValueSome path, ValueSome pair when pair.Path.Equals path && pair.Remote.Type.IsRelayed ->
+            Turn.ChannelData.HeaderSize
         | _ -> 0
 
     /// Another path: what the association knows of it is over.
