@@ -148,46 +148,60 @@ module internal Trickle =
         | CandidateHost.Name other -> String.Equals(name, other, StringComparison.OrdinalIgnoreCase)
         | CandidateHost.Ip _ -> false
 
-    /// A remote candidate, RFC 8838 §11. Active ones of TCP are kept and not paired, for it is they who connect; those of RTCP
-    /// are not used, as everyone multiplexes.
-    let addRemote (now: Instant) (candidate: Candidate) (g: Generation) : Step<Generation, GenerationOutput> =
-        match candidate.Host, candidate.Transport with
-        | _ when candidate.Component <> 1 -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
-        | _, CandidateTransport.OtherTransport _ -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
-        // RFC 6544 §3: both would have to connect in the same instant, which few systems can.
-        | _, CandidateTransport.Tcp TcpType.SimultaneousOpen -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
-        | _, CandidateTransport.Tcp TcpType.Active ->
-            if g.Remote.Candidates.Length < Generation.MaxRemote then
-                Step.only (withRemote candidate g)
+    let private keep (candidate: Candidate) (g: Generation) : Step<Generation, GenerationOutput> =
+        if g.Remote.Candidates.Length < Generation.MaxRemote then
+            Step.only (withRemote candidate g)
+        else
+            Step.one (GenerationOutput.Refused Drop.TooMany) g
+
+    // Its address is asked for, once for all candidates of the name.
+    let private awaitName (name: string) (candidate: Candidate) (g: Generation) : Step<Generation, GenerationOutput> =
+        if g.Remote.Unresolved.Length >= MaxUnresolved then
+            Step.one (GenerationOutput.Refused Drop.TooMany) g
+        else
+            let isAsked = g.Remote.Unresolved |> Array.exists (sameName name)
+
+            let g =
+                { g with
+                    Remote =
+                        { g.Remote with
+                            Unresolved = Array.append g.Remote.Unresolved [| candidate |] } }
+
+            if isAsked then
+                Step.only g
             else
-                Step.one (GenerationOutput.Refused Drop.TooMany) g
-        | CandidateHost.Ip address, (CandidateTransport.Udp | CandidateTransport.Tcp TcpType.Passive) ->
+                Step.one (GenerationOutput.Resolve name) g
+
+    let private addHost now (candidate: Candidate) (g: Generation) : Step<Generation, GenerationOutput> =
+        match candidate.Host with
+        | CandidateHost.Ip address ->
             addResolved
                 now
                 { Address = address
                   Port = candidate.Port }
                 candidate
                 g
-        | CandidateHost.Name name, (CandidateTransport.Udp | CandidateTransport.Tcp TcpType.Passive) when
-            isLocalName name
-            ->
-            if g.Remote.Unresolved.Length >= MaxUnresolved then
-                Step.one (GenerationOutput.Refused Drop.TooMany) g
+        | CandidateHost.Name name ->
+            if isLocalName name then
+                awaitName name candidate g
             else
-                let isAsked = g.Remote.Unresolved |> Array.exists (sameName name)
+                // RFC 8839 §5.1 has other names looked up in the DNS; a peer that can choose what we look up is a risk, and
+                // nobody does.
+                Step.one (GenerationOutput.Refused Drop.Unsupported) g
 
-                let g =
-                    { g with
-                        Remote =
-                            { g.Remote with
-                                Unresolved = Array.append g.Remote.Unresolved [| candidate |] } }
-
-                if isAsked then
-                    Step.only g
-                else
-                    Step.one (GenerationOutput.Resolve name) g
-        // RFC 8839 §5.1 has other names looked up in the DNS; a peer that can choose what we look up is a risk, and nobody does.
-        | CandidateHost.Name _, _ -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
+    /// A remote candidate, RFC 8838 §11. Active ones of TCP are kept and not paired, for it is they who connect; those of RTCP
+    /// are not used, as everyone multiplexes.
+    let addRemote (now: Instant) (candidate: Candidate) (g: Generation) : Step<Generation, GenerationOutput> =
+        if candidate.Component <> 1 then
+            Step.one (GenerationOutput.Refused Drop.Unsupported) g
+        else
+            match candidate.Transport with
+            | CandidateTransport.Udp
+            | CandidateTransport.Tcp TcpType.Passive -> addHost now candidate g
+            | CandidateTransport.Tcp TcpType.Active -> keep candidate g
+            // RFC 6544 §3: both would have to connect in the same instant, which few systems can.
+            | CandidateTransport.Tcp TcpType.SimultaneousOpen
+            | CandidateTransport.OtherTransport _ -> Step.one (GenerationOutput.Refused Drop.Unsupported) g
 
     /// The address of a `.local` name, or that nobody has it.
     let resolved now (name: string) (address: Address voption) (g: Generation) : Step<Generation, GenerationOutput> =
