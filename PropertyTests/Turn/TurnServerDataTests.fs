@@ -90,7 +90,7 @@ let private forwarding =
               world.Feed(RelayReceived(relay, peer, Memory(Array.copy hello)))
               Expect.equal (firstOctet (world.Take client.Path)) 0uy "an indication again")
 
-          testCase "a channel has one peer, a peer one channel, and numbers are within RFC 8656's range" (fun () ->
+          testCase "a channel has one peer, a peer one channel, and numbers are within RFC 5766's range" (fun () ->
               let world = world ()
               let struct (client, _) = allocated world
               let other = endpoint "192.0.2.100" 5000
@@ -100,7 +100,7 @@ let private forwarding =
               Expect.equal (code (client.Bind 0x4000us other)) 400 "another's number"
               Expect.equal (code (client.Bind 0x4002us peer)) 400 "a second number"
               Expect.equal (code (client.Bind 0x3fffus (endpoint "192.0.2.101" 1))) 400 "too low"
-              Expect.equal (code (client.Bind 0x5000us (endpoint "192.0.2.101" 1))) 400 "too high"
+              Expect.equal (code (client.Bind 0x8000us (endpoint "192.0.2.101" 1))) 400 "too high"
               Expect.equal (code (client.Ask Method.ChannelBind [ ChannelNumber 0x4003us ])) 400 "no peer"
               Expect.equal (code (client.Ask Method.ChannelBind [ XorPeerAddress peer ])) 400 "no number"
               Expect.equal (code (client.Ask Method.CreatePermission [])) 400 "no peer"
