@@ -15,9 +15,11 @@ let main args =
       RealPeers.ChromiumTests.tests
       RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
+      RealPeers.TurnServerPeersTests.tests
       House.Examples.tests
       House.MediaExamples.tests
       House.RelayExamples.tests
+      House.ConnectivityExamples.tests
       House.Benchmarks.tests
       PreludeTests.tests
       SlotsTests.tests
@@ -27,6 +29,7 @@ let main args =
       StunTests.tests
       Turn.TurnServerTests.tests
       Turn.TurnServerDataTests.tests
+      Turn.TurnServerShellTests.tests
       Ice.CandidateTests.tests
       Ice.IceTests.tests
       Ice.RulesTests.tests

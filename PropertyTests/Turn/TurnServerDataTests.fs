@@ -320,7 +320,7 @@ let private stun =
                               { Local = ports[here]
                                 Remote = endpoint "203.0.113.7" 4000 }
 
-                          let client = Client(world, path, "", "")
+                          let client = clientOn world path "" ""
                           client.Send(client.Plain Method.Binding [ ChangeRequest(address, port) ])
                           let from = here ^^^ (if address then 2 else 0) ^^^ (if port then 1 else 0)
 
