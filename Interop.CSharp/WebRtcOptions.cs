@@ -324,6 +324,12 @@ public enum WebRtcCongestionControl
 
     /// <summary>RFC 9260 §7.2: what TCP did in 1999; any loss halves the rate.</summary>
     NewReno,
+
+    /// <summary>
+    /// RFC 6817: takes what others leave of a path, for transfers in the background. Beside audio and video of the same connection
+    /// data is sent like that whatever is chosen.
+    /// </summary>
+    Ledbat,
 }
 
 /// <summary>Who seals and opens packets with AES-GCM. All compute the same; the rest of the cryptography is the platform's in any case.</summary>

@@ -113,6 +113,7 @@ let main args =
       Media.BitstreamTests.tests
       Media.PeersTests.tests
       Media.BandwidthTests.tests
+      Media.ShareTests.tests
       Media.ReceivingTests.tests
       Media.RepairTests.tests
       Media.ReceiverTests.tests

@@ -68,6 +68,8 @@ module internal Gcc =
             /// The rate was cut because nothing was heard.
             IsBlind: bool
             OverusedAt: Instant
+            /// Data that goes by the same path gives way before media does: the rate is held, not cut, where a queue grows.
+            DataYields: bool
         }
 
     [<NoComparison>]
@@ -170,7 +172,18 @@ module internal Gcc =
               Said = bandwidth start 0L<us> 0.0 0.0 false false
               BlindAt = Instant.never
               IsBlind = false
-              OverusedAt = Instant.never } }
+              OverusedAt = Instant.never
+              DataYields = false } }
+
+    /// With or without data on the path that gives way.
+    let beside (dataYields: bool) (state: State) : State =
+        if state.Link.DataYields = dataYields then
+            state
+        else
+            { state with
+                Link =
+                    { state.Link with
+                        DataYields = dataYields } }
 
     /// What may be sent now.
     let current (state: State) : Bandwidth = state.Link.Said
@@ -334,7 +347,11 @@ module internal Gcc =
             |> ValueOption.map (fun rate -> max rate (min state.Control.Rate (0.85 * throughput.Estimate)))
 
         let input =
-            { Usage = usage
+            { Usage =
+                (if link.DataYields && usage = Usage.Over && not isCollapse then
+                     Usage.Under
+                 else
+                     usage)
               Throughput = (if isCollapse then arriving else throughput.Estimate)
               SlowThroughput = (if isCollapse then arriving else throughput.Slow)
               RoundTrip =

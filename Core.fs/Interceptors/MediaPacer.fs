@@ -52,24 +52,6 @@ type internal Bucket =
         RepairAt: Instant
     }
 
-/// What SCTP may send beside the media.
-[<NoComparison; NoEquality>]
-type internal DataShare =
-    {
-        /// Octets a microsecond; infinite without an estimator.
-        Rate: float
-        /// No less than that: data does not starve.
-        Least: float
-        ReadyAt: Instant
-        /// A tenth of a second, and octets sent in it.
-        WindowAt: Instant
-        Used: int64
-        CutAt: Instant
-        /// When media last left; data without media is SCTP's own affair.
-        MediaAt: Instant
-        Overused: bool
-    }
-
 /// The probe that is being sent.
 [<NoComparison; NoEquality>]
 type internal ProbeSending =
@@ -86,9 +68,9 @@ type internal ProbeSending =
         RetryAt: Instant
     }
 
-/// One pacer for all that a connection sends: media leaves at 2.5 times the target rate, so that a large frame does not
-/// fill the queues of the path at once, and faster where a packet would else wait longer than 250 ms: it smooths, it does
-/// not throttle. Sound does not wait. Probes leave at their own rate. Data takes what the path shows to have beside media.
+/// Media leaves at 2.5 times the target rate, so that a large frame does not fill the queues of the path at once, and faster
+/// where a packet would else wait longer than 250 ms: it smooths, it does not throttle. Sound does not wait. Probes leave at
+/// their own rate. Data has its own pace and gives way by itself: `CongestionControl.Ledbat`.
 ///
 ///     Clear ──enqueue──▶ Waiting ──due: `release`──▶ Clear
 [<RequireQualifiedAccess>]
@@ -103,7 +85,6 @@ module internal MediaPacer =
             /// Of all that waits.
             Octets: int64
             Bucket: Bucket
-            Data: DataShare
             /// First the one that is being sent.
             Probes: ProbeSending[]
         }
@@ -140,25 +121,6 @@ module internal MediaPacer =
     [<Literal>]
     let private MaxProbes = 8
 
-    /// The share of the target that data has in any case, and the least of it: 30 kbit/s.
-    [<Literal>]
-    let private LeastShare = 0.05
-
-    [<Literal>]
-    let private LeastData = 0.00375
-
-    /// By what data's rate grows in a tenth of a second in which it was used.
-    [<Literal>]
-    let private Growth = 1.25
-
-    let private dataWindow: Duration = Duration.milliseconds 100L
-
-    /// Between two cuts: what the last one did has to show.
-    let private cutInterval: Duration = Duration.milliseconds 200L
-
-    /// Without media for that time data is not limited.
-    let private mediaGone: Duration = Duration.seconds 1L
-
     let private lane () : Lane<'item> = { Waiting = Log.startingAt 0L }
 
     /// A pacer that lets everything pass, until it is told a rate.
@@ -175,15 +137,6 @@ module internal MediaPacer =
               Longest = longest
               Repair = infinity
               RepairAt = 0L<us> }
-          Data =
-            { Rate = infinity
-              Least = 0.0
-              ReadyAt = 0L<us>
-              WindowAt = 0L<us>
-              Used = 0L
-              CutAt = 0L<us>
-              MediaAt = Instant.never
-              Overused = false }
           Probes = Array.Empty() }
 
     /// Whether a packet may be sent without asking: no estimator, and nothing that it would overtake.
@@ -212,36 +165,6 @@ module internal MediaPacer =
     let rate (now: Instant) (bandwidth: Bandwidth) (state: State<'item>) : State<'item> =
         let perMicrosecond (bits: float) = bits / 8e6
         let target = perMicrosecond (float bandwidth.Target)
-        let least = max LeastData (LeastShare * target)
-        let data = state.Data
-
-        let data =
-            if Double.IsInfinity data.Rate then
-                { data with
-                    Rate = max least target
-                    Least = least
-                    ReadyAt = now
-                    WindowAt = now
-                    Used = 0L
-                    CutAt = now }
-            elif bandwidth.Overused && now - data.CutAt >= cutInterval then
-                // It was not used up: what was used is what was too much.
-                let used = float data.Used / float (max 1_000L<us> (now - data.WindowAt))
-
-                let used =
-                    if now - data.WindowAt < dataWindow / 2L then
-                        data.Rate
-                    else
-                        min data.Rate (2.0 * used)
-
-                { data with
-                    Rate = max least (0.5 * used)
-                    Least = least
-                    CutAt = now }
-            else
-                { data with
-                    Rate = max least data.Rate
-                    Least = least }
 
         { state with
             Bucket =
@@ -255,10 +178,7 @@ module internal MediaPacer =
                                  perMicrosecond (float bandwidth.Pacing))
                         Longest = (if bandwidth.Narrow then longestNarrow else longest)
                         Repair = RepairShare * target }
-                    state.Bucket
-            Data =
-                { data with
-                    Overused = bandwidth.Overused } }
+                    state.Bucket }
 
     /// Without an estimator: what waits leaves with the next `release`, and all that follows passes.
     let unlimited (now: Instant) (state: State<'item>) : State<'item> =
@@ -268,7 +188,6 @@ module internal MediaPacer =
                     Pacing = infinity
                     ReadyAt = now
                     Repair = infinity }
-            Data = { state.Data with Rate = infinity }
             Probes = Array.Empty() }
 
     /// Adds a packet of `octets`, which leaves with a `release`: this one's, where it need not wait. O(1).
@@ -512,57 +431,6 @@ module internal MediaPacer =
                     { state.Bucket with
                         Floor = (if octets = 0L then 0.0 else state.Bucket.Floor)
                         ReadyAt = readyAt }
-                  Data =
-                    (if leaving.Count > 0 && not (Double.IsInfinity rate) then
-                         { state.Data with MediaAt = now }
-                     else
-                         state.Data)
                   Probes = probes },
                 { Packets = leaving.ToArray()
                   PaddingWanted = wanted })
-
-    let private isFree (now: Instant) (data: DataShare) =
-        Double.IsInfinity data.Rate
-        || data.MediaAt = Instant.never
-        || now - data.MediaAt > mediaGone
-
-    /// Octets that SCTP may send now; `Int32.MaxValue` where nothing limits it but itself.
-    let dataBudget (now: Instant) (state: State<'item>) : int =
-        let data = state.Data
-
-        if isFree now data then Int32.MaxValue
-        elif data.ReadyAt > now then 0
-        else max 1_500 (int (data.Rate * float burst))
-
-    /// When SCTP may send again.
-    let dataReadyAt (now: Instant) (state: State<'item>) : Instant =
-        if isFree now state.Data then
-            now
-        else
-            max now state.Data.ReadyAt
-
-    /// SCTP has sent so many octets.
-    let dataSent (now: Instant) (octets: int) (state: State<'item>) : State<'item> =
-        let data = state.Data
-
-        if Double.IsInfinity data.Rate then
-            state
-        else
-            let elapsed = now - data.WindowAt
-            let isOver = elapsed >= dataWindow
-            // An idle share does not grow: that it could be used was not seen.
-            let isUsed = float data.Used >= 0.5 * data.Rate * float elapsed
-
-            let rate =
-                if isOver && isUsed && not data.Overused then
-                    Growth * data.Rate
-                else
-                    data.Rate
-
-            { state with
-                Data =
-                    { data with
-                        Rate = rate
-                        ReadyAt = max now data.ReadyAt + int64 (float octets / rate) * 1L<us>
-                        WindowAt = (if isOver then now else data.WindowAt)
-                        Used = (if isOver then int64 octets else data.Used + int64 octets) } }

@@ -190,6 +190,16 @@ module internal MediaSession =
                    Goodbye(sources[.. min 30 (sources.Length - 1)], "") |]
                 s
 
+    /// Whether data goes by the same path that gives way to media.
+    let beside (dataYields: bool) (s: MediaState) : MediaState =
+        let gcc = Gcc.beside dataYields s.Path.Gcc
+
+        if obj.ReferenceEquals(gcc, s.Path.Gcc) then
+            s
+        else
+            { s with
+                Path = { s.Path with Gcc = gcc } }
+
     let step (now: Instant) (input: MediaInput) (s: MediaState) : Step<MediaState, MediaOutput> =
         match input with
         | MediaInput.Received bytes when RtpDemux.isRtcp (Span.op_Implicit bytes.Span) ->

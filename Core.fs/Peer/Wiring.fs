@@ -6,6 +6,9 @@ open Hybrid.WebRtc.Core.Session
 
 /// The parts of a peer, each stepped by one function, with what its outputs mean to the others.
 module internal Wiring =
+    /// Media that pauses longer than this is over, to data beside it.
+    let private mediaPause: Duration = Duration.seconds 1L
+
     let rec jsep now (input: Jsep.Input) (s: State) : Step<State, Output> =
         let struct (part, outputs) = Jsep.step input s.Jsep
         { s with Jsep = part } |> Step.route (onJsep now) outputs
@@ -396,14 +399,31 @@ module internal Wiring =
         | Channels.Ignored reason -> ignored Layer.Data reason s
 
     and media now (input: MediaInput) (s: State) : Step<State, Output> =
-        let struct (part, outputs) = MediaSession.step now input s.Media
-        { s with Media = part } |> Step.route onMedia outputs
+        let known =
+            match s.Sctp with
+            | ValueSome association -> MediaSession.beside (Sctp.gives association) s.Media
+            | ValueNone -> s.Media
 
-    and onMedia (output: MediaOutput) (s: State) : Step<State, Output> =
+        let struct (part, outputs) = MediaSession.step now input known
+        { s with Media = part } |> Step.route (onMedia now) outputs
+
+    /// Data gives way to media that leaves by the same path.
+    and besideMedia now (s: State) : State =
+        match s.Sctp with
+        | ValueSome association when Sctp.yieldsUntil association < now + mediaPause / 2L ->
+            let struct (association, _) =
+                Sctp.step now (SctpInput.Beside(now + mediaPause)) association
+
+            { s with Sctp = ValueSome association }
+        | _ -> s
+
+    and onMedia now (output: MediaOutput) (s: State) : Step<State, Output> =
         match output with
         | MediaOutput.TransmitRun run ->
             match s.Route.Path with
             | ValueSome path ->
+                let s = besideMedia now s
+
                 Step.one
                     (TransmitRun(path, run))
                     { s with

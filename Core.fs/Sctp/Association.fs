@@ -17,9 +17,13 @@ type internal Beat =
 /// What most packets leave alone: kept apart, so that they do not copy it.
 [<NoComparison; NoEquality>]
 type internal Upkeep =
-    { Reset: Reset
-      Beat: Beat
-      Path: PathMtu }
+    {
+        Reset: Reset
+        Beat: Beat
+        Path: PathMtu
+        /// While media leaves by the same path; 0: none does.
+        YieldsUntil: Instant
+    }
 
 /// An association between two ends that know each other.
 [<NoComparison; NoEquality>]
@@ -65,7 +69,8 @@ module internal Association =
               Beat =
                 { At = now + config.Times.HeartbeatInterval
                   Unanswered = false }
-              Path = PathMtu.create config } }
+              Path = PathMtu.create config
+              YieldsUntil = 0L<us> } }
 
     let private withReset (reset: Reset) (a: Association) : Association =
         { a with
@@ -191,6 +196,37 @@ module internal Association =
         { a with
             Sending = Sending.rerouted now a.Link a.Sending }
 
+    /// By another congestion control, also where a reduction is taken back.
+    let private controlled (now: Instant) (control: CongestionControl) (until: Instant) (a: Association) : Association =
+        let link =
+            { a.Link with
+                Config =
+                    { a.Link.Config with
+                        CongestionControl = control } }
+
+        let switched = Congestion.switched now control link.Segment
+
+        { a with
+            Link = link
+            Upkeep = { a.Upkeep with YieldsUntil = until }
+            Sending =
+                { a.Sending with
+                    Congestion = switched a.Sending.Congestion
+                    Recovery =
+                        { a.Sending.Recovery with
+                            Before = switched a.Sending.Recovery.Before } } }
+
+    /// Media leaves by the same path: the association gives way to it, until no more is expected.
+    let beside (now: Instant) (until: Instant) (a: Association) : Association =
+        controlled now CongestionControl.Ledbat until a
+
+    /// No media for a while: `control` is what the association was made with.
+    let private alone (now: Instant) (control: CongestionControl) (a: Association) : Association =
+        if a.Upkeep.YieldsUntil = 0L<us> || now < a.Upkeep.YieldsUntil then
+            a
+        else
+            controlled now control 0L<us> a
+
     /// Octets of heartbeat information: that of a heartbeat, and that of a probe, which tells its size besides.
     [<Literal>]
     let private BeatSize = 24
@@ -286,15 +322,16 @@ module internal Association =
         else
             ValueNone
 
-    /// Sends what is due. ValueNone: the peer has not answered for too long, RFC 9260 §8.1.
+    /// Sends what is due, by `control` where no media is beside it. ValueNone: the peer has not answered for too long, RFC 9260 §8.1.
     let tick
         (now: Instant)
+        (control: CongestionControl)
         (outputs: byref<ListCollector<SctpOutput>>)
         (streams: Streams)
         (a: Association)
         : struct (Streams * Association) voption =
         let config = a.Link.Config
-        let mutable a = a
+        let mutable a = alone now control a
         let mutable streams = streams
 
         if a.Sending.Timers.T3 <= now then
@@ -340,7 +377,7 @@ module internal Association =
             ValueNone
         else
             let struct (streams, sending) =
-                Flush.flush now a.Link burst Int32.MaxValue control &outputs streams a.Sending
+                Flush.flush now a.Link burst control &outputs streams a.Sending
 
             ValueSome(struct (streams, probe now &outputs { a with Sending = sending }))
 

@@ -35,6 +35,21 @@ type internal Curve =
         Since: Instant
     }
 
+/// What gives way to media, LEDBAT (RFC 6817), knows of the path's queue. Its slowdowns are those of LEDBAT++
+/// (draft-irtf-iccrg-ledbat-plus-plus §4.4): an empty queue is seen, and the least round trip stays true.
+[<NoComparison; NoEquality>]
+type internal Yielding =
+    {
+        /// CURRENT_FILTER of RFC 6817 §2.4.2: samples so far, the least of them, and the octets acknowledged with them.
+        Samples: int
+        Least: Duration
+        Acked: int
+        /// When the window was made small for the present slowdown; `Instant.never` between two.
+        SlowSince: Instant
+        /// When the next slowdown begins; `Instant.never` in slow start, behind which the first one comes.
+        SlowAt: Instant
+    }
+
 /// How a window grows and shrinks: a closed set. All that differs between the algorithms is in `Congestion.grow`,
 /// `Congestion.reduced` and this.
 [<NoComparison; NoEquality>]
@@ -42,6 +57,8 @@ type internal Growth =
     /// RFC 9260 §7.2.
     | NewReno of partialBytesAcked: int
     | Cubic of Curve
+    /// Beside media that leaves by the same path.
+    | Ledbat of Yielding
 
 /// How much may be in flight. Sizes in octets, chunk headers and padding included.
 [<Struct; NoComparison; NoEquality>]
@@ -144,6 +161,31 @@ module internal Congestion =
           Alpha = 1.0
           Since = Instant.never }
 
+    /// TARGET, RFC 6817 §2.4.2, which allows up to 100 ms: what the queue may have of ours. Media still answers at once, and
+    /// a link is not idle while a SACK is on its way.
+    let private target: Duration = Duration.milliseconds 30L
+
+    /// Samples of which the least counts.
+    [<Literal>]
+    let private SamplesToYield = 4
+
+    /// The least window of one that yields, in packets, RFC 6817 §2.4.2 MIN_CWND.
+    [<Literal>]
+    let private LeastYielding = 2
+
+    /// A slowdown lasts two round trips and the way back; then as much nine times without one.
+    let private slowdownRounds = 2L
+
+    [<Literal>]
+    let private SlowdownPart = 9L
+
+    let private yielding: Yielding =
+        { Samples = 0
+          Least = unknown
+          Acked = 0
+          SlowSince = Instant.never
+          SlowAt = Instant.never }
+
     /// IW.
     let initial (segment: int) : int = Initial * segment
 
@@ -156,6 +198,7 @@ module internal Congestion =
           Growth =
             match control with
             | CongestionControl.NewReno -> NewReno 0
+            | CongestionControl.Ledbat -> Ledbat yielding
             | _ -> Cubic flat }
 
     /// cwnd.
@@ -245,6 +288,8 @@ module internal Congestion =
 
     let private grow (p: Progress) (acked: int) (c: Congestion) : Congestion =
         match c.Growth with
+        // Counted by samples, by `courteous`.
+        | Ledbat _ -> c
         | NewReno partial ->
             let partial = partial + acked
 
@@ -269,43 +314,168 @@ module internal Congestion =
                 Uncounted = 0
                 Growth = Cubic { curve with Since = Instant.never } }
         | Cubic _ -> if c.Uncounted = 0 then c else { c with Uncounted = 0 }
-        | NewReno _ -> c
+        | NewReno _
+        | Ledbat _ -> c
+
+    /// Whether the window was kept empty by something else than the network.
+    let private isUnused (p: Progress) (c: Congestion) : bool =
+        p.FlightBefore + max (2 * p.Segment) (c.Window / 8) <= c.Window
+
+    /// GAIN of LEDBAT++ §4.1, inverted: on short paths the window is as much as that slower than that of TCP.
+    let private gain (p: Progress) : int =
+        int (min 16.0 (Math.Ceiling(2.0 * float target / float (max 1L<us> p.Trip.Minimum))))
+
+    /// Slow start.
+    let private doubled (p: Progress) (c: Congestion) : Congestion =
+        if 2 * p.FlightBefore < c.Window then
+            c
+        else
+            let c = if p.Sample > 0L<us> then sampled p c else c
+            let conservative = c.SlowStart.Baseline <> unknown
+
+            let more =
+                match c.Growth with
+                | Ledbat _ -> p.Acked / gain p
+                | NewReno _
+                | Cubic _ ->
+                    if conservative then
+                        p.Acked / ConservativeDivisor
+                    else
+                        p.Acked
+
+            { c with
+                Window = min c.Threshold (min Ceiling (c.Window + more)) }
+
+    /// Congestion avoidance of LEDBAT, RFC 6817 §2.4.2: by a packet each few round trips while the queue is short, so little that
+    /// whoever watches the slope of its delay (GCC) does not take it for congestion; and back by what the queue is too long, by half
+    /// in a round trip at most (LEDBAT++ §4.2).
+    let private yielded (p: Progress) (y: Yielding) (c: Congestion) : Congestion =
+        let y =
+            { y with
+                Samples = (if p.Sample > 0L<us> then y.Samples + 1 else y.Samples)
+                Least = (if p.Sample > 0L<us> then min y.Least p.Sample else y.Least)
+                Acked = y.Acked + p.Acked }
+
+        if y.Samples < SamplesToYield then
+            { c with Growth = Ledbat y }
+        else
+            let excess = float (y.Least - p.Trip.Minimum - target) / float target
+
+            let change =
+                if excess >= 0.0 then
+                    -(float y.Acked * min 0.5 excess)
+                elif isUnused p c then
+                    0.0
+                else
+                    float p.Segment * float y.Acked / (float (gain p) * float c.Window)
+
+            let window = max (LeastYielding * p.Segment) (min Ceiling (c.Window + int change))
+
+            { c with
+                Window = window
+                Threshold = min c.Threshold window
+                Growth = Ledbat { yielding with SlowAt = y.SlowAt } }
+
+    /// LEDBAT with the slowdowns of LEDBAT++.
+    let private courteous (p: Progress) (y: Yielding) (c: Congestion) : Congestion =
+        if y.SlowAt <= p.Now then
+            { c with
+                Threshold = c.Window
+                Window = min c.Window (LeastYielding * p.Segment)
+                SlowStart = standard
+                Growth = Ledbat { yielding with SlowSince = p.Now } }
+        else
+            let rounds =
+                match p.Trip.Smoothed with
+                | ValueSome srtt -> slowdownRounds * srtt
+                | ValueNone -> 0L<us>
+
+            if not (inSlowStart c) && y.SlowAt <> Instant.never then
+                yielded p y c
+            elif y.SlowSince <> Instant.never && p.Now < y.SlowSince + rounds then
+                c
+            else
+                let c =
+                    if not (inSlowStart c) then
+                        c
+                    elif p.Sample > p.Trip.Minimum + target * 3L / 4L then
+                        // LEDBAT++ §4.3.
+                        { c with
+                            Threshold = c.Window
+                            SlowStart = standard }
+                    else
+                        doubled p c
+
+                if inSlowStart c then
+                    c
+                else
+                    let pause =
+                        if y.SlowSince = Instant.never then
+                            rounds
+                        else
+                            SlowdownPart * (p.Now - y.SlowSince)
+
+                    { c with
+                        Growth = Ledbat { yielding with SlowAt = p.Now + pause } }
+
+    /// Whether one that yields still can.
+    let hasToGive (segment: int) (c: Congestion) : bool =
+        inSlowStart c || c.Window > LeastYielding * segment
+
+    /// By another algorithm from now on. To LEDBAT: what stands in the queue is ours, and is to leave first. From it: as fast as
+    /// the path turns out to be.
+    let switched (now: Instant) (control: CongestionControl) (segment: int) (c: Congestion) : Congestion =
+        let fresh = create control segment
+
+        match c.Growth, fresh.Growth with
+        | Ledbat _, Ledbat _
+        | Cubic _, Cubic _
+        | NewReno _, NewReno _ -> c
+        | _, Ledbat _ ->
+            { c with
+                Uncounted = 0
+                Growth =
+                    Ledbat
+                        { yielding with
+                            SlowAt = (if inSlowStart c then Instant.never else now) } }
+        | _ ->
+            { fresh with
+                Window = c.Window
+                Threshold = Ceiling }
 
     /// A SACK newly acknowledged something, RFC 9260 §7.2.1, §7.2.2. A window grows only where it was used: one that the
     /// application, the peer's window or the pacer kept empty says nothing about the path (RFC 7661 §4.2).
     let acknowledged (p: Progress) (c: Congestion) : Congestion =
         if p.InRecovery then
             c
-        elif inSlowStart c then
-            if 2 * p.FlightBefore < c.Window then
-                c
-            else
-                let c = if p.Sample > 0L<us> then sampled p c else c
-                let conservative = c.SlowStart.Baseline <> unknown
-
-                let more =
-                    if conservative then
-                        p.Acked / ConservativeDivisor
-                    else
-                        p.Acked
-
-                { c with
-                    Window = min c.Threshold (min Ceiling (c.Window + more)) }
-        elif p.FlightBefore + max (2 * p.Segment) (c.Window / 8) <= c.Window then
-            pause c
         else
-            // Counted in steps of a 32nd of the window: a SACK in between costs an addition.
-            let acked = c.Uncounted + p.Acked
+            match c.Growth with
+            | Ledbat y -> courteous p y c
+            | NewReno _
+            | Cubic _ ->
+                if inSlowStart c then
+                    doubled p c
+                elif isUnused p c then
+                    pause c
+                else
+                    // Counted in steps of a 32nd of the window: a SACK in between costs an addition.
+                    let acked = c.Uncounted + p.Acked
 
-            if acked < c.Window / 32 then
-                { c with Uncounted = acked }
-            else
-                grow p acked { c with Uncounted = 0 }
+                    if acked < c.Window / 32 then
+                        { c with Uncounted = acked }
+                    else
+                        grow p acked { c with Uncounted = 0 }
 
     /// The window and the growth after a congestion, RFC 9260 §7.2.3, RFC 9438 §4.6, §4.7.
     let private reduced (segment: int) (trip: RoundTrip) (c: Congestion) : struct (int * Growth) =
         match c.Growth with
         | NewReno _ -> struct (max (c.Window / 2) (Least * segment), NewReno 0)
+        | Ledbat y ->
+            struct (max (c.Window / 2) (LeastYielding * segment),
+                    Ledbat
+                        { yielding with
+                            SlowSince = y.SlowSince
+                            SlowAt = y.SlowAt })
         | Cubic curve ->
             let window = float c.Window
             let beta = left trip
@@ -327,7 +497,8 @@ module internal Congestion =
     /// Whether `lost` is only to be told of losses that a full queue may have caused.
     let tellsLossFromCongestion (c: Congestion) : bool =
         match c.Growth with
-        | Cubic _ -> true
+        | Cubic _
+        | Ledbat _ -> true
         | NewReno _ -> false
 
     /// Loss was found: once for what was in flight at the time.

@@ -477,7 +477,6 @@ module internal Flush =
         (now: Instant)
         (link: Link)
         (burst: Burst)
-        (budget: int)
         (control: Chunk list)
         (outputs: byref<ListCollector<SctpOutput>>)
         (streams: Streams)
@@ -489,7 +488,7 @@ module internal Flush =
         let pace = Pacing.ofWindow link s.Congestion s.Trip
         let limit = if burst = Burst.Paced then Pacing.packets link else 1
 
-        let allowed = min budget (Pacing.tokens now s.Timers.Ready pace)
+        let allowed = Pacing.tokens now s.Timers.Ready pace
 
         // The first packet may go whatever the pace.
         let mutable free = burst <> Burst.Paced || s.Repair.FastRetransmit
@@ -526,7 +525,7 @@ module internal Flush =
         if b.Left > 0 then
             outputs.Add(SctpOutput.Transmitted(b.Stream, b.Left))
 
-        // Cut short by the budget, not by a window.
+        // Cut short by the pace, not by a window.
         let isLimited =
             burst <> Burst.Timeout
             && (packets >= limit || b.Octets >= allowed)
@@ -544,14 +543,12 @@ module internal Flush =
 
         struct (Streams.keep b.Streams, next)
 
-    /// Sends `control` chunks first, then retransmissions, then new data. At most `budget` octets of chunks, in as many
-    /// packets as a burst has; less where the pace says so. `budget` is for whoever shares the path: media and data are to
-    /// have one pacer, which lowers it; what is left over asks for another flush by the deadline.
+    /// Sends `control` chunks first, then retransmissions, then new data, in as many packets as a burst and the
+    /// pace allow; what is left over asks for another flush by the deadline.
     let flush
         (now: Instant)
         (link: Link)
         (burst: Burst)
-        (budget: int)
         (control: Chunk list)
         (outputs: byref<ListCollector<SctpOutput>>)
         (streams: Streams)
@@ -572,4 +569,4 @@ module internal Flush =
         then
             struct (streams, speak link control &outputs s)
         else
-            send now link burst budget control &outputs streams s
+            send now link burst control &outputs streams s

@@ -52,6 +52,8 @@ type CongestionControl =
     | Cubic = 0
     /// RFC 9260 §7.2: a packet a round trip, and half of it where there is loss.
     | NewReno = 1
+    /// RFC 6817: takes what others leave, and has a queue of 30 ms at most. Beside media every association is like that.
+    | Ledbat = 2
 
 /// Counts that bound the protocol.
 [<NoComparison>]
@@ -149,6 +151,8 @@ type SctpInput =
     | Consumed of bytes: int
     /// Packets take another way from now on, of which nothing is known, RFC 9260 §7.3.
     | PathChanged
+    /// Media leaves by the same path, and is expected to do so until then: the association gives way to it.
+    | Beside of until: Instant
     /// Close once all is delivered, RFC 9260 §9.2.
     | Shutdown
     /// Close at once with cause 12, RFC 9260 §9.1; browsers say "Close called".

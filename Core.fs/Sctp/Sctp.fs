@@ -83,7 +83,7 @@ module Sctp =
         if Association.deadline a > now then
             state
         else
-            match Association.tick now &outputs state.Streams a with
+            match Association.tick now state.Own.Config.CongestionControl &outputs state.Streams a with
             | ValueSome(struct (streams, a)) ->
                 settle
                     now
@@ -251,6 +251,12 @@ module Sctp =
                     { state with
                         Phase = withAssociation (Association.rerouted now a) state.Phase }
                 | ValueNone -> state
+            | SctpInput.Beside until ->
+                match association state with
+                | ValueSome a ->
+                    { state with
+                        Phase = withAssociation (Association.beside now until a) state.Phase }
+                | ValueNone -> state
             | SctpInput.Reset streams -> reset now streams &outputs state
             | SctpInput.Connect when state.Phase.IsClosed ->
                 outputs.Add(Handshake.init true state.Own)
@@ -288,6 +294,19 @@ module Sctp =
         match association state with
         | ValueSome a -> a.Link.Mtu
         | ValueNone -> state.Own.Config.Mtu
+
+    let yieldsUntil (state: State) : Instant =
+        match association state with
+        | ValueSome a -> a.Upkeep.YieldsUntil
+        | ValueNone -> Instant.never
+
+    let gives (state: State) : bool =
+        match association state with
+        | ValueSome a ->
+            a.Upkeep.YieldsUntil > 0L<us>
+            && a.Sending.Outstanding.FlightSize > 0
+            && Congestion.hasToGive a.Link.Segment a.Sending.Congestion
+        | ValueNone -> false
 
     let figures (state: State) : SctpFigures voption =
         match association state with

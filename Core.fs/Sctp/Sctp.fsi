@@ -74,5 +74,11 @@ module Sctp =
     /// Octets of the largest packet sent: what discovery has found, RFC 8899.
     val mtu: state: State -> int
 
+    /// Until when the association gives way to media; 0: it does not. `Instant.never` before the peer is known, and after the end.
+    val internal yieldsUntil: state: State -> Instant
+
+    /// Whether it has more under way than its least, and will have less as soon as a queue grows.
+    val internal gives: state: State -> bool
+
     /// ValueNone before the peer is known, and after the end.
     val figures: state: State -> SctpFigures voption

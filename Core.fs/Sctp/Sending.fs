@@ -203,7 +203,8 @@ module internal Sending =
                           Acked = ack.Bytes
                           FlightBefore = before.FlightSize
                           InRecovery = rack.SentAt < s.Recovery.At
-                          Sample = sample
+                          // One by another path says nothing of this one.
+                          Sample = (if trip.Smoothed.IsSome then sample else 0L<us>)
                           Trip = trip }
                         s.Congestion
                 else

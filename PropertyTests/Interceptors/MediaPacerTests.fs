@@ -186,7 +186,6 @@ let tests =
           testCase "without an estimator all passes" (fun () ->
               let state: MediaPacer.State<int> = MediaPacer.create ()
               Expect.isTrue (MediaPacer.isClear state) "clear"
-              Expect.equal (MediaPacer.dataBudget (seconds 1.0) state) Int32.MaxValue "data"
               let mutable state = state
 
               for i in 0..99 do
@@ -248,45 +247,4 @@ let tests =
               let struct (state, left) = runs (seconds 3.0) state
               Expect.equal left.Length 1 "the packet"
               Expect.equal state.Probes.Length 0 "no probe"
-              Expect.equal (MediaPacer.deadline state) Instant.never "nothing is due")
-
-          testCase "data has a share beside media: it grows while the path bears it, and gives way first" (fun () ->
-              /// A second of data that always has something to send, beside video; octets of data.
-              let second (from: float) (overused: bool) state =
-                  let mutable state = state
-                  let mutable sent = 0
-
-                  for i in 0..199 do
-                      let now = seconds (from + float i * 0.005)
-                      state <- MediaPacer.rate now (bandwidth 1_000_000 overused) state
-                      state <- video now 600 i state
-                      let struct (next, release) = MediaPacer.release now state
-                      state <- next
-                      Expect.isGreaterThanOrEqual release.Packets.Length 1 "media does not wait for data"
-                      let budget = MediaPacer.dataBudget now state
-
-                      if budget > 0 then
-                          Expect.isLessThan budget 1_000_000 "a burst at a time"
-                          state <- MediaPacer.dataSent now budget state
-                          sent <- sent + budget
-
-                      Expect.isLessThan (MediaPacer.dataReadyAt now state - now) (seconds 1.0) "no starving"
-
-                  struct (state, sent)
-
-              let struct (state, first) = second 2.0 false (at 1_000_000)
-              let struct (state, second') = second 3.0 false state
-              Expect.isGreaterThan second' (2 * first) "grows"
-              let struct (state, third) = second 4.0 true state
-              Expect.isLessThan third (second' / 2) "gives way"
-              let struct (state, _) = second 5.0 true state
-              let struct (_, fourth) = second 6.0 true state
-              Expect.isTrue (fourth >= 6_000 && fourth < 30_000) $"5 %% of 1 Mbit/s are 6,250 octets: {fourth}")
-
-          testCase "data without media is not limited" (fun () ->
-              let state = at 300_000
-              Expect.equal (MediaPacer.dataBudget (seconds 2.0) state) Int32.MaxValue "none yet"
-              let state = state |> video (seconds 2.0) 600 0
-              let struct (state, _) = MediaPacer.release (seconds 2.0) state
-              Expect.isLessThan (MediaPacer.dataBudget (seconds 2.5) state) Int32.MaxValue "beside media"
-              Expect.equal (MediaPacer.dataBudget (seconds 3.5) state) Int32.MaxValue "a second after it") ]
+              Expect.equal (MediaPacer.deadline state) Instant.never "nothing is due") ]

@@ -135,7 +135,8 @@ let tests =
                   let plateau (c: Congestion) =
                       match c.Growth with
                       | Cubic curve -> curve.Plateau / float Segment
-                      | NewReno _ -> 0.0
+                      | NewReno _
+                      | Ledbat _ -> 0.0
 
                   let first = at 700 CongestionControl.Cubic
                   Expect.floatClose Accuracy.low (plateau first) 1000.0 "first"
@@ -191,6 +192,74 @@ let tests =
                   let again = sampled 40L 40L back
                   Expect.equal (again.Window - back.Window) (8 * Segment) "the old pace"
                   Expect.isFalse (Congestion.inSlowStart (sampled 62L 40L c)) "a queue of half the path: over")
+
+          testCase
+              "LEDBAT grows while the queue is short, keeps its target, and gives way beyond it (RFC 6817 §2.4.2)"
+              (fun () ->
+                  let acknowledged (sample: int64) c =
+                      Congestion.acknowledged
+                          { Now = Duration.seconds 1L
+                            Segment = Segment
+                            Acked = 2 * Segment
+                            FlightBefore = Congestion.window c
+                            InRecovery = false
+                            Sample = Duration.milliseconds sample
+                            Trip = tripOf 50L }
+                          c
+
+                  let round (sample: int64) c =
+                      Seq.fold (fun c _ -> acknowledged sample c) c (seq { 1 .. Congestion.window c / (2 * Segment) })
+
+                  // Out of slow start, between two slowdowns.
+                  let steady =
+                      let c = Congestion.create CongestionControl.Ledbat Segment
+
+                      { c with
+                          Window = 40 * Segment
+                          Threshold = 40 * Segment
+                          Growth =
+                              match c.Growth with
+                              | Ledbat y -> Ledbat { y with SlowAt = Duration.seconds 10L }
+                              | other -> other }
+
+                  Expect.floatClose
+                      Accuracy.low
+                      (packets (round 50L steady))
+                      40.5
+                      "half a packet a round trip: GAIN on a path of 50 ms"
+
+                  Expect.equal (packets (round 80L steady)) 40.0 "the target is met: 30 ms"
+                  let given = packets (round 95L steady)
+                  Expect.isTrue (given >= 19.0 && given <= 28.0) $"half as much again: {given}"
+                  let least = Seq.fold (fun c _ -> acknowledged 500L c) steady (seq { 1..200 })
+                  Expect.equal (packets least) 2.0 "MIN_CWND"
+                  Expect.isFalse (Congestion.hasToGive Segment least) "there is no more to give"
+                  Expect.isTrue (Congestion.hasToGive Segment steady) "here there is")
+
+          testCase "LEDBAT empties the queue now and then, and comes back (LEDBAT++ §4.4)" (fun () ->
+              let lone =
+                  { Congestion.create CongestionControl.Cubic Segment with
+                      Window = 40 * Segment
+                      Threshold = 40 * Segment }
+
+              let yielding = Congestion.switched 0L<us> CongestionControl.Ledbat Segment lone
+              let mutable c = yielding
+              let mutable now = 0L<us>
+              let mutable windows = []
+
+              for _ in 1..200 do
+                  let struct (later, next) = rounds 1 50L now c
+                  now <- later
+                  c <- next
+                  windows <- packets c :: windows
+
+              let windows = List.rev windows
+              Expect.equal windows[0] 2.0 "what stands in the queue leaves first"
+              Expect.isTrue (windows |> List.take 15 |> List.exists (fun w -> w >= 40.0)) "back where it was"
+              let slowed = windows |> List.filter (fun w -> w < 3.0) |> List.length
+              Expect.isTrue (slowed >= 4 && slowed <= 12) $"rarely: {slowed} of 200 round trips"
+              let alone = Congestion.switched now CongestionControl.Cubic Segment c
+              Expect.isTrue (Congestion.inSlowStart alone) "alone again: as fast as it can")
 
           testCase "an idle path loses half of its window each RTO, down to the initial one" (fun () ->
               let c =
