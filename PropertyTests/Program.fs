@@ -29,6 +29,7 @@ let main args =
       StunTests.tests
       Turn.TurnServerTests.tests
       Turn.TurnServerDataTests.tests
+      Turn.TurnServerCostTests.tests
       Turn.TurnServerShellTests.tests
       Ice.CandidateTests.tests
       Ice.IceTests.tests
