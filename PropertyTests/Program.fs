@@ -16,9 +16,11 @@ let main args =
       RealPeers.ChromiumTcpTests.tests
       RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
+      RealPeers.TurnServerPeersTests.tests
       House.Examples.tests
       House.MediaExamples.tests
       House.RelayExamples.tests
+      House.ConnectivityExamples.tests
       House.Benchmarks.tests
       PreludeTests.tests
       SlotsTests.tests
@@ -30,6 +32,8 @@ let main args =
       TurnClientTests.tests
       Turn.TurnServerTests.tests
       Turn.TurnServerDataTests.tests
+      Turn.TurnServerCostTests.tests
+      Turn.TurnServerShellTests.tests
       Ice.CandidateTests.tests
       Ice.IceTests.tests
       Ice.RulesTests.tests

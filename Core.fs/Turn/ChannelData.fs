@@ -24,27 +24,41 @@ module ChannelData =
     [<Literal>]
     let LastChannel = 0x4fffus
 
-    /// Whether a client may bind this number.
+    /// The highest that clients of RFC 5766 §11 bind, and coturn's tools do: a server takes them, too, whose port has no
+    /// protocol that would begin so.
+    [<Literal>]
+    let LastOldChannel = 0x7fffus
+
+    /// Whether a server lets a client bind this number.
     let isChannel (number: uint16) : bool =
-        number >= FirstChannel && number <= LastChannel
+        number >= FirstChannel && number <= LastOldChannel
+
+    /// Whether what a server received is ChannelData by its first octet, clients of RFC 5766 included.
+    [<CompiledName "IsFromClient">]
+    let isFromClient (datagram: ReadOnlySpan<byte>) : bool =
+        datagram.Length >= HeaderSize && datagram[0] >= 0x40uy && datagram[0] <= 0x7fuy
 
     /// Whether a datagram is ChannelData by its first octet, RFC 8656 §12: cheap enough for every packet.
     [<CompiledName "IsChannelData">]
     let isChannelData (datagram: ReadOnlySpan<byte>) : bool =
         datagram.Length >= HeaderSize && datagram[0] >= 0x40uy && datagram[0] <= 0x4fuy
 
+    let private parse (datagram: ReadOnlySpan<byte>) : struct (uint16 * int) voption =
+        let length = int (BinaryPrimitives.ReadUInt16BigEndian(datagram.Slice 2))
+
+        if HeaderSize + length > datagram.Length then
+            ValueNone
+        else
+            ValueSome(struct (BinaryPrimitives.ReadUInt16BigEndian datagram, length))
+
     /// The channel's number and how many octets of data stand behind the header; ValueNone where it is no ChannelData, or
     /// shorter than it says.
     let read (datagram: ReadOnlySpan<byte>) : struct (uint16 * int) voption =
-        if not (isChannelData datagram) then
-            ValueNone
-        else
-            let length = int (BinaryPrimitives.ReadUInt16BigEndian(datagram.Slice 2))
+        if isChannelData datagram then parse datagram else ValueNone
 
-            if HeaderSize + length > datagram.Length then
-                ValueNone
-            else
-                ValueSome(struct (BinaryPrimitives.ReadUInt16BigEndian datagram, length))
+    /// The same of what a server received.
+    let readFromClient (datagram: ReadOnlySpan<byte>) : struct (uint16 * int) voption =
+        if isFromClient datagram then parse datagram else ValueNone
 
     /// Writes the header of `length` octets of data.
     let writeHeader (into: Span<byte>) (number: uint16) (length: int) : unit =

@@ -164,7 +164,7 @@ module internal Serving =
                         s
                         |> Tables.withFlow request.Path (Flow.Open allocation)
                         |> Answering.success request [||]
-        | _ -> Answering.refuse 400 "CHANNEL-NUMBER, from 0x4000 to 0x4FFF, or XOR-PEER-ADDRESS is missing" request s
+        | _ -> Answering.refuse 400 "CHANNEL-NUMBER, from 0x4000 to 0x7FFF, or XOR-PEER-ADDRESS is missing" request s
 
     /// Without one of its two families: with it go its permissions and channels, RFC 8656 §8.1.
     let private withoutFamily (v4: bool) (allocation: Allocation) : Allocation =
@@ -288,7 +288,7 @@ module internal Serving =
 
     /// ChannelData of a client, RFC 8656 §12.6.
     let channelData now (path: Path) (bytes: Memory<byte>) (s: TurnServerState) =
-        match ChannelData.read (Span.op_Implicit bytes.Span), Tables.allocationOf path s with
+        match ChannelData.readFromClient (Span.op_Implicit bytes.Span), Tables.allocationOf path s with
         | ValueNone, _ -> Step.one (Ignored Drop.Malformed) s
         | _, ValueNone -> Step.one (Ignored Drop.Unexpected) s
         | ValueSome(struct (number, length)), ValueSome allocation ->
@@ -460,7 +460,7 @@ module TurnServer =
     let private received now (path: Path) (bytes: Memory<byte>) (s: TurnServerState) =
         let datagram: ReadOnlySpan<byte> = Span.op_Implicit bytes.Span
 
-        if ChannelData.isChannelData datagram then
+        if ChannelData.isFromClient datagram then
             Serving.channelData now path bytes s
         elif SendIndication.isSend datagram then
             Serving.send now path bytes s

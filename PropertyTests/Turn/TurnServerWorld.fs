@@ -169,8 +169,8 @@ type World(config: TurnServerConfig, credentials: TurnCredentials) =
 
 let world () = World(config, credentials)
 
-/// A client at an address of its own, behind one listener.
-type Client(world: World, path: Path, name: string, password: string) =
+/// A client at an address of its own, behind one listener: it delivers datagrams, and takes what has come since.
+type Client(path: Path, deliver: byte[] -> unit, take: unit -> byte[] list, name: string, password: string) =
     let mutable realm = ""
     let mutable nonce = ""
     let mutable drawn = Entropy.ofNumber (int64 (path.GetHashCode()))
@@ -206,13 +206,13 @@ type Client(world: World, path: Path, name: string, password: string) =
     member _.Send(outgoing: Outgoing) : unit =
         let bytes = Array.zeroCreate (Outgoing.size outgoing)
         Outgoing.write ciphers (Span bytes) outgoing |> ignore
-        world.Receive(path, bytes)
+        deliver bytes
 
     /// Sends a message and takes the one answer that it has.
     member this.Exchange(outgoing: Outgoing) : Answer =
         this.Send outgoing
 
-        match world.Take path with
+        match take () with
         | [ bytes ] ->
             match Message.read (ReadOnlySpan bytes) with
             | ValueSome message ->
@@ -285,25 +285,28 @@ type Client(world: World, path: Path, name: string, password: string) =
 
         let bytes = Array.zeroCreate (Outgoing.size outgoing)
         Outgoing.write ciphers (Span bytes) outgoing |> ignore
-        world.Receive(path, bytes)
+        deliver bytes
 
     member _.SendOn (number: uint16) (data: byte[]) : unit =
         let bytes = Array.zeroCreate (4 + data.Length)
         ChannelData.writeHeader (Span bytes) number data.Length
         data.CopyTo(bytes, 4)
-        world.Receive(path, bytes)
+        deliver bytes
 
 /// A listener of the server's.
 let udp: PortId = LanguagePrimitives.Int32WithMeasure 1
 
+/// A client of a world's.
+let clientOn (world: World) (path: Path) (name: string) (password: string) =
+    Client(path, (fun bytes -> world.Receive(path, bytes)), (fun () -> world.Take path), name, password)
+
 let clientAt (world: World) (address: string) (port: int) (name: string) (password: string) =
-    Client(
-        world,
+    clientOn
+        world
         { Local = udp
-          Remote = endpoint address port },
-        name,
+          Remote = endpoint address port }
+        name
         password
-    )
 
 let alice (world: World) =
     clientAt world "203.0.113.7" 4000 "alice" "wonderland"

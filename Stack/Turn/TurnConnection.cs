@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Net.Security;
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 using Path = Hybrid.WebRtc.Core.Path;
@@ -21,6 +22,9 @@ internal sealed class TurnConnection : IDrain
 
     private readonly TurnServerHost _host;
     private readonly Stream _stream;
+
+    /// <summary>Whether each message is a record of its own: some clients, coturn's among them, take a record for a message.</summary>
+    private readonly bool _oneByOne;
     private readonly Action _arrived;
     private readonly Action _wrote;
 
@@ -30,8 +34,10 @@ internal sealed class TurnConnection : IDrain
     private bool _reading;
 
     private byte[] _outgoing = [];
-    private byte[] _leaving = [];
     private int _pending;
+    private byte[] _leaving = [];
+    private int _leavingFrom;
+    private int _leavingTo;
     private ConfiguredValueTaskAwaitable.ConfiguredValueTaskAwaiter _write;
     private bool _writing;
     private bool _queued;
@@ -42,6 +48,7 @@ internal sealed class TurnConnection : IDrain
     {
         _host = host;
         _stream = stream;
+        _oneByOne = stream is SslStream;
         Path = path;
         _arrived = () => _host.Loop.Post(this);
         _wrote = () => _host.Loop.Post(Written);
@@ -64,7 +71,7 @@ internal sealed class TurnConnection : IDrain
     {
         var needed = _pending + TurnFraming.Padded(size);
 
-        if (_closed || needed > MaxPending)
+        if (_closed || needed + _leavingTo - _leavingFrom > MaxPending)
             return default;
 
         if (needed > _outgoing.Length)
@@ -92,16 +99,14 @@ internal sealed class TurnConnection : IDrain
     {
         _queued = false;
 
-        while (!_closed && !_writing && _pending > 0)
+        while (!_closed && !_writing && _leavingTo - _leavingFrom + _pending > 0)
         {
-            (_outgoing, _leaving) = (_leaving, _outgoing);
-            var count = _pending;
-            _pending = 0;
+            var next = NextToLeave();
             _writing = true;
 
             try
             {
-                _write = _stream.WriteAsync(_leaving.AsMemory(0, count)).ConfigureAwait(false).GetAwaiter();
+                _write = _stream.WriteAsync(next).ConfigureAwait(false).GetAwaiter();
             }
             catch (Exception e) when (IsEnd(e))
             {
@@ -206,6 +211,20 @@ internal sealed class TurnConnection : IDrain
             _arrived();
         else
             _read.UnsafeOnCompleted(_arrived);
+    }
+
+    private ReadOnlyMemory<byte> NextToLeave()
+    {
+        if (_leavingFrom == _leavingTo)
+        {
+            (_outgoing, _leaving) = (_leaving, _outgoing);
+            (_leavingFrom, _leavingTo, _pending) = (0, _pending, 0);
+        }
+
+        var length = _oneByOne ? TurnFraming.Length(_leaving.AsSpan(_leavingFrom)) : _leavingTo - _leavingFrom;
+        var next = _leaving.AsMemory(_leavingFrom, length);
+        _leavingFrom += length;
+        return next;
     }
 
     /// <summary>False: what arrived are no messages, or the connection was closed over one of them.</summary>

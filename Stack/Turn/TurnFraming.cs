@@ -23,7 +23,7 @@ internal static class TurnFraming
         {
             // STUN's length is always a multiple of 4, RFC 8489 §5.
             < 4 => length % 4 == 0 ? 20 + length : -1,
-            >= 0x40 and <= 0x4f => Padded(ChannelData.HeaderSize + length),
+            _ when ChannelData.IsFromClient(head) => Padded(ChannelData.HeaderSize + length),
             _ => -1,
         };
     }

@@ -69,10 +69,6 @@ internal sealed class TurnStreamListener : IDisposable
             if (listener.Endpoint.AddressFamily == AddressFamily.InterNetworkV6)
                 socket.DualMode = false;
 
-            // A server that starts again finds its port; on Windows this would let others take it.
-            if (!OperatingSystem.IsWindows())
-                socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
-
             socket.Bind(listener.Endpoint);
             socket.Listen(Backlog);
             return new TurnStreamListener(id, listener.Transport, socket, host, tls, logger);
