@@ -342,30 +342,38 @@ module internal TurnClient =
             // No IPv4 here.
             | 440, RelayFamilies.Both, _ -> ask now (TurnRequest.Allocate RelayFamilies.V6) state
             | _ -> fail code text state
-        // It has gone by itself.
-        | TurnRequest.Clear families when code = 437 -> ask now (TurnRequest.Allocate families) state
-        | TurnRequest.Clear _ ->
-            fail 437 "The server has an allocation of somebody else's for this transport address." state
-        | TurnRequest.Refresh when isFatal code || code = 403 -> lose code text state
+        | TurnRequest.Clear families ->
+            // It has gone by itself.
+            if code = 437 then
+                ask now (TurnRequest.Allocate families) state
+            else
+                fail 437 "The server has an allocation of somebody else's for this transport address." state
         | TurnRequest.Refresh ->
-            Step.only (
-                serving
-                    (fun allocation ->
-                        { allocation with
-                            RefreshAt = now + retry })
-                    state
-            )
-        | TurnRequest.CreatePermission _
-        | TurnRequest.ChannelBind _ when isFatal code -> lose code text state
-        | TurnRequest.CreatePermission address when isPassing code ->
-            Step.only (serving (ClientAllocation.setPermission address (now + retry) false) state)
+            if isFatal code || code = 403 then
+                lose code text state
+            else
+                Step.only (
+                    serving
+                        (fun allocation ->
+                            { allocation with
+                                RefreshAt = now + retry })
+                        state
+                )
         | TurnRequest.CreatePermission address ->
-            serving (ClientAllocation.setPermission address Instant.never true) state
-            |> Step.one (Denied(address, code, text))
-        // Until then, and where there are no channels, indications do.
+            if isFatal code then
+                lose code text state
+            elif isPassing code then
+                Step.only (serving (ClientAllocation.setPermission address (now + retry) false) state)
+            else
+                serving (ClientAllocation.setPermission address Instant.never true) state
+                |> Step.one (Denied(address, code, text))
         | TurnRequest.ChannelBind(number, _) ->
-            let renewAt = if isPassing code then now + retry else Instant.never
-            Step.only (serving (ClientAllocation.setChannel number renewAt false) state)
+            if isFatal code then
+                lose code text state
+            else
+                // Until then, and where there are no channels, indications do.
+                let renewAt = if isPassing code then now + retry else Instant.never
+                Step.only (serving (ClientAllocation.setChannel number renewAt false) state)
 
     let private renew now (pending: Pending) (login: Login) (state: State) : Step<State, Output> =
         { state with Login = ValueSome login }
