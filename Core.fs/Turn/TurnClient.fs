@@ -241,7 +241,7 @@ module internal TurnClient =
 
     // RFC 8656 §7.4 and RFC 8489 §10: of our family, and none that was asked before.
     let private redirected (message: Message) (text: string) (state: State) : Step<State, Output> =
-        let isV4 = (Array.last state.Tried).Address.IsV4
+        let isV4 = state.Tried[state.Tried.Length - 1].Address.IsV4
 
         let alternate =
             Message.pick
