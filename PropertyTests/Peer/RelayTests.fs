@@ -227,13 +227,19 @@ let tests =
                   let world, handle =
                       symmetric relayOnly relayOnly Weather.fair 14L |> connecting (seconds 8L)
 
-                  let world = world |> passes 'a' 10_000 (seconds 5L) |> changing SmallServer.restart
+                  // Long enough for the selected pair to have answered later than the others.
+                  let world =
+                      world
+                      |> passes 'a' 10_000 (seconds 5L)
+                      |> World.pass (seconds 15L)
+                      |> changing SmallServer.restart
+
                   let before = world.Ends['b'].MessageCount
 
                   let world =
                       world
                       |> World.tell 'a' (Send(handle, false, ReadOnlyMemory(Array.create 50_000 1uy)))
-                      |> World.pass (seconds 10L)
+                      |> World.pass (seconds 15L)
 
                   Expect.equal (World.connection 'a' world) PeerConnectionState.Disconnected "told"
                   let world, _ = World.demand 'a' RestartIce world
