@@ -14,6 +14,7 @@ open Hybrid.WebRtc
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Core.Stun
 open Hybrid.WebRtc.Core.Turn
+open Hybrid.WebRtc.Stack.Ports
 open Hybrid.WebRtc.Stack.Turn
 open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.RealPeers.TurnServers
@@ -37,7 +38,7 @@ type private Line(transport: TurnServerTransport, server: TurnServer) =
             udp.Client.ReceiveTimeout <- Patience
             udp, Stream.Null
         | _ ->
-            let tcp = new TcpClient()
+            let tcp = new TcpClient(remote.AddressFamily)
             tcp.Connect remote
             tcp.ReceiveTimeout <- Patience
             let plain: Stream = tcp.GetStream()
@@ -270,6 +271,53 @@ let private relays =
                   for line in lines do
                       (line :> IDisposable).Dispose()
               })
+
+      testCaseTask "a dual allocation relays to peers of both families" (fun () ->
+          task {
+              let v6 = IPAddress.IPv6Loopback
+
+              if not (UdpSockets.IsLocal v6) then
+                  skiptest "no IPv6 here"
+
+              let o = options IPAddress.Loopback
+
+              use! server =
+                  TurnServer.StartAsync(
+                      TurnServerOptions(
+                          Realm = o.Realm,
+                          Listeners =
+                              [| TurnServerListener(TurnServerTransport.Udp, IPEndPoint(v6, 0))
+                                 TurnServerListener(TurnServerTransport.Tcp, IPEndPoint(v6, 0)) |],
+                          Users = o.Users,
+                          RelayAddresses = [| IPAddress.Loopback; v6 |],
+                          AllowLoopbackPeers = true
+                      )
+                  )
+
+              for transport in [ TurnServerTransport.Udp; TurnServerTransport.Tcp ] do
+                  use line = new Line(transport, server)
+                  let client = alice line
+                  let answer = client.Allocate [ AdditionalAddressFamily 2uy ]
+                  succeeds answer
+                  Expect.equal (relayed answer |> List.map _.Address.IsV4) [ true; false ] "both"
+
+                  for address in [ IPAddress.Loopback; v6 ] do
+                      use peer = new UdpClient(IPEndPoint(address, 0))
+                      peer.Client.ReceiveTimeout <- Patience
+                      let port = (nonNull peer.Client.LocalEndPoint :?> IPEndPoint).Port
+                      let at = endpoint (string address) port
+                      succeeds (client.Permit [ at ])
+                      client.SendTo at hello []
+                      let struct (data, from) = receive peer
+                      Expect.equal data hello "the peer hears it"
+                      peer.Send(hello, hello.Length, from) |> ignore
+
+                      match Message.read (ReadOnlySpan(line.Next())) with
+                      | ValueSome { Attributes = [| XorPeerAddress who; Data data |] } ->
+                          Expect.equal who at "whose"
+                          Expect.equal data hello "the client hears it"
+                      | _ -> failtest "a Data indication"
+          })
 
       serving "credentials change, and a server drains" id (fun server ->
           task {
