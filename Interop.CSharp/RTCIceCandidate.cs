@@ -75,7 +75,11 @@ public sealed class RTCIceCandidate
     }
 
     /// <summary>A transport's own, which has no place in a description.</summary>
-    internal RTCIceCandidate(Core.Candidate line) => _line = line;
+    internal RTCIceCandidate(Core.Candidate line, string? url)
+    {
+        _line = line;
+        Url = url;
+    }
 
     /// <summary>The <c>candidate:…</c> line, RFC 8839 §5.1; empty at the end of a generation's candidates.</summary>
     public string Candidate => _text ??= Core.CandidateModule.ToText(_line!);

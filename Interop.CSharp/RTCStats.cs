@@ -141,6 +141,12 @@ public sealed record RTCIceCandidateStats : RTCStats
     /// <summary>Who opens a TCP candidate's connection.</summary>
     public RTCIceTcpCandidateType? TcpType { get; init; }
 
+    /// <summary>The STUN or TURN server that a local candidate came from.</summary>
+    public string? Url { get; init; }
+
+    /// <summary>How the TURN server of a local <see cref="RTCIceCandidateType.Relay"/> candidate is spoken to.</summary>
+    public RTCIceServerTransportProtocol? RelayProtocol { get; init; }
+
     internal override IEnumerable<string?> References => [TransportId];
 }
 

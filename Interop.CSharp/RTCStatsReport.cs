@@ -114,20 +114,23 @@ public sealed partial class RTCStatsReport : IReadOnlyDictionary<string, RTCStat
             }
         );
 
+        var servers = new Dictionary<string, string>();
+        foreach (var (candidate, url) in core.Ice.LocalServers)
+            servers[Core.CandidateModule.ToText(candidate)] = url;
         foreach (
             var line in core
                 .Ice.LocalCandidates.Select(Core.CandidateModule.ToText)
                 .Concat(core.Pairs.Select(each => each.Local))
                 .Distinct()
         )
-            report.Add(Candidate(at, transport, line, isLocal: true));
+            report.Add(Candidate(at, transport, line, servers.GetValueOrDefault(line), isLocal: true));
         foreach (
             var line in core
                 .Ice.RemoteCandidates.Select(Core.CandidateModule.ToText)
                 .Concat(core.Pairs.Select(each => each.Remote))
                 .Distinct()
         )
-            report.Add(Candidate(at, transport, line, isLocal: false));
+            report.Add(Candidate(at, transport, line, null, isLocal: false));
         foreach (var each in core.Pairs)
         {
             var stats = Pair(at, transport, each, core.At);
@@ -173,9 +176,15 @@ public sealed partial class RTCStatsReport : IReadOnlyDictionary<string, RTCStat
         };
     }
 
-    private static RTCIceCandidateStats Candidate(DateTimeOffset at, string transport, string line, bool isLocal)
+    private static RTCIceCandidateStats Candidate(
+        DateTimeOffset at,
+        string transport,
+        string line,
+        string? url,
+        bool isLocal
+    )
     {
-        var candidate = Translate.Candidate(line);
+        var candidate = Translate.Candidate(line, url);
         return new RTCIceCandidateStats(isLocal ? "local-candidate" : "remote-candidate")
         {
             Id = CandidateId(line),
@@ -191,6 +200,8 @@ public sealed partial class RTCStatsReport : IReadOnlyDictionary<string, RTCStat
             RelatedPort = candidate.RelatedPort,
             UsernameFragment = candidate.UsernameFragment,
             TcpType = candidate.TcpType,
+            Url = url,
+            RelayProtocol = candidate.RelayProtocol,
         };
     }
 

@@ -170,7 +170,7 @@ public sealed class RTCIceTransport
 
     /// <summary>Local candidates of the present generation, as far as they were gathered.</summary>
     public IReadOnlyList<RTCIceCandidate> GetLocalCandidates() =>
-        [.. (_now.Info?.LocalCandidates ?? []).Select(Translate.Candidate)];
+        _now.Info is { } info ? [.. info.LocalCandidates.Select(each => Translate.Local(each, info))] : [];
 
     /// <summary>The peer's candidates, as far as they came.</summary>
     public IReadOnlyList<RTCIceCandidate> GetRemoteCandidates() =>
@@ -195,7 +195,7 @@ public sealed class RTCIceTransport
             && info.SelectedPair is { IsSome: true, Value: var after }
             && ReferenceEquals(before.Local, after.Local)
             && ReferenceEquals(before.Remote, after.Remote);
-        var pair = isSame ? old.Pair : info.SelectedPair.ToW3C();
+        var pair = isSame ? old.Pair : Translate.Pair(info);
         var isOtherPair = pair != old.Pair;
         var state = (RTCIceTransportState)info.State;
         var isOtherState = state != old.State;

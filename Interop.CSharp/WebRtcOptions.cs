@@ -363,7 +363,7 @@ public readonly record struct WebRtcPortRange
 
 /// <summary>
 /// One UDP port number, on every usable address, for many connections: a server behind a firewall opens one hole. Datagrams are
-/// told apart by ICE's user name fragments, then by address.
+/// told apart by ICE's user name fragments, then by address. With <see cref="WebRtcOptions.TcpListen"/> the same number of TCP, too.
 /// </summary>
 public sealed class WebRtcSharedPort : IDisposable
 {

@@ -77,3 +77,19 @@ module End =
           HasEnded = false
           Schedule = ValueNone
           Held = [] }
+
+    /// Channels that it was told are open, in that order.
+    let openChannels (e: End) : ChannelHandle list =
+        List.rev e.Events
+        |> List.choose (function
+            | ChannelOpened(handle, _) -> Some handle
+            | ChannelAnnounced info -> Some info.Handle
+            | _ -> None)
+
+    /// The connection state that it was told last.
+    let connection (e: End) : PeerConnectionState =
+        e.Events
+        |> List.tryPick (function
+            | ConnectionStateChanged state -> Some state
+            | _ -> None)
+        |> Option.defaultValue PeerConnectionState.New

@@ -159,6 +159,11 @@ type Internet =
             /// How much longer datagrams from an address take than the weather says.
             Detours: Map<struct (uint64 * uint64), Duration>
             Servers: Endpoint list
+            Turns: SmallServer list
+            /// Hosts that no UDP passes to or from.
+            Firewalled: Set<struct (uint64 * uint64)>
+            /// What hosts have sent, newest first, where it is watched: as it left them.
+            Watched: Flow list voption
         }
 
 [<RequireQualifiedAccess>]
@@ -172,7 +177,11 @@ module Internet =
           Links = Map.empty
           Uplinks = Map.empty
           Detours = Map.empty
-          Servers = [] }
+
+          Servers = []
+          Turns = []
+          Firewalled = Set.empty
+          Watched = ValueNone }
 
     /// With a NAT, by number, and the addresses behind it.
     let withNat (number: int) (nat: Nat) (inside: Address list) (net: Internet) : Internet =
@@ -186,6 +195,35 @@ module Internet =
     let withServer (server: Endpoint) (net: Internet) : Internet =
         { net with
             Servers = server :: net.Servers }
+
+    /// With a TURN server, in place of one at the same endpoint.
+    let withTurn (server: SmallServer) (net: Internet) : Internet =
+        { net with
+            Turns =
+                server
+                :: (net.Turns |> List.filter (fun other -> not (other.At.Equals server.At))) }
+
+    /// The TURN server at an endpoint.
+    let turnAt (at: Endpoint) (net: Internet) : SmallServer =
+        net.Turns |> List.find (fun server -> server.At.Equals at)
+
+    /// Watches what hosts send from now on.
+    let watching (net: Internet) : Internet = { net with Watched = ValueSome [] }
+
+    /// What they have sent since, newest first.
+    let watched (net: Internet) : Flow list =
+        net.Watched |> ValueOption.defaultValue []
+
+    /// With a firewall around a host that lets no UDP pass.
+    let withoutUdp (host: Address) (net: Internet) : Internet =
+        { net with
+            Firewalled = Set.add (key host) net.Firewalled }
+
+    /// Local ports of streams to TURN servers, whose frames are carried as datagrams are, on a wire that loses nothing.
+    let streamPorts = 30_000us
+
+    let private isOfStream (e: Endpoint) =
+        e.Port >= streamPorts && e.Port < streamPorts + 1_000us
 
     /// With a link, by number, that all pass which is sent from some addresses.
     let withLink (number: int) (link: Link) (from: Address list) (net: Internet) : Internet =
@@ -241,6 +279,19 @@ module Internet =
 
     /// A host sends what the path takes for `size` octets. Within one network directly; out of it through its NAT.
     let sendAs (size: int) (now: Instant) (flow: Flow) (bytes: byte[]) (net: Internet) : Internet =
+        let net =
+            match net.Watched with
+            | ValueSome flows ->
+                { net with
+                    Watched = ValueSome(flow :: flows) }
+            | ValueNone -> net
+
+        // A stream's frames pass a firewall that UDP does not.
+        let isBlocked (e: Endpoint) =
+            not net.Firewalled.IsEmpty
+            && Set.contains (key e.Address) net.Firewalled
+            && not (isOfStream e)
+
         let onto flow net =
             let longer =
                 Map.tryFind (key flow.From.Address) net.Detours |> Option.defaultValue 0L<us>
@@ -262,22 +313,29 @@ module Internet =
                         Wire = Wire.sendAs size (at + longer) flow bytes net.Wire }
                 | ValueNone -> net
 
-        match natOf flow.From.Address net, natOf flow.To.Address net with
-        | ValueSome mine, ValueSome theirs when mine = theirs -> onto flow net
-        // Another network's inside is not to be reached.
-        | _, ValueSome _ -> net
-        | ValueNone, ValueNone -> onto flow net
-        | ValueSome number, ValueNone ->
-            let nat = net.Nats[number]
+        // A NAT may itself be behind another.
+        let rec leave (flow: Flow) (net: Internet) =
+            match natOf flow.From.Address net, natOf flow.To.Address net with
+            | ValueSome mine, ValueSome theirs when mine = theirs -> onto flow net
+            | ValueNone, ValueNone -> onto flow net
+            // Another network's inside is not to be reached.
+            | ValueNone, ValueSome _ -> net
+            | ValueSome number, _ ->
+                let nat = net.Nats[number]
 
-            if flow.To.Address.Equals(Nat.outside nat) && not (Nat.hairpins nat) then
-                net
-            else
-                let struct (flow, nat) = Nat.outbound flow nat
+                if flow.To.Address.Equals(Nat.outside nat) && not (Nat.hairpins nat) then
+                    net
+                else
+                    let struct (flow, nat) = Nat.outbound flow nat
 
-                { net with
-                    Nats = Map.add number nat net.Nats }
-                |> onto flow
+                    { net with
+                        Nats = Map.add number nat net.Nats }
+                    |> leave flow
+
+        if isBlocked flow.From || isBlocked flow.To then
+            net
+        else
+            leave flow net
 
     /// A host sends a datagram.
     let send (now: Instant) (flow: Flow) (bytes: byte[]) (net: Internet) : Internet =
@@ -286,9 +344,26 @@ module Internet =
     /// When the next datagram arrives.
     let next (net: Internet) : Instant = Wire.next net.Wire
 
-    let private deliver (flow: Flow) (net: Internet) : Flow voption =
+    /// What reaches a TURN server. From one of its relayed addresses to another there is no wire; what it sends may be
+    /// fragmented, as nobody asks it for DONT-FRAGMENT.
+    let rec private serve now (flow: Flow) (bytes: byte[]) (server: SmallServer) (net: Internet) : Internet =
+        let server, sent = SmallServer.receive now flow.From flow.To bytes server
+
+        (withTurn server net, sent)
+        ||> List.fold (fun net (struct (source, destination, bytes)) ->
+            let flow = { From = source; To = destination }
+            let server = turnAt server.At net
+
+            if SmallServer.owns destination server then
+                serve now flow bytes server net
+            else
+                sendAs 0 now flow bytes net)
+
+    let rec private deliver (flow: Flow) (net: Internet) : Flow voption =
         match outsideOf flow.To.Address net with
-        | ValueSome number -> Nat.inbound flow net.Nats[number]
+        | ValueSome number ->
+            Nat.inbound flow net.Nats[number]
+            |> ValueOption.bind (fun flow -> deliver flow net)
         | ValueNone -> ValueSome flow
 
     /// What has arrived at a host by now, one at a time: ValueNone when nothing is left. The outer option; the inner
@@ -307,7 +382,10 @@ module Internet =
                 | ValueSome answer ->
                     struct (ValueSome ValueNone, send now { From = flow.To; To = flow.From } answer net)
                 | ValueNone -> struct (ValueSome ValueNone, net)
-            | ValueSome flow -> struct (ValueSome(ValueSome(struct (flow, bytes))), net)
+            | ValueSome flow ->
+                match net.Turns |> List.tryFind (SmallServer.owns flow.To) with
+                | Some server -> struct (ValueSome ValueNone, serve now flow bytes server net)
+                | None -> struct (ValueSome(ValueSome(struct (flow, bytes))), net)
 
     /// Where a datagram sent now would come out if nothing went wrong: at whom, and from whom it would seem to be.
     let trace (now: Instant) (flow: Flow) (net: Internet) : Flow voption =

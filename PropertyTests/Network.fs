@@ -251,6 +251,17 @@ module World =
                 { e with
                     Ports = Map.remove port e.Ports
                     Listeners = Map.remove port e.Listeners })
+        | OpenStream(port, kind, from, _, _) when kind <> StreamKind.IceTcp ->
+            let local =
+                { e.Ports[from] with
+                    Port = Internet.streamPorts + uint16 world.NextPort }
+
+            { world with
+                NextPort = world.NextPort + 1 }
+            |> change who (fun e ->
+                { e with
+                    Ports = Map.add port local e.Ports })
+            |> feed who (StreamOpened(port, local))
         | OpenStream(port, _, from, target, _) ->
             { world with
                 Tcp = Tcp.connect world.Now who port e.Ports[from].Address target world.Net world.Tcp }
@@ -258,13 +269,7 @@ module World =
             match world.Server with
             | ValueSome server -> feed who (ServerResolved(url, [| server |])) world
             | ValueNone -> feed who (ServerFailed(url, "no servers here")) world
-        | ResolveName name ->
-            let address =
-                match Map.tryFind name world.Names with
-                | Some address -> ValueSome address
-                | None -> ValueNone
-
-            feed who (NameResolved(name, address)) world
+        | ResolveName name -> feed who (NameResolved(name, ValueOption.ofOption (Map.tryFind name world.Names))) world
         | AnnounceName(name, address) ->
             { world with
                 Names = Map.add name address world.Names }
@@ -579,20 +584,10 @@ module World =
     let negotiate (offerer: char) (world: World) : World = negotiateWith id 0L<us> offerer world
 
     /// Channels that an end was told are open, in that order.
-    let openChannels (who: char) (world: World) : ChannelHandle list =
-        List.rev world.Ends[who].Events
-        |> List.choose (function
-            | ChannelOpened(handle, _) -> Some handle
-            | ChannelAnnounced info -> Some info.Handle
-            | _ -> None)
+    let openChannels (who: char) (world: World) : ChannelHandle list = End.openChannels world.Ends[who]
 
     /// Messages that an end was given, oldest first.
     let messages (who: char) (world: World) = List.rev world.Ends[who].Messages
 
     /// The connection state that an end was told last.
-    let connection (who: char) (world: World) : PeerConnectionState =
-        world.Ends[who].Events
-        |> List.tryPick (function
-            | ConnectionStateChanged state -> Some state
-            | _ -> None)
-        |> Option.defaultValue PeerConnectionState.New
+    let connection (who: char) (world: World) : PeerConnectionState = End.connection world.Ends[who]

@@ -16,9 +16,11 @@ let main args =
       RealPeers.ChromiumTcpTests.tests
       RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
+      RealPeers.TurnServerPeersTests.tests
       House.Examples.tests
       House.MediaExamples.tests
       House.RelayExamples.tests
+      House.ConnectivityExamples.tests
       House.Benchmarks.tests
       PreludeTests.tests
       SlotsTests.tests
@@ -26,6 +28,12 @@ let main args =
       RangesTests.tests
       LogTests.tests
       StunTests.tests
+      TurnCodecTests.tests
+      TurnClientTests.tests
+      Turn.TurnServerTests.tests
+      Turn.TurnServerDataTests.tests
+      Turn.TurnServerCostTests.tests
+      Turn.TurnServerShellTests.tests
       Ice.CandidateTests.tests
       Ice.IceTests.tests
       Ice.RulesTests.tests
@@ -97,6 +105,7 @@ let main args =
       Interop.SentSimulcastTests.tests
       Interop.LoopbackTests.tests
       Interop.StreamLoopbackTests.tests
+      Interop.TurnLoopbackTests.tests
       DcepTests.tests
       ChannelsTests.tests
       ConfigurationTests.tests
@@ -109,6 +118,8 @@ let main args =
       Interceptors.DtmfTests.tests
       PathTests.tests
       PublicationTests.tests
+      RelayTests.tests
+      ConnectivityTests.tests
       StreamPeerTests.tests
       Media.FormatsTests.tests
       Media.SampleBuilderTests.tests

@@ -61,4 +61,30 @@ internal static partial class Log
 
     [LoggerMessage(19, LogLevel.Debug, "Port {Local}: a connection was not accepted, {Reason}")]
     public static partial void AcceptFailed(ILogger logger, string local, string reason);
+
+    [LoggerMessage(20, LogLevel.Information, "TURN: {User} at {Client} is relayed by {Relayed}")]
+    public static partial void TurnAllocated(ILogger logger, string user, string client, string relayed);
+
+    [LoggerMessage(21, LogLevel.Information, "TURN: the allocation of {User} at {Client} has ended: {Reason}")]
+    public static partial void TurnDeallocated(
+        ILogger logger,
+        string user,
+        string client,
+        Core.Turn.DeallocationReason reason
+    );
+
+    [LoggerMessage(22, LogLevel.Debug, "TURN: a request of {Client} was answered with {Code}")]
+    public static partial void TurnRefused(ILogger logger, string client, int code);
+
+    [LoggerMessage(23, LogLevel.Warning, "TURN: listener {Local} accepts nothing for a moment: {Reason}")]
+    public static partial void TurnAcceptFailed(ILogger logger, string local, string reason);
+
+    [LoggerMessage(24, LogLevel.Debug, "TURN: a connection to {Local} came to nothing: {Reason}")]
+    public static partial void TurnGreetingFailed(ILogger logger, string local, string reason);
+
+    [LoggerMessage(25, LogLevel.Warning, "TURN: listener {Local} is of no more use: {Reason}")]
+    public static partial void TurnListenerLost(ILogger logger, string local, string reason);
+
+    [LoggerMessage(26, LogLevel.Error, "The TURN server failed on a bug of ours")]
+    public static partial void TurnServerCrashed(ILogger logger, Exception bug);
 }

@@ -9,7 +9,7 @@ namespace Hybrid.WebRtc.Stack;
 /// </summary>
 internal static class Telemetry
 {
-    private static readonly Meter Meter = new("Hybrid.WebRtc");
+    internal static readonly Meter Meter = new("Hybrid.WebRtc");
 
     private static readonly Counter<long> Packets = Meter.CreateCounter<long>(
         "webrtc.packets",

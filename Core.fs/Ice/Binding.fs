@@ -20,6 +20,12 @@ module internal Binding =
         { Credentials = credentials
           Key = Key.shortTerm credentials.Password }
 
+    /// Whether they are the ones known.
+    let isSame (credentials: IceParameters) (secret: Secret voption) =
+        match secret with
+        | ValueSome known -> known.Credentials = credentials
+        | ValueNone -> false
+
     /// A check, RFC 8445 §7.2.2: named for both, signed with the password of the one who is asked.
     let request id (asControlling: bool) tieBreaker priority nominating (local: Secret) (remote: Secret) : Outgoing =
         let attributes =

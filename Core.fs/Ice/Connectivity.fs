@@ -291,7 +291,7 @@ module internal Connectivity =
                             { Host = origin.Candidate.Host
                               Port = origin.Candidate.Port } }
 
-            struct ({ pair with Local = candidate }, Trickle.addLocal candidate g)
+            struct ({ pair with Local = candidate }, Trickle.addLocal candidate ValueNone g)
 
     // Consent is fresh, RFC 7675 §5.1.
     let private refresh now (pair: Pair) (g: Generation) : Generation =

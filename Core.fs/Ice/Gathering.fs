@@ -2,6 +2,7 @@ namespace Hybrid.WebRtc.Core
 
 open System
 open Hybrid.WebRtc.Core.Stun
+open Hybrid.WebRtc.Core.Turn
 
 /// A request to a STUN server from one of our sockets.
 [<NoComparison; NoEquality>]
@@ -19,12 +20,15 @@ type internal ServerJob =
 type internal ServerEntry =
     {
         Url: string
+        Where: ServerUrl
+        Username: string
+        Password: string
         /// ValueNone until its name is resolved; empty where it is not to be had.
         Endpoints: Endpoint[] voption
     }
 
-/// The gathering of one generation's candidates, RFC 8445 §5.1: host candidates as sockets open, server-reflexive ones
-/// as servers answer.
+/// The gathering of one generation's candidates, RFC 8445 §5.1: host candidates as sockets open, server-reflexive and
+/// relayed ones as servers answer.
 ///
 ///     New ──start──▶ Gathering ──all ports open, all servers answered or given up──▶ Complete
 [<NoComparison; NoEquality>]
@@ -38,6 +42,9 @@ type internal Gathering =
         Servers: ServerEntry[]
         Bases: Base[]
         Jobs: ServerJob[]
+        Relays: RelayJob[]
+        /// The next number for ports that the core names, this generation's or a later one's.
+        NextPort: PortId
         /// What was found, to tell the redundant from the new.
         Candidates: Candidate[]
         Pace: Pace
@@ -49,6 +56,9 @@ type internal Gathering =
 type internal GatheringOutput =
     | Send of Path: Path * Message: Outgoing
     | Resolve of Url: string
+    | Allocate of RelayRequest
+    /// Nobody wants the allocation any more.
+    | Release of Port: PortId
     /// A socket that checks may use.
     | Opened of Base
     | Found of Candidate: Candidate * Url: string voption
@@ -65,6 +75,10 @@ module internal Gathering =
     [<Literal>]
     let private MaxJobs = 64
 
+    /// Allocations of one generation.
+    [<Literal>]
+    let private MaxRelays = 32
+
     /// RTCPeerConnectionIceErrorEvent: no answer, W3C WebRTC 1.0 §4.8.3.
     [<Literal>]
     let private Unreachable = 701
@@ -78,7 +92,7 @@ module internal Gathering =
             Requests = 14
             LastWait = 2 }
 
-    let create (salt: uint32) (entropy: Entropy) : Gathering =
+    let create (salt: uint32) (nextPort: PortId) (entropy: Entropy) : Gathering =
         { Started = false
           PortsComplete = false
           Policy = IceTransportPolicy.All
@@ -86,6 +100,8 @@ module internal Gathering =
           Servers = [||]
           Bases = [||]
           Jobs = [||]
+          Relays = [||]
+          NextPort = nextPort
           Candidates = [||]
           Pace = Pace.create
           Salt = salt
@@ -97,6 +113,7 @@ module internal Gathering =
         elif
             g.PortsComplete
             && Array.isEmpty g.Jobs
+            && not (Array.exists RelayJobs.isPending g.Relays)
             && g.Servers |> Array.forall (fun server -> server.Endpoints.IsSome)
         then
             IceGatheringState.Complete
@@ -114,6 +131,9 @@ module internal Gathering =
                      | ValueSome transaction -> transaction.DueAt
                      | ValueNone -> Pace.next Pace.Ordinary g.Pace)
 
+        if Array.exists RelayJobs.isWaiting g.Relays then
+            due <- Instant.min due (Pace.next Pace.Ordinary g.Pace)
+
         due
 
     let private binding (id: TransactionId) : Outgoing =
@@ -125,8 +145,8 @@ module internal Gathering =
         { Local = job.Base.Port
           Remote = job.Server }
 
-    // Starts jobs as the pace allows.
-    let private pump (now: Instant) (g: Gathering) : Step<Gathering, GatheringOutput> =
+    /// Starts jobs as the pace allows.
+    let pump (now: Instant) (g: Gathering) : Step<Gathering, GatheringOutput> =
         let mutable g = g
         let mutable outputs = []
         let mutable waiting = 0
@@ -149,65 +169,129 @@ module internal Gathering =
                         Jobs = Array.updateAt waiting started g.Jobs
                         Pace = Pace.spend now g.Pace
                         Entropy = entropy }
+            else
+                match Array.tryFindIndex RelayJobs.isWaiting g.Relays with
+                | Some i ->
+                    waiting <- i
+                    outputs <- GatheringOutput.Allocate g.Relays[i].Request :: outputs
+
+                    g <-
+                        { g with
+                            Relays =
+                                Array.updateAt
+                                    i
+                                    { g.Relays[i] with
+                                        State = RelayState.Asked }
+                                    g.Relays
+                            Pace = Pace.spend now g.Pace }
+                | None -> ()
 
         struct (g, List.rev outputs)
 
-    // A server-reflexive candidate costs one request from each base of the server's family. What cannot reach
-    // a server is not asked to.
-    let private jobs (server: ServerEntry) (local: Base) : ServerJob[] =
+    // What cannot reach a server does not ask it.
+    let private endpointFor (local: Base) (server: ServerEntry) : Endpoint voption =
         let address = local.Endpoint.Address
 
-        if
-            not local.Kind.IsSocket
-            || Address.isLoopback address
-            || Address.isLinkLocal address
-        then
-            [||]
-        else
-            match server.Endpoints with
-            | ValueSome endpoints ->
-                match endpoints |> Array.tryFind (fun e -> e.Address.IsV4 = address.IsV4) with
-                | Some endpoint ->
-                    [| { Url = server.Url
-                         Base = local
-                         Server = endpoint
-                         Transaction = ValueNone } |]
-                | None -> [||]
-            | ValueNone -> [||]
+        let isInReach (endpoint: Endpoint) =
+            endpoint.Address.IsV4 = address.IsV4
+            && (not (Address.isLoopback address) || Address.isLoopback endpoint.Address)
 
-    let private enqueue (more: ServerJob[]) (g: Gathering) =
-        { g with
-            Jobs = Array.truncate MaxJobs (Array.append g.Jobs more) }
+        match server.Endpoints with
+        | ValueSome endpoints when local.Kind.IsSocket && not (Address.isLinkLocal address) ->
+            match Array.tryFind isInReach endpoints with
+            | Some endpoint -> ValueSome endpoint
+            | None -> ValueNone
+        | _ -> ValueNone
 
-    let private isStun (url: string) =
-        url.StartsWith("stun:", StringComparison.OrdinalIgnoreCase)
+    // A server-reflexive candidate costs one request from each base of the server's family, an allocation one of each server's.
+    let private enqueueOne (server: ServerEntry) (local: Base) (g: Gathering) : Gathering =
+        match endpointFor local server with
+        | ValueSome endpoint when not server.Where.IsTurn ->
+            if g.Jobs.Length >= MaxJobs then
+                g
+            else
+                { g with
+                    Jobs =
+                        Array.append
+                            g.Jobs
+                            [| { Url = server.Url
+                                 Base = local
+                                 Server = endpoint
+                                 Transaction = ValueNone } |] }
+        | ValueSome endpoint ->
+            let struct (job, next) =
+                RelayJobs.create server.Url server.Where endpoint server.Username server.Password local g.NextPort
+
+            if
+                g.Relays.Length >= MaxRelays
+                || g.Relays
+                   |> Array.exists (fun other -> RelayJobs.isSame other.Request job.Request)
+            then
+                g
+            else
+                { g with
+                    Relays = Array.append g.Relays [| job |]
+                    NextPort = next }
+        | ValueNone -> g
+
+    let private supported (where: ServerUrl) : bool =
+        match where.Transport with
+        | ServerTransport.Udp -> true
+        | ServerTransport.Tcp
+        | ServerTransport.Tls -> where.IsTurn
+        | _ -> false
+
+    let private entries (servers: IceServer[]) : ServerEntry[] =
+        servers
+        |> Array.collect (fun server ->
+            server.Urls
+            |> Array.choose (fun url ->
+                match ServerUrl.parse url with
+                | ValueSome where ->
+                    Some
+                        { Url = url
+                          Where = where
+                          Username = server.Username |> ValueOption.defaultValue ""
+                          Password = server.Credential |> ValueOption.defaultValue ""
+                          Endpoints = ValueNone }
+                | ValueNone -> None))
+        |> Array.distinctBy _.Url
 
     /// Begins, with these servers and this policy, and with TCP or without.
     let start (servers: IceServer[]) (policy: IceTransportPolicy) (tcp: bool) (g: Gathering) =
-        let urls = servers |> Array.collect _.Urls |> Array.distinct
+        let known, unknown =
+            entries servers |> Array.partition (fun server -> supported server.Where)
+
         // With `relay`, not even a request to a STUN server leaves, RFC 8829 §3.5.3.
         let asked =
             if policy = IceTransportPolicy.Relay then
-                [||]
+                Array.filter _.Where.IsTurn known
             else
-                Array.filter isStun urls
+                known
 
         let outputs =
-            [ for url in urls do
-                  if not (isStun url) then
-                      GatheringOutput.Failed(url, ValueNone, Unreachable, "Only stun: URLs are supported yet.")
-              for url in asked do
-                  GatheringOutput.Resolve url ]
+            [ for server in unknown do
+                  GatheringOutput.Failed(
+                      server.Url,
+                      ValueNone,
+                      Unreachable,
+                      "Servers over DTLS, and STUN servers over TCP, are not supported."
+                  )
+              for server in asked do
+                  GatheringOutput.Resolve server.Url ]
 
         struct ({ g with
                     Started = true
                     Policy = policy
                     Tcp = tcp
-                    Servers = asked |> Array.map (fun url -> { Url = url; Endpoints = ValueNone }) },
+                    Servers = asked },
                 outputs)
 
-    // RFC 8445 §5.1.2.1: unique, so that no two candidates of a type have one priority.
-    let rec private unique (preference: int) (bases: Base[]) : uint16 =
+    /// The bases that allocations have made.
+    let relayed (g: Gathering) : Base[] = Array.collect RelayJobs.bases g.Relays
+
+    /// RFC 8445 §5.1.2.1: unique, so that no two candidates of a type have one priority.
+    let rec unique (preference: int) (bases: Base[]) : uint16 =
         if bases |> Array.exists (fun b -> int b.Preference = preference) then
             unique (if preference > 0 then preference - 1 else 65535) bases
         else
@@ -281,7 +365,7 @@ module internal Gathering =
 
         g
         |> withBase port (fun g ->
-            let preference = unique (clamp preference) g.Bases
+            let preference = unique (clamp preference) (Array.append g.Bases (relayed g))
 
             { Port = port
               Kind = BaseKind.Socket
@@ -294,13 +378,11 @@ module internal Gathering =
                 else
                     ValueNone })
         |> Step.bind (fun g ->
-            if g.Bases.Length = before || g.Policy = IceTransportPolicy.Relay then
+            if g.Bases.Length = before then
                 Step.only g
             else
-                let local = g.Bases[before]
-
-                g
-                |> enqueue (g.Servers |> Array.collect (fun server -> jobs server local))
+                (g, g.Servers)
+                ||> Array.fold (fun g server -> enqueueOne server g.Bases[before] g)
                 |> pump now)
 
     /// A listener is open: a passive host candidate, RFC 6544 §5.1.
@@ -320,7 +402,19 @@ module internal Gathering =
     let closed (port: PortId) (g: Gathering) : Gathering =
         { g with
             Bases = g.Bases |> Array.filter (fun b -> b.Port <> port)
-            Jobs = g.Jobs |> Array.filter (fun job -> job.Base.Port <> port) }
+            Jobs = g.Jobs |> Array.filter (fun job -> job.Base.Port <> port)
+            Relays = g.Relays |> Array.filter (fun job -> job.Request.From <> port) }
+
+    /// The relayed bases of a socket, which go with it.
+    let relayedFrom (port: PortId) (g: Gathering) : Base[] =
+        g.Relays
+        |> Array.filter (fun job -> job.Request.From = port)
+        |> Array.collect RelayJobs.bases
+
+    /// An allocation is gone.
+    let unrelayed (port: PortId) (g: Gathering) : Gathering =
+        { g with
+            Relays = g.Relays |> Array.filter (fun job -> job.Request.V4 <> port) }
 
     let portsComplete (g: Gathering) : Gathering = { g with PortsComplete = true }
 
@@ -345,13 +439,14 @@ module internal Gathering =
         elif Array.isEmpty endpoints then
             Step.one (GatheringOutput.Failed(url, ValueNone, Unreachable, "No address.")) (resolve url [||] g)
         else
-            let server =
-                { Url = url
-                  Endpoints = ValueSome endpoints }
+            let g = resolve url endpoints g
 
-            resolve url endpoints g
-            |> enqueue (Array.collect (jobs server) g.Bases)
-            |> pump now
+            match g.Servers |> Array.tryFind (fun server -> server.Url = url) with
+            | Some server ->
+                (g, g.Bases)
+                ||> Array.fold (fun g local -> enqueueOne server local g)
+                |> pump now
+            | None -> Step.only g
 
     /// A server's name was not.
     let unresolved (url: string) (reason: string) (g: Gathering) : Step<Gathering, GatheringOutput> =
@@ -368,11 +463,9 @@ module internal Gathering =
     /// Whether a response is to one of our requests to servers.
     let awaits (id: TransactionId) (g: Gathering) : bool = g.Jobs |> Array.exists (isOf id)
 
-    let private reflexive (g: Gathering) (job: ServerJob) (mapped: Endpoint) : Candidate =
-        let local = job.Base
-
+    let private reflexive (g: Gathering) (url: string) (local: Base) (mapped: Endpoint) : Candidate =
         { local.Candidate with
-            Foundation = Candidate.foundation g.Salt CandidateType.ServerReflexive local.Endpoint.Address job.Url
+            Foundation = Candidate.foundation g.Salt CandidateType.ServerReflexive local.Endpoint.Address url
             Priority = Candidate.priority CandidateType.ServerReflexive local.Preference 1
             Host = CandidateHost.Ip mapped.Address
             Port = mapped.Port
@@ -390,6 +483,17 @@ module internal Gathering =
             Candidate.sameProtocol known.Transport CandidateTransport.Udp
             && Candidate.endpoint known = ValueSome mapped)
 
+    /// A server told how it sees a base.
+    let found (url: string) (local: Base) (mapped: Endpoint) (g: Gathering) : Step<Gathering, GatheringOutput> =
+        if isRedundant mapped g then
+            Step.only g
+        else
+            let candidate = reflexive g url local mapped
+
+            { g with
+                Candidates = Array.append g.Candidates [| candidate |] }
+            |> Step.one (GatheringOutput.Found(candidate, ValueSome url))
+
     /// A response of a server, RFC 8445 §5.1.1.2. It must come from where we asked.
     let received now (path: Path) (message: Message) (g: Gathering) : Step<Gathering, GatheringOutput> =
         match g.Jobs |> Array.tryFind (isOf message.Transaction) with
@@ -399,14 +503,7 @@ module internal Gathering =
                     Jobs = g.Jobs |> Array.filter (fun other -> not (isOf message.Transaction other)) }
 
             match message.Class, Message.mappedAddress message, Message.errorCode message with
-            | Class.Success, ValueSome mapped, _ when isRedundant mapped g -> pump now g
-            | Class.Success, ValueSome mapped, _ ->
-                let candidate = reflexive g job mapped
-
-                { g with
-                    Candidates = Array.append g.Candidates [| candidate |] }
-                |> Step.one (GatheringOutput.Found(candidate, ValueSome job.Url))
-                |> Step.bind (pump now)
+            | Class.Success, ValueSome mapped, _ -> found job.Url job.Base mapped g |> Step.bind (pump now)
             | Class.Error, _, ValueSome(struct (code, reason)) ->
                 g
                 |> Step.one (GatheringOutput.Failed(job.Url, ValueSome job.Base.Endpoint, code, reason))

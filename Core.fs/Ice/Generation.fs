@@ -11,6 +11,8 @@ type internal LocalEnd =
         Bases: Base[]
         /// Gathered ones, and what the peer's responses told (peer-reflexive, RFC 8445 §7.2.5.3.1).
         Candidates: Candidate[]
+        /// Those of them that came from a server, and its URL.
+        Servers: struct (Candidate * string)[]
         /// The number of the next stream.
         NextStream: PortId
         /// How many may still be opened.
@@ -79,6 +81,8 @@ type internal GenerationOutput =
     | Send of Path: Path * Message: Outgoing
     /// Ask for the address of a name.
     | Resolve of Name: string
+    /// A relay is to let the peer's packets through, before our check for it leaves.
+    | Permit of Path: Path
     | Works of Path: Path
     | Broke of Path: Path
     | Chose of Path: Path
@@ -115,6 +119,7 @@ module internal Generation =
             { Secret = ValueNone
               Bases = [||]
               Candidates = [||]
+              Servers = [||]
               NextStream = firstStream number
               StreamsLeft = MaxStreams }
           Remote =
@@ -145,11 +150,14 @@ module internal Generation =
             List = Checklist.put pair g.List }
 
     /// The PRIORITY of checks from a base: what a peer-reflexive candidate learnt from it will have, RFC 8445 §7.1.1.
+    /// Where that base is a relay's it is a relay's priority: with the type preference that §7.1.1 has for it, a peer that
+    /// our check reaches before our candidate would take the relay for better than a direct path.
     let reflexivePriority (local: Base) =
-        match local.Candidate.Transport with
-        | CandidateTransport.Tcp tcp -> Candidate.tcpPriority CandidateType.PeerReflexive tcp local.Preference 1
-        | CandidateTransport.Udp
-        | CandidateTransport.OtherTransport _ -> Candidate.priority CandidateType.PeerReflexive local.Preference 1
+        match local.Candidate.Type, local.Candidate.Transport with
+        | CandidateType.Relayed, _ -> Candidate.priority CandidateType.Relayed local.Preference 1
+        | _, CandidateTransport.Tcp tcp -> Candidate.tcpPriority CandidateType.PeerReflexive tcp local.Preference 1
+        | _, CandidateTransport.Udp
+        | _, CandidateTransport.OtherTransport _ -> Candidate.priority CandidateType.PeerReflexive local.Preference 1
 
     // RFC 8445 §14.3: RTO = MAX(500 ms, Ta * N * (waiting and in-progress pairs)), there being one checklist.
     // The wait doubles up to four RTOs and not beyond: a check is repeated for the same 39.5 s as with RFC 8489's seven

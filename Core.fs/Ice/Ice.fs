@@ -2,47 +2,20 @@ namespace Hybrid.WebRtc.Core
 
 open System
 open Hybrid.WebRtc.Core.Stun
+open Hybrid.WebRtc.Core.Turn
 
 [<RequireQualifiedAccess>]
 module Ice =
-    /// The generation that an ICE restart left behind: it serves until the new one has selected, and then a while.
-    [<NoComparison; NoEquality>]
-    type private Former =
-        { Session: IceSession; DropAt: Instant }
-
-    /// What the outside was told last, and what is asked for each packet.
-    [<NoComparison; NoEquality>]
-    type private Shown =
-        { Transport: IceTransportState
-          Gathering: IceGatheringState
-          Valid: Path[]
-          Deadline: Instant }
-
-    [<NoComparison; NoEquality>]
-    type private Setup =
-        {
-            Ciphers: ICiphers
-            Options: IceOptions
-            Servers: IceServer[]
-            Policy: IceTransportPolicy
-            Salt: uint32
-            /// Generations that were begun.
-            Generations: int
-        }
-
     [<NoComparison; NoEquality>]
     type State =
         private
-            {
-                Setup: Setup
-                Current: IceSession
-                Former: Former voption
-                Shown: Shown
-                /// Names that stand for our addresses.
-                Names: struct (Address * string)[]
-                Closed: bool
-                Entropy: Entropy
-            }
+            { Setup: IceSetup
+              Current: IceSession
+              Former: FormerSession voption
+              Shown: IceShown
+              Published: Published
+              Closed: bool
+              Entropy: Entropy }
 
     [<NoComparison; NoEquality>]
     type Input =
@@ -56,6 +29,9 @@ module Ice =
         | PortsComplete
         | ServerResolved of Url: string * Endpoints: Endpoint[]
         | ServerFailed of Url: string * Reason: string
+        | Allocated of Port: PortId * Relayed: Endpoint[] * Mapped: Endpoint voption
+        | NotAllocated of Port: PortId * Code: int * Text: string
+        | Unallocated of Port: PortId
         | SetRole of IceRole
         | SetLocal of IceParameters
         | RollbackLocal
@@ -74,6 +50,9 @@ module Ice =
         | ClosePort of Port: PortId
         | OpenStream of Port: PortId * From: PortId * To: Endpoint
         | ResolveServer of Url: string
+        | Allocate of RelayRequest
+        | Permit of Path: Path
+        | Release of Port: PortId
         | Resolve of Name: string
         | Announce of Name: string * Address: Address
         | Gathered of Candidate: Candidate * Url: string voption
@@ -106,14 +85,18 @@ module Ice =
               Policy = IceTransportPolicy.All
               Salt = salt
               Generations = 1 }
-          Current = IceSession.create agent 0 salt entropy
+          Current = IceSession.create agent 0 salt RelayJobs.firstPort entropy
           Former = ValueNone
           Shown =
             { Transport = IceTransportState.New
               Gathering = IceGatheringState.New
               Valid = [||]
               Deadline = Instant.never }
-          Names = [||]
+          Published =
+            { Terms = options.Publication
+              Names = [||]
+              Salt = salt
+              Entropy = Entropy.split "names" entropy }
           Closed = false
           Entropy = Entropy.split "generations" entropy }
 
@@ -147,19 +130,15 @@ module Ice =
     let remoteCredentials (state: State) : IceParameters voption =
         state.Current.Checks.Remote.Secret |> ValueOption.map _.Credentials
 
-    // What is told of our candidates; the agent itself goes by addresses.
-    let private shown (state: State) (candidate: Candidate) : Candidate =
-        Publication.shown state.Setup.Options.Publication state.Names candidate
-
-    let private showPair (state: State) (pair: Pair) : IcePair =
-        let shownPair = Pair.show pair
-
-        { shownPair with
-            Local = shown state shownPair.Local }
-
     [<CompiledName "LocalCandidates">]
     let localCandidates (state: State) : Candidate[] =
-        state.Current.Checks.Local.Candidates |> Array.map (shown state)
+        state.Current.Checks.Local.Candidates
+        |> Array.map (Publication.see state.Published)
+
+    [<CompiledName "LocalServers">]
+    let localServers (state: State) : struct (Candidate * string)[] =
+        state.Current.Checks.Local.Servers
+        |> Array.map (fun struct (candidate, url) -> struct (Publication.see state.Published candidate, url))
 
     [<CompiledName "RemoteCandidates">]
     let remoteCandidates (state: State) : Candidate[] = state.Current.Checks.Remote.Candidates
@@ -167,23 +146,30 @@ module Ice =
     let private former (state: State) : IceSession voption =
         state.Former |> ValueOption.map _.Session
 
+    // Of both generations.
+    let private ofBoth (choose: IceSession -> 'a[]) (state: State) : 'a[] =
+        match former state with
+        | ValueSome session -> Array.append (choose state.Current) (choose session) |> Array.distinct
+        | ValueNone -> choose state.Current
+
     [<CompiledName "UsernameFragments">]
     let usernameFragments (state: State) : string[] =
-        [| ValueSome state.Current; former state |]
-        |> Array.choose (fun session ->
-            match session |> ValueOption.bind (fun s -> s.Checks.Local.Secret) with
-            | ValueSome secret -> Some secret.Credentials.UsernameFragment
-            | ValueNone -> None)
+        state
+        |> ofBoth (fun session ->
+            match session.Checks.Local.Secret with
+            | ValueSome secret -> [| secret.Credentials.UsernameFragment |]
+            | ValueNone -> [||])
 
     [<CompiledName "SelectedPair">]
     let selectedPair (state: State) : IcePair voption =
         IceSession.selected state.Current
         |> ValueOption.orElseWith (fun () -> former state |> ValueOption.bind IceSession.selected)
-        |> ValueOption.map (showPair state)
+        |> ValueOption.map (Publication.seePair state.Published)
 
     [<CompiledName "Pairs">]
     let pairs (state: State) : IcePair[] =
-        state.Current.Checks.List.Pairs |> Array.map (showPair state)
+        state.Current.Checks.List.Pairs
+        |> Array.map (Publication.seePair state.Published)
 
     // One function a part: steps it, and says what its outputs mean to the whole.
 
@@ -206,6 +192,7 @@ module Ice =
         match output with
         | GenerationOutput.Send(path, message) -> Step.one (Transmit(path, message)) state
         | GenerationOutput.Resolve name -> Step.one (Resolve name) state
+        | GenerationOutput.Permit path -> Step.one (Permit path) state
         | GenerationOutput.Works path -> Step.one (Validated path) state
         // `finish` tells: the path may still be valid in the other generation.
         | GenerationOutput.Broke _ -> Step.only state
@@ -259,34 +246,16 @@ module Ice =
                             state)
                 outputs
 
-    // Candidates say which generation they are of, RFC 8838 §4.
-    let private labelled (state: State) (candidate: Candidate) : Candidate =
-        match state.Current.Checks.Local.Secret with
-        | ValueSome secret ->
-            { candidate with
-                Extensions = [| struct ("ufrag", secret.Credentials.UsernameFragment) |] }
-        | ValueNone -> candidate
-
-    // Told by name where addresses are hidden, with what stands beside it.
     let private publish (candidate: Candidate) (url: string voption) (state: State) : Step<State, Output> =
-        let publication = state.Setup.Options.Publication
+        let struct (told, announced, candidates) =
+            Publication.tell candidate state.Published
 
-        let struct (state, announced) =
-            match Publication.needsName publication state.Names candidate with
-            | ValueSome address ->
-                let struct (name, entropy) = Publication.freshName state.Entropy
-
-                struct ({ state with
-                            Names = Array.append state.Names [| struct (address, name) |]
-                            Entropy = entropy },
-                        [ Announce(name, address) ])
-            | ValueNone -> struct (state, [])
-
-        let told = Gathered(shown state candidate, url)
-
-        match Publication.reflexive state.Setup.Salt publication candidate with
-        | ValueSome beside -> struct (state, announced @ [ told; Gathered(shown state beside, ValueNone) ])
-        | ValueNone -> struct (state, announced @ [ told ])
+        struct ({ state with Published = told },
+                [ match announced with
+                  | ValueSome(struct (name, address)) -> Announce(name, address)
+                  | ValueNone -> ()
+                  for candidate in candidates do
+                      Gathered(candidate, url) ])
 
     let private gathering
         now
@@ -302,29 +271,26 @@ module Ice =
                 match output with
                 | GatheringOutput.Send(path, message) -> Step.one (Transmit(path, message)) state
                 | GatheringOutput.Resolve url -> Step.one (ResolveServer url) state
+                | GatheringOutput.Allocate request -> Step.one (Allocate request) state
+                | GatheringOutput.Release port -> Step.one (Release port) state
                 | GatheringOutput.Opened local -> current now (Trickle.addBase now local) state
                 | GatheringOutput.Found(candidate, url) ->
-                    let candidate = labelled state candidate
+                    let candidate = IceSession.labelled state.Current candidate
 
                     state
-                    |> current now (Trickle.addLocal candidate >> Step.only)
+                    |> current now (Trickle.addLocal candidate url >> Step.only)
                     |> Step.bind (publish candidate url)
                 | GatheringOutput.Failed(url, local, code, text) ->
                     Step.one (ServerError(url, local, code, text)) state
                 | GatheringOutput.Refused drop -> Step.one (Ignored drop) state)
             outputs
 
-    // Generations.
-
-    // Closes what only a generation that is gone had open.
+    // Closes what only a generation that is gone had open; what was allocated from a socket is given back by it before.
     let private closing (gone: IceSession) (state: State) : Step<State, Output> =
-        let inUse =
-            match former state with
-            | ValueSome session -> Array.append (IceSession.ports state.Current) (IceSession.ports session)
-            | ValueNone -> IceSession.ports state.Current
-
         struct (state,
-                [ for port in Array.except inUse (IceSession.ports gone) do
+                [ for port in IceSession.relays gone do
+                      Release port
+                  for port in Array.except (ofBoth IceSession.ports state) (IceSession.ports gone) do
                       ClosePort port ])
 
     let private fresh (state: State) : struct (IceSession * State) =
@@ -336,6 +302,7 @@ module Ice =
                     state.Current.Checks.Agent
                     setup.Generations
                     setup.Salt
+                    state.Current.Gathering.NextPort
                     (Entropy.ofSeed (ReadOnlySpan seed)),
                 { state with
                     Entropy = entropy
@@ -384,15 +351,10 @@ module Ice =
             let struct (next, state) = fresh state
             closing gone { state with Current = next }
 
-    let private isSame (credentials: IceParameters) (secret: Secret voption) =
-        match secret with
-        | ValueSome known -> known.Credentials = credentials
-        | ValueNone -> false
-
     let private setLocal now (credentials: IceParameters) (state: State) : Step<State, Output> =
         let known = state.Current.Checks.Local.Secret
 
-        if isSame credentials known then
+        if Binding.isSame credentials known then
             Step.only state
         else
             (if known.IsSome then restart state else Step.only state)
@@ -407,7 +369,7 @@ module Ice =
     let private setRemote now (credentials: IceParameters) (lite: bool) (state: State) : Step<State, Output> =
         let known = state.Current.Checks.Remote.Secret
 
-        if isSame credentials known then
+        if Binding.isSame credentials known then
             Step.only state
         else
             (if known.IsSome then restart state else Step.only state)
@@ -442,6 +404,12 @@ module Ice =
         match former state with
         | _ when IceSession.answersTo fragment state.Current -> current now serve state
         | ValueSome session when IceSession.answersTo fragment session -> previous serve state
+        // With the policy `relay` nothing leaves a socket for whoever finds it.
+        | _ when
+            not (IceSession.serves path.Local state.Current)
+            && former state |> ValueOption.forall (IceSession.serves path.Local >> not)
+            ->
+            Step.one (Ignored Drop.Unauthentic) state
         | _ ->
             // RFC 8489 §9.1.3: no user name, or one that is not ours.
             match Binding.refuse message (if fragment = "" then 400 else 401) datagram.Length with
@@ -481,8 +449,6 @@ module Ice =
                 // A keepalive, RFC 8445 §11.
                 | Class.Indication -> Step.only state
 
-    // Time and the end.
-
     let private retire now (state: State) : Step<State, Output> =
         match state.Former with
         | ValueSome f when now >= f.DropAt -> closing f.Session { state with Former = ValueNone }
@@ -499,39 +465,13 @@ module Ice =
         |> Step.bind (previous (Connectivity.tick options true now))
 
     let private close (state: State) : Step<State, Output> =
-        let all =
-            match former state with
-            | ValueSome session ->
-                Array.append (IceSession.ports state.Current) (IceSession.ports session)
-                |> Array.distinct
-            | ValueNone -> IceSession.ports state.Current
-
         struct ({ state with
                     Closed = true
                     Former = ValueNone },
-                [ for port in all do
+                [ for port in ofBoth IceSession.relays state do
+                      Release port
+                  for port in ofBoth IceSession.ports state do
                       ClosePort port ])
-
-    // W3C WebRTC 1.0 §5.6.5: a restart of a transport that works shows `connected` until the new generation decides;
-    // of one that does not, `new`.
-    let private transport (state: State) : IceTransportState =
-        match former state with
-        | _ when state.Closed -> IceTransportState.Closed
-        | ValueSome session when
-            IceSession.works session
-            && state.Current.Checks.Selection.IsNone
-            && not (IceSession.works state.Current)
-            ->
-            IceTransportState.Connected
-        | _ -> IceSession.transportState state.Current
-
-    let private validPaths (state: State) : Path[] =
-        let ours = IceSession.validPaths state.Current
-
-        match former state with
-        | _ when state.Closed -> [||]
-        | ValueSome session -> Array.append ours (IceSession.validPaths session) |> Array.distinct
-        | ValueNone -> ours
 
     let private due (state: State) : Instant =
         let options = state.Setup.Options
@@ -551,9 +491,9 @@ module Ice =
     // Tells what changed, and stores what is asked often.
     let private finish (before: State) (struct (state, outputs): Step<State, Output>) : Step<State, Output> =
         let shown =
-            { Transport = transport state
+            { Transport = IceSession.shownState state.Closed (former state) state.Current
               Gathering = Gathering.state state.Current.Gathering
-              Valid = validPaths state
+              Valid = IceSession.shownPaths state.Closed (former state) state.Current
               Deadline = due state }
 
         let told = before.Shown
@@ -571,6 +511,26 @@ module Ice =
         match changes with
         | [] -> struct (state, outputs)
         | _ -> struct (state, outputs @ changes)
+
+    let private removePorts now (ports: PortId[]) (state: State) : Step<State, Output> =
+        (Step.only state, ports)
+        ||> Array.fold (fun step port ->
+            step
+            |> Step.bind (current now (Trickle.removePort state.Setup.Options now port))
+            |> Step.bind (previous (Trickle.removePort state.Setup.Options now port)))
+
+    // An allocation is gone: what its pairs carried goes by another that works.
+    let private unallocated now (port: PortId) (state: State) : Step<State, Output> =
+        let gone = ofBoth (IceSession.relayedPorts port) state
+
+        let without f =
+            { f with
+                Session = IceSession.unrelayed port f.Session }
+
+        { state with
+            Current = IceSession.unrelayed port state.Current
+            Former = ValueOption.map without state.Former }
+        |> removePorts now gone
 
     // What happened to a stream, or to a connection that a listener accepted, told to the generation that has it: both, where
     // they share a listener.
@@ -610,8 +570,10 @@ module Ice =
         | PortClosed port ->
             state
             |> gathering now (Gathering.closed port >> Step.only)
-            |> Step.bind (current now (Trickle.removePort state.Setup.Options now port))
-            |> Step.bind (previous (Trickle.removePort state.Setup.Options now port))
+            |> Step.bind (removePorts now (ofBoth (IceSession.portsOf port) state))
+        | Allocated(port, relayed, mapped) -> gathering now (Relaying.allocated now port relayed mapped) state
+        | NotAllocated(port, code, text) -> gathering now (Relaying.notAllocated now port code text) state
+        | Unallocated port -> unallocated now port state
         | PortsComplete -> gathering now (Gathering.portsComplete >> Step.only) state
         | ServerResolved(url, endpoints) -> gathering now (Gathering.resolved now url endpoints) state
         | ServerFailed(url, reason) -> gathering now (Gathering.unresolved url reason) state

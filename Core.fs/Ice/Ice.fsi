@@ -1,6 +1,7 @@
 namespace Hybrid.WebRtc.Core
 
 open System
+open Hybrid.WebRtc.Core.Turn
 
 /// Interactive Connectivity Establishment for one component: a full agent, RFC 8445, with trickle (RFC 8838, 8840),
 /// consent freshness (RFC 7675), TCP (RFC 6544) and mDNS names.
@@ -39,6 +40,12 @@ module Ice =
         /// A server's name was resolved, answering `ResolveServer`.
         | ServerResolved of Url: string * Endpoints: Endpoint[]
         | ServerFailed of Url: string * Reason: string
+        /// An allocation that `Allocate` asked for, by its name: at most one address of each family.
+        | Allocated of Port: PortId * Relayed: Endpoint[] * Mapped: Endpoint voption
+        /// There is none; `Code` as of `ServerError`.
+        | NotAllocated of Port: PortId * Code: int * Text: string
+        /// There is none any more.
+        | Unallocated of Port: PortId
         | SetRole of IceRole
         /// Our credentials. The first begin; others begin an ICE restart, RFC 8445 §9.
         | SetLocal of IceParameters
@@ -70,6 +77,12 @@ module Ice =
         | OpenStream of Port: PortId * From: PortId * To: Endpoint
         /// Find the endpoints of a server, `stun:host:port`.
         | ResolveServer of Url: string
+        /// Make an allocation on a TURN server, answered by `Allocated` or `NotAllocated`.
+        | Allocate of RelayRequest
+        /// Packets of the path, which is of a port of ours on a TURN server, shall pass.
+        | Permit of Path: Path
+        /// Give an allocation back.
+        | Release of Port: PortId
         /// Find the address of a name, `….local` by mDNS.
         | Resolve of Name: string
         /// A local candidate, and the server that it was learnt from.
@@ -131,6 +144,10 @@ module Ice =
     /// Candidates of the present generation; the local ones with those learnt from the peer's responses.
     [<CompiledName "LocalCandidates">]
     val localCandidates: state: State -> Candidate[]
+
+    /// Those of the local candidates that came from a server, and its URL.
+    [<CompiledName "LocalServers">]
+    val localServers: state: State -> struct (Candidate * string)[]
 
     [<CompiledName "RemoteCandidates">]
     val remoteCandidates: state: State -> Candidate[]

@@ -6,11 +6,38 @@ type internal IceSession =
     { Checks: Generation
       Gathering: Gathering }
 
+/// The generation that an ICE restart left behind: it serves until the new one has selected, and then a while.
+[<NoComparison; NoEquality>]
+type internal FormerSession =
+    { Session: IceSession; DropAt: Instant }
+
+/// What the outside was told last, and what is asked for each packet.
+[<NoComparison; NoEquality>]
+type internal IceShown =
+    { Transport: IceTransportState
+      Gathering: IceGatheringState
+      Valid: Path[]
+      Deadline: Instant }
+
+/// What an agent was given.
+[<NoComparison; NoEquality>]
+type internal IceSetup =
+    {
+        Ciphers: ICiphers
+        Options: IceOptions
+        Servers: IceServer[]
+        Policy: IceTransportPolicy
+        Salt: uint32
+        /// Generations that were begun.
+        Generations: int
+    }
+
 [<RequireQualifiedAccess>]
 module internal IceSession =
-    let create (agent: Agent) (number: int) (salt: uint32) (entropy: Entropy) : IceSession =
+    /// `number`: which generation it is; `nextPort`: of the ports that the core has for TURN.
+    let create (agent: Agent) (number: int) (salt: uint32) (nextPort: PortId) (entropy: Entropy) : IceSession =
         { Checks = Generation.create agent number (Entropy.split "checks" entropy)
-          Gathering = Gathering.create salt (Entropy.split "gathering" entropy) }
+          Gathering = Gathering.create salt nextPort (Entropy.split "gathering" entropy) }
 
     let isGathered (session: IceSession) : bool =
         Gathering.state session.Gathering = IceGatheringState.Complete
@@ -29,9 +56,37 @@ module internal IceSession =
 
         Array.append (session.Gathering.Bases |> Array.map _.Port) streams
 
+    /// Allocations that it has, or has asked for, each by the name that it has.
+    let relays (session: IceSession) : PortId[] =
+        session.Gathering.Relays
+        |> Array.filter (fun job -> not (RelayJobs.isWaiting job))
+        |> Array.map _.Request.V4
+
     let hasPort (port: PortId) (session: IceSession) : bool =
         session.Gathering.Bases |> Array.exists (fun b -> b.Port = port)
         || Streams.isOf port session.Checks
+        || session.Gathering.Relays
+           |> Array.exists (fun job -> job.Request.V4 = port || job.Request.V6 = port)
+
+    /// Whether checks go by this port; with the policy `relay` they do not by a socket.
+    let serves (port: PortId) (session: IceSession) : bool =
+        session.Checks.Local.Bases |> Array.exists (fun b -> b.Port = port)
+
+    /// The ports of an allocation.
+    let relayedPorts (port: PortId) (session: IceSession) : PortId[] =
+        session.Gathering.Relays
+        |> Array.filter (fun job -> job.Request.V4 = port)
+        |> Array.collect RelayJobs.bases
+        |> Array.map _.Port
+
+    /// An allocation is gone.
+    let unrelayed (port: PortId) (session: IceSession) : IceSession =
+        { session with
+            Gathering = Gathering.unrelayed port session.Gathering }
+
+    /// The ports that go with a socket.
+    let portsOf (port: PortId) (session: IceSession) : PortId[] =
+        Array.append [| port |] (Gathering.relayedFrom port session.Gathering |> Array.map _.Port)
 
     /// Whether requests that begin with this fragment are for this generation.
     let answersTo (fragment: string) (session: IceSession) : bool =
@@ -76,3 +131,27 @@ module internal IceSession =
         Instant.min
             (Prospects.deadline options (isGathered session) session.Checks)
             (Gathering.deadline session.Gathering)
+
+    /// Candidates say which generation they are of, RFC 8838 §4.
+    let labelled (session: IceSession) (candidate: Candidate) : Candidate =
+        match session.Checks.Local.Secret with
+        | ValueSome secret ->
+            { candidate with
+                Extensions = [| struct ("ufrag", secret.Credentials.UsernameFragment) |] }
+        | ValueNone -> candidate
+
+    /// W3C WebRTC 1.0 §5.6.5: a restart of a transport that works shows `connected` until the new generation decides; of one that
+    /// does not, `new`.
+    let shownState (closed: bool) (former: IceSession voption) (current: IceSession) : IceTransportState =
+        match former with
+        | _ when closed -> IceTransportState.Closed
+        | ValueSome session when works session && current.Checks.Selection.IsNone && not (works current) ->
+            IceTransportState.Connected
+        | _ -> transportState current
+
+    /// The valid paths of both generations.
+    let shownPaths (closed: bool) (former: IceSession voption) (current: IceSession) : Path[] =
+        match former with
+        | _ when closed -> [||]
+        | ValueSome session -> Array.append (validPaths current) (validPaths session) |> Array.distinct
+        | ValueNone -> validPaths current

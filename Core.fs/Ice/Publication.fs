@@ -23,6 +23,17 @@ type Publication =
         Externals: ExternalAddress[]
     }
 
+/// What was told so far.
+[<NoComparison; NoEquality>]
+type internal Published =
+    {
+        Terms: Publication
+        /// Names that stand for our addresses.
+        Names: struct (Address * string)[]
+        Salt: uint32
+        Entropy: Entropy
+    }
+
 /// Candidates as they are told. The agent itself goes by addresses.
 [<RequireQualifiedAccess>]
 module internal Publication =
@@ -30,16 +41,11 @@ module internal Publication =
         { HidesAddresses = false
           Externals = [||] }
 
-    /// The name that stands for an address: one for each, for the agent's life.
-    let nameOf (address: Address) (names: struct (Address * string)[]) : string voption =
+    // The name that stands for an address: one for each, for the agent's life.
+    let private nameOf (address: Address) (names: struct (Address * string)[]) : string voption =
         match names |> Array.tryFind (fun struct (known, _) -> known.Equals address) with
         | Some(struct (_, name)) -> ValueSome name
         | None -> ValueNone
-
-    /// A random UUID (RFC 9562 §5.4) under `local`.
-    let freshName (entropy: Entropy) : struct (string * Entropy) =
-        let struct (uuid, entropy) = Entropy.uuid entropy
-        struct (uuid + ".local", entropy)
 
     let private external (wanted: bool) (address: Address) (p: Publication) : Address voption =
         match
@@ -88,8 +94,12 @@ module internal Publication =
                 Related = ValueSome(nowhere v4) }
         | _ -> candidate
 
-    /// Whether a host candidate's address needs a name.
-    let needsName (p: Publication) (names: struct (Address * string)[]) (candidate: Candidate) : Address voption =
+    // Whether a host candidate's address needs a name.
+    let private needsName
+        (p: Publication)
+        (names: struct (Address * string)[])
+        (candidate: Candidate)
+        : Address voption =
         match candidate.Type, candidate.Host with
         | CandidateType.Host, CandidateHost.Ip address when
             p.HidesAddresses
@@ -99,8 +109,8 @@ module internal Publication =
             ValueSome address
         | _ -> ValueNone
 
-    /// The server-reflexive candidate beside a host candidate of UDP that no server told of.
-    let reflexive (salt: uint32) (p: Publication) (candidate: Candidate) : Candidate voption =
+    // The server-reflexive candidate beside a host candidate of UDP that no server told of.
+    let private reflexive (salt: uint32) (p: Publication) (candidate: Candidate) : Candidate voption =
         match candidate.Type, candidate.Transport, candidate.Host with
         | CandidateType.Host, CandidateTransport.Udp, CandidateHost.Ip address ->
             match external false address p with
@@ -119,3 +129,37 @@ module internal Publication =
                                   Port = candidate.Port } }
             | ValueNone -> ValueNone
         | _ -> ValueNone
+
+    /// A candidate of an agent, as others see it.
+    let see (told: Published) (candidate: Candidate) : Candidate = shown told.Terms told.Names candidate
+
+    /// A pair, as others see it.
+    let seePair (told: Published) (pair: Pair) : IcePair =
+        let known = Pair.show pair
+
+        { known with
+            Local = see told known.Local }
+
+    /// Tells a candidate: what is told of it, itself and what stands beside it, and the name that is to be announced for it.
+    let tell
+        (candidate: Candidate)
+        (told: Published)
+        : struct (Published * struct (string * Address) voption * Candidate list) =
+        let struct (told, announced) =
+            match needsName told.Terms told.Names candidate with
+            | ValueSome address ->
+                let struct (uuid, entropy) = Entropy.uuid told.Entropy
+                let name = uuid + ".local"
+
+                struct ({ told with
+                            Names = Array.append told.Names [| struct (address, name) |]
+                            Entropy = entropy },
+                        ValueSome(struct (name, address)))
+            | ValueNone -> struct (told, ValueNone)
+
+        let candidates =
+            match reflexive told.Salt told.Terms candidate with
+            | ValueSome beside -> [ candidate; beside ]
+            | ValueNone -> [ candidate ]
+
+        struct (told, announced, List.map (see told) candidates)

@@ -48,24 +48,36 @@ module internal Trickle =
         | BaseKind.Socket, CandidateTransport.Tcp TcpType.Passive -> Streams.pairUp local remote g
         | _ -> g
 
+    // Of the pairs that are new, those of relays need the relay's permission, RFC 8656 §9.
+    let private permitting (before: Generation) (g: Generation) : Step<Generation, GenerationOutput> =
+        struct (g,
+                [ for pair in g.List.Pairs do
+                      if pair.Id >= before.List.NextId && pair.Local.Type.IsRelayed then
+                          GenerationOutput.Permit pair.Path ])
+
     /// A socket that checks may use: pairs with every remote candidate.
-    let addBase (now: Instant) (local: Base) (g: Generation) : Step<Generation, GenerationOutput> =
+    let addBase (now: Instant) (local: Base) (before: Generation) : Step<Generation, GenerationOutput> =
         let g =
-            { g with
+            { before with
                 Local =
-                    { g.Local with
-                        Bases = Array.append g.Local.Bases [| local |] } }
+                    { before.Local with
+                        Bases = Array.append before.Local.Bases [| local |] } }
 
         (g, g.Remote.Candidates)
         ||> Array.fold (fun g remote -> pairUp local remote g)
-        |> Generation.advance now
+        |> permitting before
+        |> Step.bind (Generation.advance now)
 
     /// A candidate of ours, to be recognised in responses.
-    let addLocal (candidate: Candidate) (g: Generation) : Generation =
+    let addLocal (candidate: Candidate) (url: string voption) (g: Generation) : Generation =
         { g with
             Local =
                 { g.Local with
-                    Candidates = Array.append g.Local.Candidates [| candidate |] } }
+                    Candidates = Array.append g.Local.Candidates [| candidate |]
+                    Servers =
+                        match url with
+                        | ValueSome url -> Array.append g.Local.Servers [| struct (candidate, url) |]
+                        | ValueNone -> g.Local.Servers } }
 
     /// A socket is gone, with its pairs.
     let removePort options now (port: PortId) (g: Generation) : Step<Generation, GenerationOutput> =
@@ -125,7 +137,8 @@ module internal Trickle =
             (withRemote candidate g, g.Local.Bases)
             ||> Array.fold (fun g local -> pairUp local candidate g)
             |> news now
-            |> Generation.advance now
+            |> permitting g
+            |> Step.bind (Generation.advance now)
 
     let private isLocalName (name: string) =
         name.EndsWith(".local", StringComparison.OrdinalIgnoreCase)

@@ -2,6 +2,7 @@ namespace Hybrid.WebRtc.Core
 
 open System
 open Hybrid.WebRtc.Rtp
+open Hybrid.WebRtc.Core.Turn
 
 /// What a run of packets has in common.
 [<NoComparison; NoEquality>]
@@ -22,7 +23,7 @@ type internal RtpRunHead =
 /// Packets of one source as the core describes them: each is written and sealed by `Write` straight into the shell's buffer.
 /// They go to one place, one behind the other, so that they may leave as one send.
 [<Sealed>]
-type RtpRun internal (head: RtpRunHead, packets: ReadOnlyMemory<RtpPacket>, octets: int) =
+type RtpRun internal (head: RtpRunHead, packets: ReadOnlyMemory<RtpPacket>, octets: int, relay: RelayHeader voption) =
 
     let rewriteOf (packet: inref<RtpPacket>) (i: int) : RtpRewrite =
         if head.IsRetransmission then
@@ -32,6 +33,8 @@ type RtpRun internal (head: RtpRunHead, packets: ReadOnlyMemory<RtpPacket>, octe
                 SequenceNumber = packet.SequenceNumber + head.Mapping.SequenceOffset
                 PayloadType = RtpMappings.payloadType packet.PayloadType head.Mapping
                 TransportSequence = head.Rewrite.TransportSequence + uint16 i }
+
+    internal new(head, packets, octets) = RtpRun(head, packets, octets, ValueNone)
 
     /// Octets that sealing adds to a packet: an extension block of nothing, too, where Cryptex has CSRCs to hide.
     static member internal Overhead(seal: SrtpSeal, cryptex: bool, packet: inref<RtpPacket>) : int =
@@ -43,17 +46,24 @@ type RtpRun internal (head: RtpRunHead, packets: ReadOnlyMemory<RtpPacket>, octe
     /// Packets in the run, at least one.
     member _.Count = packets.Length
 
+    /// The same, which a TURN server is to pass on.
+    member internal _.Via(header: RelayHeader) : RtpRun =
+        RtpRun(head, packets, octets, ValueSome header)
+
     /// Octets that `Write` fills at most.
     member _.Size(i: int) : int =
         let packet = &packets.Span[i]
         let rewrite = rewriteOf &packet i
 
-        RtpWriter.size &packet &rewrite
-        + RtpRun.Overhead(head.Seal, head.Cryptex, &packet)
+        let size =
+            RtpWriter.size &packet &rewrite
+            + RtpRun.Overhead(head.Seal, head.Cryptex, &packet)
 
-    /// Encodes and seals a packet into lent memory of at least `Size` octets; answers the octets written, none where the keys are
-    /// spent (RFC 3711 §9.2).
-    member _.Write(i: int, into: Span<byte>) : int =
+        match relay with
+        | ValueSome header -> header.Size size
+        | ValueNone -> size
+
+    member private _.Seal(i: int, into: Span<byte>) : int =
         let packet = &packets.Span[i]
         let rewrite = rewriteOf &packet i
         let length = RtpWriter.write &packet &rewrite into
@@ -68,3 +78,13 @@ type RtpRun internal (head: RtpRunHead, packets: ReadOnlyMemory<RtpPacket>, octe
 
             head.Seal.SealRtp(into, length, header.PayloadOffset, index, head.Cryptex)
         | ValueNone -> 0
+
+    /// Encodes and seals a packet into lent memory of at least `Size` octets; answers the octets written, none where the keys are
+    /// spent (RFC 3711 §9.2).
+    member run.Write(i: int, into: Span<byte>) : int =
+        match relay with
+        | ValueNone -> run.Seal(i, into)
+        | ValueSome header ->
+            match run.Seal(i, into.Slice header.Offset) with
+            | 0 -> 0
+            | written -> header.Write(into, written)

@@ -104,14 +104,18 @@ type CandidatePair =
 /// What RTCIceTransport shows, W3C WebRTC 1.0 §5.6.
 [<NoComparison>]
 type IceTransportInfo =
-    { State: IceTransportState
-      Gathering: IceGatheringState
-      Role: IceRole
-      LocalParameters: IceParameters voption
-      RemoteParameters: IceParameters voption
-      LocalCandidates: Candidate[]
-      RemoteCandidates: Candidate[]
-      SelectedPair: CandidatePair voption }
+    {
+        State: IceTransportState
+        Gathering: IceGatheringState
+        Role: IceRole
+        LocalParameters: IceParameters voption
+        RemoteParameters: IceParameters voption
+        LocalCandidates: Candidate[]
+        /// Those of the local candidates that came from a STUN or TURN server, and its URL.
+        LocalServers: struct (Candidate * string)[]
+        RemoteCandidates: Candidate[]
+        SelectedPair: CandidatePair voption
+    }
 
 /// What RTCDtlsTransport shows, W3C WebRTC 1.0 §5.5.
 [<NoComparison>]

@@ -2,6 +2,7 @@ namespace Hybrid.WebRtc.Core
 
 open System
 open Hybrid.WebRtc.Rtp
+open Hybrid.WebRtc.Core.Turn
 
 /// A packet as the core describes it: `Size` octets, encoded and sealed by `Write` straight into the shell's buffer.
 [<RequireQualifiedAccess; NoComparison; NoEquality>]
@@ -14,6 +15,8 @@ type Packet =
     | Data of DtlsSeal * SctpPacket
     /// SRTCP, RFC 3711 §3.4.
     | Rtcp of SealedRtcp
+    /// Another, which a TURN server is to pass on.
+    | Relayed of RelayHeader * Packet
 
     /// Octets that `Write` fills: the UDP payload.
     member packet.Size: int =
@@ -22,6 +25,7 @@ type Packet =
         | Handshake datagram -> datagram.Size
         | Data(seal, sctp) -> SctpPacket.size sctp + seal.Overhead
         | Rtcp packet -> packet.Size
+        | Relayed(header, packet) -> header.Size packet.Size
 
     /// Whether IP may fragment it, where the path or an interface carries less: false, and it is lost there. Path MTU
     /// discovery (RFC 8899) lives on that loss; a handshake's flights have no discovery of their own, RFC 6347 §4.1.1.1.
@@ -29,6 +33,7 @@ type Packet =
         match packet with
         | Data(_, sctp) -> sctp.MayFragment
         | Handshake _ -> true
+        | Relayed(_, packet) -> packet.MayFragment
         | Stun _
         | Rtcp _ -> false
 
@@ -40,6 +45,7 @@ type Packet =
         | Handshake datagram -> datagram.Write into
         | Rtcp packet -> packet.Write into
         | Data(seal, sctp) -> seal.Write(into, SctpPacket.write (into.Slice seal.PlaintextOffset) sctp)
+        | Relayed(header, packet) -> header.Write(into, packet.Write(into.Slice header.Offset))
 
 /// What a peer asks of the outside, in order.
 [<NoComparison; NoEquality>]

@@ -47,14 +47,32 @@ module Peer =
                 struct (s, outputs @ more)
             | _ -> struct (s, outputs)
 
-    let private received now path (bytes: Memory<byte>) (s: Session.State) : Step<Session.State, Output> =
+    /// A TURN server's own messages are for `Relays`, and what it passes on is unwrapped and goes its way, once.
+    let rec private received now path (bytes: Memory<byte>) (s: Session.State) : Step<Session.State, Output> =
         match Demultiplexing.kindOf (Span.op_Implicit bytes.Span) with
+        | Demux.TurnChannel when Turn.Relays.isServer path s.Relays -> unwrapped now path bytes s
+        | Demux.Stun when
+            Turn.Relays.isServer path s.Relays
+            && Turn.DataIndication.isOne (Span.op_Implicit bytes.Span)
+            ->
+            unwrapped now path bytes s
+        | Demux.Stun when
+            Turn.Relays.isServer path s.Relays
+            && Stun.Message.isStun (Span.op_Implicit bytes.Span)
+            && not (Stun.Message.isBinding (Span.op_Implicit bytes.Span))
+            ->
+            relays now (Turn.Relays.Received(path, Memory.op_Implicit bytes)) s
         | Demux.Stun -> ice now (Ice.Received(path, Memory.op_Implicit bytes)) s
         | Demux.Dtls when Ice.isValid path s.Ice -> dtls now (Dtls.Received bytes) s
         | Demux.Rtp when Ice.isValid path s.Ice -> media now (MediaInput.Received bytes) s
         | Demux.Dtls
         | Demux.Rtp when not (Ice.isValid path s.Ice) -> ignored Layer.Demux Drop.Unvalidated s
         | _ -> ignored Layer.Demux Drop.Unsupported s
+
+    and private unwrapped now path (bytes: Memory<byte>) (s: Session.State) : Step<Session.State, Output> =
+        match Turn.Relays.unwrap path bytes s.Relays with
+        | ValueSome(struct (inner, packet)) -> received now inner packet s
+        | ValueNone -> ignored Layer.Turn Drop.Unexpected s
 
     /// Whoever is due.
     let private tick now (s: Session.State) : Step<Session.State, Output> =
@@ -63,6 +81,7 @@ module Peer =
 
         s
         |> whenDue (Ice.deadline s.Ice) (ice now Ice.Tick)
+        |> Step.bind (fun s -> whenDue (Turn.Relays.deadline s.Relays) (relays now Turn.Relays.Tick) s)
         |> Step.bind (fun s -> whenDue (Dtls.deadline s.Dtls) (dtls now Dtls.Tick) s)
         |> Step.bind (fun s ->
             match s.Sctp with
@@ -118,8 +137,13 @@ module Peer =
         | Tick -> tick now s
         | Datagram(path, bytes) -> received now path bytes s
         | PortOpened(port, local, preference) -> ice now (Ice.PortOpened(port, local, preference)) s
-        | PortClosed port -> ice now (Ice.PortClosed port) s
+        | PortClosed port ->
+            relays now (Turn.Relays.PortClosed port) s
+            |> Step.bind (ice now (Ice.PortClosed port))
         | PortsComplete -> ice now Ice.PortsComplete s
+        | StreamOpened(port, _) when Turn.Relays.isRelayed port -> relays now (Turn.Relays.StreamOpened port) s
+        | StreamClosed(path, reason) when Turn.Relays.isRelayed path.Local ->
+            relays now (Turn.Relays.StreamClosed(path.Local, reason)) s
         | ListenerOpened(port, local, preference) -> ice now (Ice.ListenerOpened(port, local, preference)) s
         | StreamOpened(port, local) -> ice now (Ice.StreamOpened(port, local)) s
         | StreamClosed(path, _) -> ice now (Ice.StreamClosed path) s
@@ -234,7 +258,7 @@ module Peer =
 
             Instant.min
                 (Instant.min (Ice.deadline s.Ice) (MediaSession.deadline s.Media))
-                (Instant.min (Dtls.deadline s.Dtls) sctp)
+                (Instant.min (Instant.min (Dtls.deadline s.Dtls) (Turn.Relays.deadline s.Relays)) sctp)
 
     [<CompiledName "Step">]
     let step (now: Instant) (input: Input) (state: State) : Step<State, Output> =

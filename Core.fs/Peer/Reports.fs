@@ -16,6 +16,7 @@ module internal Reports =
           LocalParameters = Ice.localCredentials ice
           RemoteParameters = Ice.remoteCredentials ice
           LocalCandidates = Ice.localCandidates ice
+          LocalServers = Ice.localServers ice
           RemoteCandidates = Ice.remoteCandidates ice
           SelectedPair = ValueOption.map pair (Ice.selectedPair ice) }
 

@@ -57,6 +57,7 @@ module internal Session =
             Aside: Aside
             Jsep: Jsep.State
             Ice: Ice.State
+            Relays: Turn.Relays.State
             Dtls: Dtls.State
             Sctp: Sctp.State voption
             Channels: Channels.State
@@ -134,11 +135,32 @@ module internal Session =
         | Packet.Stun _ -> traffic
         | _ -> Passed.add now 1 (int64 packet.Size) traffic
 
+    /// Where packets for a path of ICE's go, and in what they are wrapped where the path is a relay's. The outer option is
+    /// ValueNone where the relay passes nothing on to the peer.
+    let outward (path: Path) (s: State) : struct (struct (Path * Turn.RelayHeader voption) voption * State) =
+        if Turn.Relays.isRelayed path.Local then
+            let struct (wrapped, relays) = Turn.Relays.wrap path s.Relays
+
+            match wrapped with
+            | ValueSome(struct (outer, header)) ->
+                struct (ValueSome(struct (outer, ValueSome header)), { s with Relays = relays })
+            | ValueNone -> struct (ValueNone, s)
+        else
+            struct (ValueSome(struct (path, ValueNone)), s)
+
     let transmit now path (packet: Packet) (s: State) : Step<State, Output> =
-        Step.one
-            (Transmit(path, packet))
-            { s with
-                Traffic = counted now packet s.Traffic }
+        match outward path s with
+        | struct (ValueSome(struct (outer, header)), s) ->
+            let sent =
+                match header with
+                | ValueSome header -> Packet.Relayed(header, packet)
+                | ValueNone -> packet
+
+            Step.one
+                (Transmit(outer, sent))
+                { s with
+                    Traffic = counted now packet s.Traffic }
+        | struct (ValueNone, s) -> Step.only s
 
     /// To the peer, by the best path known; without one, the packet is lost as on any network.
     let transmitOnRoute now (packet: Packet) (s: State) : Step<State, Output> =
@@ -205,6 +227,7 @@ module internal Session =
               Drops = [||] }
           Jsep = newJsep config (Entropy.split "jsep" seed)
           Ice = newIce config (Entropy.split "ice" seed)
+          Relays = Turn.Relays.create config.Ciphers (Entropy.split "relays" seed)
           Dtls = newDtls config (Entropy.split "dtls" seed)
           Sctp = ValueNone
           Channels = Channels.create config.Options.MaxMessageSize

@@ -112,6 +112,9 @@ module internal Wiring =
     and onIce now (output: Ice.Output) (s: State) : Step<State, Output> =
         match output with
         | Ice.Transmit(path, message) -> transmit now path (Packet.Stun(s.Config.Ciphers, message)) s
+        | Ice.Allocate request -> relays now (Turn.Relays.Allocate request) s
+        | Ice.Permit path -> relays now (Turn.Relays.Permit path) s
+        | Ice.Release port -> relays now (Turn.Relays.Release port) s
         | Ice.OpenPorts -> Step.one OpenPorts s
         | Ice.ClosePort port -> Step.one (ClosePort port) s
         | Ice.OpenStream(port, from, remote) -> Step.one (OpenStream(port, StreamKind.IceTcp, from, remote, "")) s
@@ -166,16 +169,19 @@ module internal Wiring =
                         Path = ValueSome path
                         IsSelected = true } }
             |> tellIce
+            |> Step.bind (fun s -> if isNew then bind now path s else Step.only s)
             |> Step.bind (fun s -> if isNew then reroute now s else Step.only s)
             |> Step.bind (startDtls now)
         | Ice.Validated path ->
-            if s.Route.Path.IsSome then
-                Step.only s
-            else
-                { s with
-                    Route = { s.Route with Path = ValueSome path } }
-                |> reroute now
-                |> Step.bind (startDtls now)
+            bind now path s
+            |> Step.bind (fun s ->
+                if s.Route.Path.IsSome then
+                    Step.only s
+                else
+                    { s with
+                        Route = { s.Route with Path = ValueSome path } }
+                    |> reroute now
+                    |> Step.bind (startDtls now))
         | Ice.Invalidated path ->
             if not s.Route.IsSelected && s.Route.Path = ValueSome path then
                 Step.only
@@ -184,6 +190,28 @@ module internal Wiring =
             else
                 Step.only s
         | Ice.Ignored reason -> ignored Layer.Ice reason s
+
+    /// Data goes by this path from now on: where it is a relay's, on a channel.
+    and bind now (path: Path) (s: State) : Step<State, Output> =
+        if Turn.Relays.isRelayed path.Local then
+            relays now (Turn.Relays.Bind path) s
+        else
+            Step.only s
+
+    and relays now (input: Turn.Relays.Input) (s: State) : Step<State, Output> =
+        let struct (part, outputs) = Turn.Relays.step now input s.Relays
+        { s with Relays = part } |> Step.route (onRelays now) outputs
+
+    and onRelays now (output: Turn.Relays.Output) (s: State) : Step<State, Output> =
+        match output with
+        | Turn.Relays.Transmit(path, message) -> Step.one (Transmit(path, Packet.Stun(s.Config.Ciphers, message))) s
+        | Turn.Relays.OpenStream(port, kind, from, server, name) ->
+            Step.one (OpenStream(port, kind, from, server, name)) s
+        | Turn.Relays.CloseStream port -> Step.one (ClosePort port) s
+        | Turn.Relays.Allocated(port, relayed, mapped) -> ice now (Ice.Allocated(port, relayed, mapped)) s
+        | Turn.Relays.Failed(port, code, text) -> ice now (Ice.NotAllocated(port, code, text)) s
+        | Turn.Relays.Lost port -> ice now (Ice.Unallocated port) s
+        | Turn.Relays.Ignored reason -> ignored Layer.Turn reason s
 
     /// W3C WebRTC 1.0 §4.3.2: the end of a generation is told as an empty candidate, then the state, then `null`.
     and gathering now (state: IceGatheringState) (s: State) : Step<State, Output> =
@@ -296,6 +324,7 @@ module internal Wiring =
                     RemotePort = port
                     Mtu = SctpConfig.packetIn options.MaxDatagramSize
                     MaxMtu = SctpConfig.packetIn (max options.MaxDatagramSize options.MtuDiscoveryLimit)
+                    Overhead = overhead s
                     ReceiveWindow = options.ReceiveWindow
                     MaxReceiveWindow = options.MaxReceiveWindow
                     CongestionControl = options.CongestionControl
@@ -305,6 +334,15 @@ module internal Wiring =
                 Sctp = ValueSome(Sctp.create (Entropy.split "sctp" s.Aside.Entropy) config) }
             |> sctp now SctpInput.Connect
         | _ -> Step.only s
+
+    /// What a path has around its packets: a relay's is ChannelData. (Until the channel is bound it is more, for a round trip.)
+    and overhead (s: State) : int =
+        match s.Route.Path, Ice.selectedPair s.Ice with
+        | ValueSome path, _ when Turn.Relays.isRelayed path.Local -> Turn.ChannelData.HeaderSize
+        // The peer's server has it on its way to the peer.
+        | ValueSome path, ValueSome pair when pair.Path.Equals path && pair.Remote.Type.IsRelayed ->
+            Turn.ChannelData.HeaderSize
+        | _ -> 0
 
     /// Another path: what is known of the one before is over.
     and reroute now (s: State) : Step<State, Output> =
@@ -319,7 +357,7 @@ module internal Wiring =
         |> media now MediaInput.PathChanged
         |> Step.bind (fun s ->
             if s.Sctp.IsSome then
-                sctp now SctpInput.PathChanged s
+                sctp now (SctpInput.PathChanged(overhead s)) s
             else
                 Step.only s)
         |> Step.bind (fun s ->
@@ -392,6 +430,7 @@ module internal Wiring =
             // Without a path they are lost, as on any network.
             | ValueNone -> { s with Dtls = part }
             | ValueSome path ->
+                let struct (way, s) = outward path s
                 let mutable seal = first
                 let mutable traffic = s.Traffic
                 let mutable left = burst
@@ -400,7 +439,13 @@ module internal Wiring =
                     match left.Head with
                     | SctpOutput.Transmit sctp ->
                         let packet = Packet.Data(seal, sctp)
-                        asked.Add(Transmit(path, packet))
+
+                        match way with
+                        | ValueSome(struct (path, ValueNone)) -> asked.Add(Transmit(path, packet))
+                        | ValueSome(struct (path, ValueSome header)) ->
+                            asked.Add(Transmit(path, Packet.Relayed(header, packet)))
+                        | ValueNone -> ()
+
                         traffic <- counted now packet traffic
                         seal <- seal.Next
                     | _ -> ()
@@ -460,12 +505,18 @@ module internal Wiring =
         | MediaOutput.TransmitRun run ->
             match s.Route.Path with
             | ValueSome path ->
-                let s = besideMedia now s
+                match outward path (besideMedia now s) with
+                | struct (ValueSome(struct (outer, header)), s) ->
+                    let sent =
+                        match header with
+                        | ValueSome header -> run.Via header
+                        | ValueNone -> run
 
-                Step.one
-                    (TransmitRun(path, run))
-                    { s with
-                        Traffic = Passed.add now run.Count (int64 run.Octets) s.Traffic }
+                    Step.one
+                        (TransmitRun(outer, sent))
+                        { s with
+                            Traffic = Passed.add now run.Count (int64 run.Octets) s.Traffic }
+                | struct (ValueNone, s) -> Step.only s
             // Without a path they are lost, as on any network.
             | ValueNone -> Step.only s
         | MediaOutput.TransmitRtcp packet -> transmitOnRoute now (Packet.Rtcp packet) s

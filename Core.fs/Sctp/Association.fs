@@ -50,6 +50,8 @@ module internal Association =
         (unchecked: bool)
         (peer: Introduction)
         : Association =
+        let config = SctpConfig.narrowed config
+
         let link =
             { Config = config
               OwnTag = ownTag
@@ -189,9 +191,14 @@ module internal Association =
                             Mtu = path.Current
                             Fragments = path.Fragments } }
 
-    /// Packets take another way.
-    let rerouted (now: Instant) (a: Association) : Association =
-        let a = withPath (PathMtu.rerouted a.Link.Config a.Path) a
+    /// Packets take another way, with what `config` has around them.
+    let rerouted (now: Instant) (config: SctpConfig) (a: Association) : Association =
+        let config = SctpConfig.narrowed config
+
+        let a =
+            { a with
+                Link = { a.Link with Config = config } }
+            |> withPath (PathMtu.rerouted config a.Path)
 
         { a with
             Sending = Sending.rerouted now a.Link a.Sending }

@@ -86,6 +86,9 @@ type SctpConfig =
         /// MAX_PLPMTU: octets of the largest SCTP packet that discovery may find. 1,432: 1,472 octets of UDP payload, as
         /// Ethernet has it. `Mtu` where nothing is to be discovered.
         MaxMtu: int
+        /// Octets that every packet has around it on the first path, beside what `Mtu` and `MaxMtu` reckon with: a relay's
+        /// header, 4. 0.
+        Overhead: int
         /// Whether packets come and go without a checksum, where the peer agrees: DTLS has one, RFC 9653. True.
         ZeroChecksum: bool
         /// Octets that may wait for the application or for missing pieces, RFC 9260 §3.3.2 a_rwnd. 8 MiB; raised to
@@ -110,6 +113,15 @@ module SctpConfig =
     /// on multiples of 4.
     let packetIn (datagram: int) : int = (datagram - 37) &&& ~~~3
 
+    /// With sizes that leave room for `Overhead`.
+    let internal narrowed (config: SctpConfig) : SctpConfig =
+        if config.Overhead = 0 then
+            config
+        else
+            { config with
+                Mtu = (config.Mtu - config.Overhead) &&& ~~~3
+                MaxMtu = (config.MaxMtu - config.Overhead) &&& ~~~3 }
+
     /// All defaults.
     let create (ciphers: ICiphers) : SctpConfig =
         { Ciphers = ciphers
@@ -117,6 +129,7 @@ module SctpConfig =
           RemotePort = 5000us
           Mtu = packetIn 1200
           MaxMtu = packetIn 1472
+          Overhead = 0
           ZeroChecksum = true
           ReceiveWindow = 8 * 1024 * 1024
           MaxReceiveWindow = 32 * 1024 * 1024
@@ -149,8 +162,8 @@ type SctpInput =
     | Reset of streams: uint16[]
     /// The application took this many octets of delivered messages: the window opens.
     | Consumed of bytes: int
-    /// Packets take another way from now on, of which nothing is known, RFC 9260 §7.3.
-    | PathChanged
+    /// Packets take another way from now on, of which nothing is known but its overhead, RFC 9260 §7.3; see `SctpConfig`.
+    | PathChanged of overhead: int
     /// Media leaves by the same path, and is expected to do so until then: the association gives way to it.
     | Beside of until: Instant
     /// Close once all is delivered, RFC 9260 §9.2.

@@ -245,11 +245,15 @@ module Sctp =
                     { state with
                         Phase = withAssociation { a with Receiving = receiving } state.Phase }
                 | ValueNone -> state
-            | SctpInput.PathChanged ->
+            | SctpInput.PathChanged overhead ->
                 match association state with
                 | ValueSome a ->
+                    let config =
+                        { state.Own.Config with
+                            Overhead = overhead }
+
                     { state with
-                        Phase = withAssociation (Association.rerouted now a) state.Phase }
+                        Phase = withAssociation (Association.rerouted now config a) state.Phase }
                 | ValueNone -> state
             | SctpInput.Beside until ->
                 match association state with

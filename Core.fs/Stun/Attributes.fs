@@ -34,7 +34,7 @@ module TransactionId =
         let low = reader.UInt64()
         struct ({ High = high; Low = low }, rest)
 
-/// A STUN attribute, RFC 8489 §14, with those of ICE (RFC 8445 §16.1) and TURN (RFC 8656 §18).
+/// A STUN attribute, RFC 8489 §14, with those of ICE (RFC 8445 §16.1), TURN (RFC 8656 §18) and behaviour discovery (RFC 5780 §7).
 /// MESSAGE-INTEGRITY, MESSAGE-INTEGRITY-SHA256 and FINGERPRINT are not among them: they belong to the
 /// bytes and not to what is said (`Message.verify`, `Outgoing`).
 [<NoComparison>]
@@ -80,6 +80,12 @@ type Attribute =
     | DontFragment
     | ReservationToken of uint64
     | ConnectionId of uint32
+    /// Whether the answer is to come from the server's other address, and from its other port, RFC 5780 §7.2.
+    | ChangeRequest of Address: bool * Port: bool
+    /// Where the answer was sent from, RFC 5780 §7.3.
+    | ResponseOrigin of Endpoint
+    /// The server's other address and port, RFC 5780 §7.4.
+    | OtherAddress of Endpoint
     /// An attribute that this library has no name for.
     | Unknown of Type: uint16 * Value: byte[]
 
@@ -102,6 +108,9 @@ module Attribute =
     [<Literal>]
     let internal UsernameType = 0x0006us
 
+    [<Literal>]
+    let internal ChangeRequestType = 0x0003us
+
     /// Length of a value with its padding to a multiple of 4.
     let internal padded (length: int) = (length + 3) &&& ~~~3
 
@@ -109,6 +118,7 @@ module Attribute =
     let typeOf (attribute: Attribute) : uint16 =
         match attribute with
         | MappedAddress _ -> 0x0001us
+        | ChangeRequest _ -> ChangeRequestType
         | Username _ -> UsernameType
         | ErrorCode _ -> 0x0009us
         | UnknownAttributes _ -> 0x000aus
@@ -139,6 +149,8 @@ module Attribute =
         | AlternateServer _ -> 0x8023us
         | IceControlled _ -> 0x8029us
         | IceControlling _ -> 0x802aus
+        | ResponseOrigin _ -> 0x802bus
+        | OtherAddress _ -> 0x802cus
         | Unknown(kind, _) -> kind
 
     /// Whether a receiver that does not know this type must refuse the message, RFC 8489 §14.
@@ -151,7 +163,9 @@ module Attribute =
         | XorMappedAddress e
         | XorPeerAddress e
         | XorRelayedAddress e
-        | AlternateServer e -> 4 + Address.size e.Address
+        | AlternateServer e
+        | ResponseOrigin e
+        | OtherAddress e -> 4 + Address.size e.Address
         | AlternateDomain text
         | Username text
         | Realm text
@@ -180,7 +194,8 @@ module Attribute =
         | RequestedAddressFamily _
         | AdditionalAddressFamily _
         | RequestedTransport _
-        | ConnectionId _ -> 4
+        | ConnectionId _
+        | ChangeRequest _ -> 4
         | IceControlled _
         | IceControlling _
         | ReservationToken _
@@ -244,7 +259,9 @@ module Attribute =
 
         match attribute with
         | MappedAddress e
-        | AlternateServer e -> writePlain &writer e
+        | AlternateServer e
+        | ResponseOrigin e
+        | OtherAddress e -> writePlain &writer e
         | XorMappedAddress e
         | XorPeerAddress e
         | XorRelayedAddress e -> writeXored &writer id e
@@ -279,6 +296,7 @@ module Attribute =
         | RequestedTransport octet ->
             writer.Byte octet
             writer.Zeros 3
+        | ChangeRequest(address, port) -> writer.UInt32((if address then 4u else 0u) ||| (if port then 2u else 0u))
         | IceControlled value
         | IceControlling value
         | ReservationToken value -> writer.UInt64 value
@@ -307,7 +325,7 @@ module Attribute =
         else
             ValueNone
 
-    let private readXored (id: TransactionId) (value: ReadOnlySpan<byte>) : Endpoint voption =
+    let internal readXored (id: TransactionId) (value: ReadOnlySpan<byte>) : Endpoint voption =
         let mutable reader = Reader value
         reader.Skip 1
         let family = reader.Byte()
@@ -402,6 +420,9 @@ module Attribute =
     let internal read (id: TransactionId) (kind: uint16) (value: ReadOnlySpan<byte>) : Attribute voption =
         match kind with
         | 0x0001us -> readAddress value |> ValueOption.map MappedAddress
+        | ChangeRequestType ->
+            uint32Of value
+            |> ValueOption.map (fun flags -> ChangeRequest(flags &&& 4u <> 0u, flags &&& 2u <> 0u))
         | UsernameType -> text value |> ValueOption.map Username
         | 0x0009us ->
             readError value
@@ -464,4 +485,6 @@ module Attribute =
         | 0x8023us -> readAddress value |> ValueOption.map AlternateServer
         | 0x8029us -> uint64Of value |> ValueOption.map IceControlled
         | 0x802aus -> uint64Of value |> ValueOption.map IceControlling
+        | 0x802bus -> readAddress value |> ValueOption.map ResponseOrigin
+        | 0x802cus -> readAddress value |> ValueOption.map OtherAddress
         | _ -> ValueSome(Unknown(kind, value.ToArray()))

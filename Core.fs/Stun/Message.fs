@@ -139,6 +139,10 @@ module Message =
     let private methodOf (kind: uint16) : Method =
         LanguagePrimitives.EnumOfValue(((kind >>> 2) &&& 0xf80us) ||| ((kind >>> 1) &&& 0x070us) ||| (kind &&& 0x00fus))
 
+    /// Whether a STUN message is about Binding, by its type alone.
+    let internal isBinding (message: ReadOnlySpan<byte>) : bool =
+        (BinaryPrimitives.ReadUInt16BigEndian message &&& ~~~0x0110us) = uint16 Method.Binding
+
     let private transactionOf (message: ReadOnlySpan<byte>) : TransactionId =
         { High = BinaryPrimitives.ReadUInt32BigEndian(message.Slice 8)
           Low = BinaryPrimitives.ReadUInt64BigEndian(message.Slice 12) }
@@ -249,6 +253,18 @@ module Message =
             | -1 -> Verification.Absent
             | at -> judge (matches ciphers HashAlgorithm.Sha1 key at datagram)
         | at -> judge (matches ciphers HashAlgorithm.Sha256 key at datagram)
+
+    /// Whether MESSAGE-INTEGRITY-SHA256 is there: who sent it can read it.
+    let internal hasSha256 (datagram: ReadOnlySpan<byte>) : bool =
+        find Attribute.MessageIntegritySha256 datagram >= 0
+
+    /// Whether MESSAGE-INTEGRITY or MESSAGE-INTEGRITY-SHA256 is there.
+    let internal hasIntegrity (datagram: ReadOnlySpan<byte>) : bool =
+        hasSha256 datagram || find Attribute.MessageIntegrity datagram >= 0
+
+    /// Whether a FINGERPRINT is there.
+    let internal hasFingerprint (datagram: ReadOnlySpan<byte>) : bool =
+        find Attribute.Fingerprint datagram >= 0
 
     /// The first half of USERNAME, up to the colon: the receiver's username fragment in an ICE check, RFC 8445 §7.1.3
     /// (RFC 8445 §7.2.2). ValueNone where there is none. Reads no further than it must: for a demultiplexer of a

@@ -180,14 +180,27 @@ internal static class Translate
     public static RTCIceParameters? ToW3C(this FSharpValueOption<Core.IceParameters> parameters) =>
         parameters.IsSome ? new(parameters.Value.UsernameFragment, parameters.Value.Password) : null;
 
-    public static RTCIceCandidatePair? ToW3C(this FSharpValueOption<Core.CandidatePair> pair) =>
-        pair.IsSome ? new(Candidate(pair.Value.Local), Candidate(pair.Value.Remote)) : null;
+    /// <summary>The selected pair.</summary>
+    public static RTCIceCandidatePair? Pair(Core.IceTransportInfo info) =>
+        info.SelectedPair is { IsSome: true, Value: var pair }
+            ? new(Local(pair.Local, info), Candidate(pair.Remote))
+            : null;
 
     /// <summary>A transport's candidate, which no longer has a place in a description.</summary>
-    public static RTCIceCandidate Candidate(Core.Candidate candidate) => new(candidate);
+    public static RTCIceCandidate Candidate(Core.Candidate candidate) => new(candidate, null);
+
+    /// <summary>The same of ours, with the server that it came from.</summary>
+    public static RTCIceCandidate Local(Core.Candidate candidate, Core.IceTransportInfo info)
+    {
+        foreach (var (known, url) in info.LocalServers)
+            if (ReferenceEquals(known, candidate))
+                return new(candidate, url);
+        return new(candidate, null);
+    }
 
     /// <summary>The same, from its line.</summary>
-    public static RTCIceCandidate Candidate(string line) => new(new RTCIceCandidateInit { Candidate = line }, null);
+    public static RTCIceCandidate Candidate(string line, string? url = null) =>
+        new(new RTCIceCandidateInit { Candidate = line }, url);
 
     private static Core.IceServer Server(RTCIceServer server) =>
         new([.. server.Urls], server.Username.ToCore(), server.Credential.ToCore());

@@ -179,8 +179,8 @@ let internal genInput: Gen<Ice.Input> =
           Gen.constant (
               Ice.SetServers(
                   [| { Urls = [| World.stunUrl; "turn:x" |]
-                       Username = ValueNone
-                       Credential = ValueNone } |],
+                       Username = ValueSome "user"
+                       Credential = ValueSome "secret" } |],
                   IceTransportPolicy.All
               )
           )
@@ -227,6 +227,10 @@ let internal genInput: Gen<Ice.Input> =
           Gen.constant Ice.PortsComplete
           Gen.map (fun e -> Ice.ServerResolved(World.stunUrl, [| e |])) endpoint
           Gen.constant (Ice.ServerFailed(World.stunUrl, "no"))
+          Gen.map (fun e -> Ice.ServerResolved("turn:x", [| e |])) endpoint
+          Gen.map2 (fun p e -> Ice.Allocated(p * -6 - 2<port> + 6<port>, [| e |], ValueSome e)) port endpoint
+          Gen.map (fun p -> Ice.NotAllocated(p * -6 - 2<port> + 6<port>, 486, "quota")) port
+          Gen.map (fun p -> Ice.Unallocated(p * -6 - 2<port> + 6<port>)) port
           Gen.elements [ Ice.SetRole IceRole.Controlling; Ice.SetRole IceRole.Controlled ]
           Gen.elements [ Ice.SetLocal Puppet.local; Ice.SetLocal(World.credentials "other") ]
           Gen.elements

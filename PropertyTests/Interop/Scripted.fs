@@ -42,6 +42,7 @@ let internal iceInfo =
               Password = "0123456789012345678901" }
       RemoteParameters = ValueNone
       LocalCandidates = [| ours |]
+      LocalServers = [||]
       RemoteCandidates = [| theirs |]
       SelectedPair =
         ValueSome

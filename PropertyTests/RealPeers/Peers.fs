@@ -30,6 +30,10 @@ module Peers =
 
     let openssl () = find "openssl" [ "openssl" ]
 
+    /// coturn's test client; its `turnutils_peer` is beside it.
+    let coturn () =
+        find "turnutils_uclient" [ "turnutils_uclient" ]
+
     let ffmpeg () = find "ffmpeg" [ "ffmpeg" ]
 
     /// The Python that knows aiortc: Debian's own, whatever else PATH names first.

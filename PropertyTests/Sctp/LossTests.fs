@@ -241,7 +241,7 @@ let private single =
                   { quick with
                       Delay = Duration.milliseconds 5L }
 
-              pair.Step(0, SctpInput.PathChanged)
+              pair.Step(0, SctpInput.PathChanged 0)
               Expect.equal (figures pair).CongestionWindow first.CongestionWindow "the first window"
               Expect.isTrue (figures pair).SmoothedRoundTripTime.IsNone "no round trip"
               Expect.isTrue (pair.Until(Duration.seconds 20L, arrived 1000 pair.B)) "all arrived"

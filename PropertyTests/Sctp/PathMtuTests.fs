@@ -381,7 +381,7 @@ let private worlds =
               let old = answers.ToArray()
               Expect.equal old.Length 5 "a base, and four steps"
               pair.Weather <- carrying 1280
-              pair.Step(0, SctpInput.PathChanged)
+              pair.Step(0, SctpInput.PathChanged 0)
               Expect.equal (Sctp.mtu pair.A.State) (packet 1200) "the first size"
               transfer 0 50 pair
 

@@ -43,7 +43,7 @@ let private story (seed: int64) (weather: Weather) (meddle: (int -> int) -> byte
         | 0 -> pair.Step(who, SctpInput.Reset [| uint16 (draw 4) |])
         | 1 -> pair.Step(who, SctpInput.Consumed(draw 5000))
         | 2 -> pair.Step(who, SctpInput.Tick)
-        | 6 when draw 4 = 0 -> pair.Step(who, SctpInput.PathChanged)
+        | 6 when draw 4 = 0 -> pair.Step(who, SctpInput.PathChanged 0)
         | 3 -> pair.Inject(who, Array.init (draw 60) (fun _ -> byte (draw 256)))
         | 4 when draw 10 = 0 -> pair.Step(who, SctpInput.Shutdown)
         | 5 when draw 20 = 0 -> pair.Step(who, SctpInput.Abort "enough")

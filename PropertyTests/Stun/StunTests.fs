@@ -133,6 +133,9 @@ let private genAttribute: Gen<Attribute> =
           Gen.constant DontFragment
           Gen.map ReservationToken any<uint64>
           Gen.map ConnectionId any<uint32>
+          Gen.map2 (fun address port -> ChangeRequest(address, port)) any<bool> any<bool>
+          Gen.map ResponseOrigin genEndpoint
+          Gen.map OtherAddress genEndpoint
           Gen.map (fun bytes -> Unknown(0xc057us, bytes)) any<byte[]>
           Gen.map (fun bytes -> Unknown(0x7f01us, bytes)) any<byte[]> ]
 

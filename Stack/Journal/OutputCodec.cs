@@ -267,6 +267,14 @@ internal static class OutputCodec
         to.Option(ice.LocalParameters, parameters => Write(to, parameters));
         to.Option(ice.RemoteParameters, parameters => Write(to, parameters));
         to.Array(ice.LocalCandidates, candidate => to.Text(CandidateModule.ToText(candidate)));
+        to.Array(
+            ice.LocalServers,
+            each =>
+            {
+                to.Text(CandidateModule.ToText(each.Item1));
+                to.Text(each.Item2);
+            }
+        );
         to.Array(ice.RemoteCandidates, candidate => to.Text(CandidateModule.ToText(candidate)));
         to.Option(
             ice.SelectedPair,

@@ -102,8 +102,10 @@ internal sealed unsafe class LinuxOutbox
     /// <summary>As it was committed: with or without leave to be fragmented.</summary>
     private bool SendKept(LinuxUdpPort port, KeptRuns.Item kept)
     {
-        if (kept.Run.MayFragment)
-            port.SetFragmentation(true);
+        var differs = kept.Run.MayFragment != port.MayFragment;
+
+        if (differs)
+            port.SetFragmentation(kept.Run.MayFragment);
 
         try
         {
@@ -112,8 +114,8 @@ internal sealed unsafe class LinuxOutbox
         }
         finally
         {
-            if (kept.Run.MayFragment)
-                port.SetFragmentation(false);
+            if (differs)
+                port.SetFragmentation(port.MayFragment);
         }
     }
 

@@ -1,0 +1,92 @@
+namespace Hybrid.WebRtc.Core.Turn
+
+open Hybrid.WebRtc.Core
+open Hybrid.WebRtc.Core.Stun
+
+/// Which relayed transport addresses an allocation is asked for, RFC 8656 §7.1.
+[<RequireQualifiedAccess; NoComparison>]
+type internal RelayFamilies =
+    | V4
+    | V6
+    /// ADDITIONAL-ADDRESS-FAMILY: one of each. A server that does not know it answers with IPv4's alone.
+    | Both
+
+/// What a request of a TURN client is about.
+[<RequireQualifiedAccess; NoComparison>]
+type internal TurnRequest =
+    | Allocate of RelayFamilies
+    /// Refresh with a lifetime of 0, of an allocation that somebody before us left behind on this 5-tuple.
+    | Clear of RelayFamilies
+    | Refresh
+    | CreatePermission of Address
+    | ChannelBind of Channel: uint16 * Peer: Endpoint
+
+[<RequireQualifiedAccess>]
+module internal TurnRequest =
+    /// The lifetime that is asked for, seconds; RFC 8656 §7.2's default.
+    [<Literal>]
+    let Lifetime = 600u
+
+    let private udp = RequestedTransport 17uy
+
+    /// The message, without credentials.
+    let message (id: TransactionId) (request: TurnRequest) : Message =
+        match request with
+        | TurnRequest.Allocate RelayFamilies.V4 -> Message.request Method.Allocate id [| udp |]
+        | TurnRequest.Allocate RelayFamilies.V6 ->
+            Message.request Method.Allocate id [| udp; RequestedAddressFamily 2uy |]
+        | TurnRequest.Allocate RelayFamilies.Both ->
+            Message.request Method.Allocate id [| udp; AdditionalAddressFamily 2uy |]
+        | TurnRequest.Clear _ -> Message.request Method.Refresh id [| Attribute.Lifetime 0u |]
+        | TurnRequest.Refresh -> Message.request Method.Refresh id [| Attribute.Lifetime Lifetime |]
+        | TurnRequest.CreatePermission address ->
+            Message.request Method.CreatePermission id [| XorPeerAddress { Address = address; Port = 0us } |]
+        | TurnRequest.ChannelBind(channel, peer) ->
+            Message.request Method.ChannelBind id [| ChannelNumber channel; XorPeerAddress peer |]
+
+    /// As gathering asks STUN servers, see `Gathering`: given up after 13.5 s.
+    let private gathering =
+        { Transaction.standard with
+            Longest = Duration.seconds 1L
+            Requests = 14
+            LastWait = 2 }
+
+    let private once (ti: Duration) =
+        { Rto = ti
+          Longest = ti
+          Requests = 1
+          LastWait = 1 }
+
+    /// How it is repeated; over a reliable transport it is not, RFC 8489 §6.2.2.
+    let timing (reliable: bool) (request: TurnRequest) : Timing =
+        match request, reliable with
+        | (TurnRequest.Allocate _ | TurnRequest.Clear _), true -> once (Duration.milliseconds 13_500L)
+        | (TurnRequest.Allocate _ | TurnRequest.Clear _), false -> gathering
+        | (TurnRequest.Refresh | TurnRequest.CreatePermission _ | TurnRequest.ChannelBind _), true ->
+            once (Duration.milliseconds 39_500L)
+        | (TurnRequest.Refresh | TurnRequest.CreatePermission _ | TurnRequest.ChannelBind _), false ->
+            Transaction.standard
+
+    /// LIFETIME of an answer, RFC 8656 §18.2.
+    let lifetimeOf (message: Message) : Duration =
+        let seconds =
+            Message.pick
+                (function
+                | Attribute.Lifetime seconds -> ValueSome seconds
+                | _ -> ValueNone)
+                message
+            |> ValueOption.defaultValue Lifetime
+
+        Duration.seconds (int64 seconds)
+
+    /// XOR-RELAYED-ADDRESS of an answer: those that were asked for.
+    let relayedAddresses (families: RelayFamilies) (message: Message) : Endpoint[] =
+        message.Attributes
+        |> Array.choose (fun attribute ->
+            match attribute, families with
+            | XorRelayedAddress e, RelayFamilies.V4 when e.Address.IsV4 -> Some e
+            | XorRelayedAddress e, RelayFamilies.V6 when not e.Address.IsV4 -> Some e
+            | XorRelayedAddress e, RelayFamilies.Both -> Some e
+            | _ -> None)
+        // One of each family, RFC 8656 §7.2.
+        |> Array.distinctBy _.Address.IsV4
