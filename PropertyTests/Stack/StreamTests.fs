@@ -101,7 +101,7 @@ let private framing =
 
                   Expect.equal
                       (Framing.Read(kind, ReadOnlySpan(padded: byte[])))
-                      (Frame(FrameStatus.Whole, 0, 9, 12))
+                      (Hybrid.WebRtc.Stack.Ports.Frame(FrameStatus.Whole, 0, 9, 12))
                       "without its padding"
 
                   Expect.equal
