@@ -91,6 +91,24 @@ let private framing =
                           && frame.Total <= bytes.Length
                           && frame.Offset + frame.Length <= frame.Total))
 
+          testCase "frames are as RFC 4571 §2 and RFC 8656 §12.5 have them" (fun () ->
+              let channelData = [| 0x40uy; 1uy; 0uy; 5uy; 1uy; 2uy; 3uy; 4uy; 5uy |]
+              Expect.equal (framed StreamKind.IceTcp [ [| 7uy; 8uy; 9uy |] ]) [| 0uy; 3uy; 7uy; 8uy; 9uy |] "counted"
+
+              for kind in [ StreamKind.TurnTcp; StreamKind.TurnTls ] do
+                  let padded = Array.append channelData [| 0uy; 0uy; 0uy |]
+                  Expect.equal (framed kind [ channelData ]) padded "padded with zeros"
+
+                  Expect.equal
+                      (Framing.Read(kind, ReadOnlySpan(padded: byte[])))
+                      (Hybrid.WebRtc.Stack.Ports.Frame(FrameStatus.Whole, 0, 9, 12))
+                      "without its padding"
+
+                  Expect.equal
+                      (Framing.Read(kind, ReadOnlySpan(channelData: byte[]))).Status
+                      FrameStatus.Partial
+                      "not before it is there")
+
           testCase "a frame that no datagram could have been is malformed, and the largest fits a lease" (fun () ->
               let status kind bytes =
                   Framing.Read(kind, ReadOnlySpan(bytes: byte[])).Status
