@@ -54,7 +54,7 @@ let private urlOf (server: TurnServer) (transport: TurnServerTransport) =
     | TurnServerTransport.Tcp -> "turn:" + place + "?transport=tcp"
     | _ -> "turns:" + place
 
-let private peer (url: string) (password: string) (trusts: bool) journal =
+let private peer (url: string) (password: string) (trusts: bool) (journal: string | null) =
     new RTCPeerConnection(
         RTCConfiguration(
             IceServers = [| RTCIceServer(RTCIceServerUrls.op_Implicit url, "user", password) |],
@@ -144,7 +144,7 @@ let tests =
                   let folder = Directory.CreateTempSubdirectory("hybrid-turn-").FullName
 
                   try
-                      use certificate = certificate ()
+                      let certificate = certificate ()
                       let! (server: TurnServer) = start certificate
                       let url = urlOf server transport
                       let caller = peer url "secret" true folder
@@ -186,7 +186,7 @@ let tests =
               }
 
           testTask "a wrong password is told as 401, a certificate nobody trusts as 701; gathering ends" {
-              use certificate = certificate ()
+              let certificate = certificate ()
               let! (server: TurnServer) = start certificate
               let wrong = peer (urlOf server TurnServerTransport.Udp) "wrong" true null
               let! (error: RTCPeerConnectionIceErrorEvent) = refusal wrong
