@@ -73,6 +73,8 @@ let rec private build (leaf: unit -> int) (shape: Type) : objnull =
             FSharpType.GetUnionCases shape |> Array.find (fun c -> c.Name = "ValueSome")
 
         FSharpValue.MakeUnion(some, [| build leaf (some.GetFields()[0]).PropertyType |])
+    elif FSharpType.IsTuple shape then
+        FSharpValue.MakeTuple([| for element in FSharpType.GetTupleElements shape -> build leaf element |], shape)
     elif FSharpType.IsRecord shape then
         FSharpValue.MakeRecord(
             shape,
