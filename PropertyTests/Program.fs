@@ -106,6 +106,7 @@ let main args =
       Interop.LoopbackTests.tests
       Interop.StreamLoopbackTests.tests
       Interop.TurnLoopbackTests.tests
+      Interop.CoturnTests.tests
       DcepTests.tests
       ChannelsTests.tests
       ConfigurationTests.tests
@@ -126,6 +127,7 @@ let main args =
       Media.FilesTests.tests
       Media.BitstreamTests.tests
       Media.PeersTests.tests
+      Media.RelayedMediaTests.tests
       Media.SentSimulcastTests.tests
       Media.SectionEndTests.tests
       Media.ForwardingCostTests.tests

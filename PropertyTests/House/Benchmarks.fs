@@ -77,14 +77,14 @@ let private allocations =
       "srtpOpenGcm", 0.0
       "srtpSealCm", 0.0
       "srtpOpenCm", 0.0
-      "iceConsentCheck", 2840.0
+      "iceConsentCheck", 2880.0
       "channelSend", 408.0
       "channelDeliver", 352.0
       "jsepCreateOffer", 20_000.0
       "peerSend", 480.0
       "peerWrite", 0.0
       "peerReceive", 890.0
-      "peerMakeSack", 1310.0
+      "peerMakeSack", 1340.0
       "peerTakeSack", 1020.0 ]
 
 /// A window that grows in slow start keeps its samples anew, whatever is outstanding.

@@ -273,7 +273,7 @@ let tests =
               "a server that does not answer, or whose name is unknown, is told as 701, and gathering completes"
               (fun () ->
                   let servers =
-                      [| { Urls = [| "stun:dead:1"; "stun:nobody:2"; "turn:later:3" |]
+                      [| { Urls = [| "stun:dead:1"; "stun:nobody:2"; "stuns:later:3" |]
                            Username = ValueNone
                            Credential = ValueNone } |]
 
@@ -306,6 +306,6 @@ let tests =
                           | Ice.ServerError(url, _, 701, _) -> Some url
                           | _ -> None)
 
-                  Expect.equal (List.sort urls) [ "stun:dead:1"; "stun:nobody:2"; "turn:later:3" ] "told"
+                  Expect.equal (List.sort urls) [ "stun:dead:1"; "stun:nobody:2"; "stuns:later:3" ] "told"
                   Expect.equal requests 14 "asked fourteen times"
                   Expect.equal (Ice.gatheringState agent) IceGatheringState.Complete "complete") ]

@@ -14,7 +14,8 @@ open Hybrid.WebRtc
 open Hybrid.WebRtc.Stack
 open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
 
-let private certificate () =
+/// A certificate that nobody has signed, for this machine.
+let certificate () : X509Certificate2 =
     use key = ECDsa.Create ECCurve.NamedCurves.nistP256
 
     let request = CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256)
@@ -54,7 +55,8 @@ let private urlOf (server: TurnServer) (transport: TurnServerTransport) =
     | TurnServerTransport.Tcp -> "turn:" + place + "?transport=tcp"
     | _ -> "turns:" + place
 
-let private peer (url: string) (password: string) (trusts: bool) (journal: string | null) =
+/// Relayed or not at all, by one server.
+let peer (url: string) (password: string) (trusts: bool) (journal: string | null) =
     new RTCPeerConnection(
         RTCConfiguration(
             IceServers = [| RTCIceServer(RTCIceServerUrls.op_Implicit url, "user", password) |],
@@ -72,7 +74,8 @@ let private peer (url: string) (password: string) (trusts: bool) (journal: strin
         )
     )
 
-let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
+/// Offer and answer, all candidates in them.
+let connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
     task {
         do! caller.SetLocalDescriptionAsync()
         do! caller.GatheringCompleteAsync()
@@ -83,7 +86,7 @@ let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Ta
     }
 
 /// A channel's other end echoes; what is sent comes back.
-let private talk (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
+let talk (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
     task {
         callee.OnDataChannel.Subscribe(fun e ->
             e.Channel.OnMessage.Subscribe(fun m -> e.Channel.Send(m.Data.Span)) |> ignore)
@@ -117,7 +120,7 @@ let private talk (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task 
     }
 
 /// The code of the first `icecandidateerror`.
-let private refusal (pc: RTCPeerConnection) : Task<RTCPeerConnectionIceErrorEvent> =
+let refusal (pc: RTCPeerConnection) : Task<RTCPeerConnectionIceErrorEvent> =
     task {
         let told =
             TaskCompletionSource<RTCPeerConnectionIceErrorEvent>(TaskCreationOptions.RunContinuationsAsynchronously)

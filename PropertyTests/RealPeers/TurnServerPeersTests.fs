@@ -61,7 +61,17 @@ let private withPeer (body: int -> Task) : Task =
 
         use _ = new Outside.Conversation(peer, [ "-L"; "127.0.0.1"; "-p"; string port ])
 
-        do! Task.Delay 200
+        // It is there once it sends something back.
+        use probe = new UdpClient(IPEndPoint(IPAddress.Loopback, 0))
+        let answer = probe.ReceiveAsync()
+        let deadline = DateTime.UtcNow.AddSeconds 20.0
+
+        while not answer.IsCompletedSuccessfully && DateTime.UtcNow < deadline do
+            let! _ = probe.SendAsync([| 1uy |], IPEndPoint(IPAddress.Loopback, port))
+            let! _ = Task.WhenAny(answer, Task.Delay 20)
+            ()
+
+        Expect.isTrue answer.IsCompletedSuccessfully "turnutils_peer answers"
         do! body port
     }
 
