@@ -81,7 +81,7 @@ let internal connecting (limit: Duration) (world: World) : World * ChannelHandle
 
         failtestf "not connected: %A %A" (told 'a') (told 'b')
 
-    let world, ready = World.run (Duration.seconds 60L) isOpen world
+    let world, ready = World.run (Duration.seconds 20L) isOpen world
     Expect.isTrue ready "open"
     world, handle
 
