@@ -41,15 +41,19 @@ let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Ta
         do! caller.SetRemoteDescriptionAsync(withoutUdp callee.LocalDescription)
     }
 
-/// A channel's other end echoes; what is sent comes back.
-let private talk (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
+/// Connected as `connect` has it, a channel's other end echoes; `count` messages of 100,000 octets that are sent come back.
+let talkBy
+    (connect: RTCPeerConnection -> RTCPeerConnection -> Task)
+    (count: int)
+    (caller: RTCPeerConnection)
+    (callee: RTCPeerConnection)
+    : Task =
     task {
         callee.OnDataChannel.Subscribe(fun e ->
             e.Channel.OnMessage.Subscribe(fun m -> e.Channel.Send(m.Data.Span)) |> ignore)
         |> ignore
 
         let channel = caller.CreateDataChannel "echo"
-        let count = 40
 
         let back =
             TaskCompletionSource<int>(TaskCreationOptions.RunContinuationsAsynchronously)
@@ -74,6 +78,8 @@ let private talk (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task 
 
         do! within back.Task
     }
+
+let private talk caller callee = talkBy connect 40 caller callee
 
 /// Whether the selected pair is of TCP, as statistics tell.
 let private expectTcp (pc: RTCPeerConnection) : Task =

@@ -85,39 +85,9 @@ let connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
         do! caller.SetRemoteDescriptionAsync(nonNull callee.LocalDescription)
     }
 
-/// A channel's other end echoes; what is sent comes back.
+/// 2 MB to a channel's other end and back.
 let talk (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
-    task {
-        callee.OnDataChannel.Subscribe(fun e ->
-            e.Channel.OnMessage.Subscribe(fun m -> e.Channel.Send(m.Data.Span)) |> ignore)
-        |> ignore
-
-        let channel = caller.CreateDataChannel "echo"
-        let count = 20
-
-        let back =
-            TaskCompletionSource<int>(TaskCreationOptions.RunContinuationsAsynchronously)
-
-        let mutable seen = 0
-
-        channel.OnMessage.Subscribe(fun m ->
-            if m.Data.Length <> 100_000 || m.Data.Span[0] <> byte seen then
-                back.TrySetException(InvalidOperationException "not what was sent") |> ignore
-
-            seen <- seen + 1
-
-            if seen = count then
-                back.TrySetResult seen |> ignore)
-        |> ignore
-
-        do! within (connect caller callee)
-        do! within (channel.WaitForOpenAsync())
-
-        for i in 0 .. count - 1 do
-            do! channel.SendAsync(ReadOnlyMemory(Array.create 100_000 (byte i)))
-
-        do! within back.Task
-    }
+    StreamLoopbackTests.talkBy connect 20 caller callee
 
 /// The code of the first `icecandidateerror`.
 let refusal (pc: RTCPeerConnection) : Task<RTCPeerConnectionIceErrorEvent> =

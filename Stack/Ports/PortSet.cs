@@ -103,27 +103,16 @@ internal sealed class PortSet
         PortRange range,
         Func<int> nextId,
         Func<IPAddress, bool> wanted
-    )
-    {
-        var logger = options.LoggerFactory.CreateLogger<PortSet>();
-        var bound = new List<BoundPort>();
-
-        foreach (var usable in Interfaces.Usable(options))
-        {
-            if (!wanted(usable.Address))
-                continue;
-
-            var port = TryBind(nextId(), usable.Address, range, loop, owner, options, out var error);
-            bound.Add(new BoundPort(usable, port));
-
-            if (port is null)
-                Log.PortRefused(logger, usable.Address.ToString(), error);
-            else
-                Log.PortOpened(logger, EndpointModule.ToText(port.Local), usable.Interface, usable.Preference);
-        }
-
-        return bound;
-    }
+    ) =>
+        ForEach(
+            options,
+            wanted,
+            usable =>
+            {
+                var port = TryBind(nextId(), usable.Address, range, loop, owner, options, out var error);
+                return (new BoundPort(usable, port), error);
+            }
+        );
 
     /// <summary>Listens on each usable address that <paramref name="wanted"/> accepts; as <see cref="Bind"/>.</summary>
     public static List<BoundPort> Listen(
@@ -133,26 +122,49 @@ internal sealed class PortSet
         PortRange range,
         Func<int> nextId,
         Func<IPAddress, bool> wanted
+    ) =>
+        ForEach(
+            options,
+            wanted,
+            usable =>
+            {
+                var port = ListenerPort.TryBind(
+                    nextId(),
+                    usable.Address,
+                    range,
+                    loop,
+                    directory,
+                    options,
+                    out var error
+                );
+                return (new BoundPort(usable, port, Listens: true), error);
+            }
+        );
+
+    private static List<BoundPort> ForEach(
+        StackOptions options,
+        Func<IPAddress, bool> wanted,
+        Func<UsableAddress, (BoundPort Bound, string Error)> open
     )
     {
         var logger = options.LoggerFactory.CreateLogger<PortSet>();
-        var bound = new List<BoundPort>();
+        var all = new List<BoundPort>();
 
         foreach (var usable in Interfaces.Usable(options))
         {
             if (!wanted(usable.Address))
                 continue;
 
-            var port = ListenerPort.TryBind(nextId(), usable.Address, range, loop, directory, options, out var error);
-            bound.Add(new BoundPort(usable, port, Listens: true));
+            var (bound, error) = open(usable);
+            all.Add(bound);
 
-            if (port is null)
+            if (bound.Port is null)
                 Log.PortRefused(logger, usable.Address.ToString(), error);
             else
-                Log.PortOpened(logger, EndpointModule.ToText(port.Local), usable.Interface, usable.Preference);
+                Log.PortOpened(logger, EndpointModule.ToText(bound.Port.Local), usable.Interface, usable.Preference);
         }
 
-        return bound;
+        return all;
     }
 
     /// <summary>Binds one port of the kind that the options ask for and the loop can carry. Null: <c>error</c> says why.</summary>
