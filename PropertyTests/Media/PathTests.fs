@@ -89,15 +89,18 @@ let private notified (who: char) (world: World) : TmmbEntry[] =
         | _ -> None)
     |> Option.defaultValue [||]
 
+/// The story up to a time in seconds, once something has happened to its world.
+let private after (change: World -> World) (time: float) (story: Story) : Story =
+    until
+        time
+        { story with
+            World = change story.World }
+
 let private limited telling () =
     let story = routed telling 30L 30L 3L |> until 10.0
     Expect.isGreaterThan (estimateAt 10.0 story.Cameras[0]) 1.4e6 "free"
 
-    let story =
-        until
-            20.0
-            { story with
-                World = limit 400_000UL story.World }
+    let story = after (limit 400_000UL) 20.0 story
 
     Expect.equal
         (notified 'b' story.World
@@ -110,28 +113,17 @@ let private limited telling () =
 
     within 2.5e5 4e5 (received 'b' 11.0 20.0 story.World) "what arrives"
 
-    let story =
-        until
-            35.0
-            { story with
-                World = limit 100_000_000UL story.World }
+    let story = after (limit 100_000_000UL) 35.0 story
 
     Expect.isGreaterThan (estimateAt 35.0 story.Cameras[0]) 1.4e6 "free again"
 
     // Who set a bound and leaves takes it along.
-    let story =
-        until
-            40.0
-            { story with
-                World = limit 300_000UL story.World }
+    let story = after (limit 300_000UL) 40.0 story
 
     Expect.isLessThan (estimateAt 40.0 story.Cameras[0]) 3e5 "bounded"
 
     let story =
-        until
-            55.0
-            { story with
-                World = World.tell 'b' (SendRtcp [| Goodbye([| 77u |], "") |]) story.World }
+        after (World.tell 'b' (SendRtcp [| Goodbye([| 77u |], "") |])) 55.0 story
 
     Expect.isGreaterThan (estimateAt 55.0 story.Cameras[0]) 1.4e6 "gone with its owner"
 
