@@ -74,6 +74,13 @@ module Peer =
         | ValueSome(struct (inner, packet)) -> received now inner packet s
         | ValueNone -> ignored Layer.Turn Drop.Unexpected s
 
+    /// Without a path, the association's time stands still: ICE decides when a connection is lost, and until its caller restarts
+    /// ICE or closes, retransmissions that go nowhere shall not end the channels and lose what they hold (RFC 9260 §8.1 would).
+    let private associationDeadline (s: Session.State) : Instant =
+        match s.Sctp, s.Route.Path with
+        | ValueSome state, ValueSome _ -> Sctp.deadline state
+        | _ -> Instant.never
+
     /// Whoever is due.
     let private tick now (s: Session.State) : Step<Session.State, Output> =
         let whenDue deadline step (s: Session.State) =
@@ -83,10 +90,7 @@ module Peer =
         |> whenDue (Ice.deadline s.Ice) (ice now Ice.Tick)
         |> Step.bind (fun s -> whenDue (Turn.Relays.deadline s.Relays) (relays now Turn.Relays.Tick) s)
         |> Step.bind (fun s -> whenDue (Dtls.deadline s.Dtls) (dtls now Dtls.Tick) s)
-        |> Step.bind (fun s ->
-            match s.Sctp with
-            | ValueSome state -> whenDue (Sctp.deadline state) (sctp now SctpInput.Tick) s
-            | ValueNone -> Step.only s)
+        |> Step.bind (fun s -> whenDue (associationDeadline s) (sctp now SctpInput.Tick) s)
         |> Step.bind (fun s -> whenDue (MediaSession.deadline s.Media) (media now MediaInput.Tick) s)
 
     /// W3C WebRTC 1.0 §4.4.2 close(): channels end first, so that the association's end is not told as their failure;
@@ -251,14 +255,11 @@ module Peer =
         match state with
         | Over -> Instant.never
         | Live(s, _) ->
-            let sctp =
-                match s.Sctp with
-                | ValueSome state -> Sctp.deadline state
-                | ValueNone -> Instant.never
-
             Instant.min
                 (Instant.min (Ice.deadline s.Ice) (MediaSession.deadline s.Media))
-                (Instant.min (Instant.min (Dtls.deadline s.Dtls) (Turn.Relays.deadline s.Relays)) sctp)
+                (Instant.min
+                    (Instant.min (Dtls.deadline s.Dtls) (Turn.Relays.deadline s.Relays))
+                    (associationDeadline s))
 
     [<CompiledName "Step">]
     let step (now: Instant) (input: Input) (state: State) : Step<State, Output> =
