@@ -28,6 +28,7 @@ let main args =
       RangesTests.tests
       LogTests.tests
       StunTests.tests
+      Stun.NatDiscoveryTests.tests
       TurnCodecTests.tests
       TurnClientTests.tests
       Turn.TurnServerTests.tests
