@@ -68,7 +68,6 @@ internal sealed class Examination
         pc.CreateDataChannel("doctor");
         await pc.SetLocalDescriptionAsync();
 
-
         // An active candidate of TCP says that we can connect, and has no port of its own.
         return
         [

@@ -284,7 +284,11 @@ let private call offerer transport protocol (policy: RTCIceTransportPolicy) (ser
 
         let servers =
             if isRelayed then
-                [| RTCIceServer(RTCIceServerUrls(url transport server), made.Username, made.Credential) |]
+                [| RTCIceServer(
+                       RTCIceServerUrls.op_Implicit (url transport server: string),
+                       made.Username,
+                       made.Credential
+                   ) |]
             else
                 [||]
 
