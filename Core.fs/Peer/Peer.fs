@@ -30,7 +30,8 @@ module Peer =
           KeyLog = false
           SrtpProfiles = DtlsConfig.srtpProfiles
           IceTcp = true
-          Publication = Publication.plain }
+          Publication = Publication.plain
+          Mobility = MobilityOptions.defaults }
 
     /// W3C WebRTC 1.0 §4.4.1.6 setConfiguration: descriptions' part in JSEP, the servers for the next gathering in ICE.
     let private configure now command (configuration: Configuration) (s: Session.State) : Step<Session.State, Output> =
