@@ -30,6 +30,7 @@ let main args =
       StunTests.tests
       TurnCodecTests.tests
       TurnClientTests.tests
+      DtlsTunnelTests.tests
       Turn.TurnServerTests.tests
       Turn.TurnServerDataTests.tests
       Turn.TurnServerCostTests.tests
@@ -120,6 +121,7 @@ let main args =
       PathTests.tests
       PublicationTests.tests
       RelayTests.tests
+      DtlsRelayTests.tests
       ConnectivityTests.tests
       StreamPeerTests.tests
       Media.FormatsTests.tests
