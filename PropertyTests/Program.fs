@@ -31,6 +31,7 @@ let main args =
       Stun.NatDiscoveryTests.tests
       TurnCodecTests.tests
       TurnClientTests.tests
+      DtlsTunnelTests.tests
       Turn.TurnServerTests.tests
       Turn.TurnServerDataTests.tests
       Turn.TurnServerCostTests.tests
@@ -121,6 +122,7 @@ let main args =
       PathTests.tests
       PublicationTests.tests
       RelayTests.tests
+      DtlsRelayTests.tests
       ConnectivityTests.tests
       StreamPeerTests.tests
       Media.FormatsTests.tests

@@ -106,6 +106,10 @@ let private withCoturn name (body: Coturn -> Task) =
             do! body coturn
         })
 
+/// No transport of `TurnServer`'s yet.
+let private dtlsUrl (coturn: Coturn) : string =
+    coturn.Url TurnServerTransport.Tls + "?transport=udp"
+
 let tests =
     testSequenced
     <| testList
@@ -117,6 +121,21 @@ let tests =
                       use callee = peer (coturn.Url transport) "secret" true null
                       do! talk caller callee
                   })
+
+          withCoturn "two connections talk by its relays alone, over DTLS" (fun coturn ->
+              task {
+                  use caller = peer (dtlsUrl coturn) "secret" true null
+                  use callee = peer (dtlsUrl coturn) "secret" true null
+                  do! talk caller callee
+              })
+
+          withCoturn "a certificate that nobody vouches for is refused over DTLS, too" (fun coturn ->
+              task {
+                  use wary = peer (dtlsUrl coturn) "secret" false null
+                  let! (error: RTCPeerConnectionIceErrorEvent) = refusal wary
+                  Expect.equal error.ErrorCode 701 "the code"
+                  Expect.stringContains error.ErrorText "certificate" "why"
+              })
 
           withCoturn "a wrong password is told as 401" (fun coturn ->
               task {

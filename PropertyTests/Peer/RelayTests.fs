@@ -185,7 +185,7 @@ let tests =
 
           testCase "servers that are not supported are told with 701, and the others are asked" (fun () ->
               let config =
-                  configOf [| "turns:turn.example.org?transport=udp"; turnUrl |] "secret" IceTransportPolicy.All
+                  configOf [| "stuns:stun.example.org"; turnUrl |] "secret" IceTransportPolicy.All
 
               let world, _ = symmetric config config Weather.fair 11L |> connecting (seconds 8L)
               Expect.equal (errors 'a' world |> List.map _.Code) [ 701 ] "the code")

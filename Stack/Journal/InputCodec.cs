@@ -48,6 +48,7 @@ internal static class InputCodec
         ListenerOpened = 36,
         StreamOpened = 37,
         StreamClosed = 38,
+        CertificateVerified = 45,
     }
 
     /// <summary>Writes an input.</summary>
@@ -254,6 +255,11 @@ internal static class InputCodec
                 to.Path(closed.Path);
                 to.Text(closed.Reason);
                 break;
+            case Input.CertificateVerified verified:
+                to.Byte((byte)Kind.CertificateVerified);
+                to.Number(verified.Port);
+                to.Option(verified.Refusal, to.Text);
+                break;
             default:
                 throw new UnreachableException("An input that the journal does not know.");
         }
@@ -333,6 +339,7 @@ internal static class InputCodec
             Kind.ListenerOpened => Input.NewListenerOpened(from.Int32(), from.Endpoint(), from.Int32()),
             Kind.StreamOpened => Input.NewStreamOpened(from.Int32(), from.Endpoint()),
             Kind.StreamClosed => Input.NewStreamClosed(from.Path(), from.Text()),
+            Kind.CertificateVerified => Input.NewCertificateVerified(from.Int32(), from.Option(from.Text)),
             var unknown => throw new JournalException(
                 $"The journal has an input of kind {(byte)unknown}, of a later release."
             ),
