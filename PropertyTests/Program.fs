@@ -14,6 +14,7 @@ let main args =
       RealPeers.MediaPeersTests.tests
       RealPeers.ChromiumTests.tests
       RealPeers.ChromiumTcpTests.tests
+      RealPeers.SharedPortBrowserTests.tests
       RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
       RealPeers.TurnServerPeersTests.tests
@@ -107,6 +108,7 @@ let main args =
       Interop.SentSimulcastTests.tests
       Interop.LoopbackTests.tests
       Interop.StreamLoopbackTests.tests
+      Interop.SharedPortTests.tests
       Interop.TurnLoopbackTests.tests
       Interop.CoturnTests.tests
       DcepTests.tests

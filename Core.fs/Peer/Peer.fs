@@ -280,4 +280,4 @@ module Peer =
         | Live(s, _) -> Ice.usernameFragments s.Ice
 
     [<CompiledName "RequestedFragment">]
-    let requestedFragment (datagram: ReadOnlySpan<byte>) : string voption = Stun.Message.usernameFragment datagram
+    let requestedFragment (datagram: ReadOnlySpan<byte>) : ReadOnlySpan<byte> = Stun.Message.fragmentOctets datagram
