@@ -273,7 +273,7 @@ module internal Gathering =
                       server.Url,
                       ValueNone,
                       Unreachable,
-                      "Servers over DTLS, and STUN servers over TCP, are not supported."
+                      "STUN over TLS finds no candidate that is used; give the server as stun:host, or turns: where UDP does not pass."
                   )
               for server in asked do
                   GatheringOutput.Resolve server.Url ]
