@@ -14,6 +14,7 @@ let main args =
       RealPeers.MediaPeersTests.tests
       RealPeers.ChromiumTests.tests
       RealPeers.ChromiumTcpTests.tests
+      RealPeers.SharedPortBrowserTests.tests
       RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
       RealPeers.TurnServerPeersTests.tests
@@ -28,6 +29,7 @@ let main args =
       RangesTests.tests
       LogTests.tests
       StunTests.tests
+      Stun.NatDiscoveryTests.tests
       TurnCodecTests.tests
       TurnClientTests.tests
       DtlsTunnelTests.tests
@@ -106,6 +108,7 @@ let main args =
       Interop.SentSimulcastTests.tests
       Interop.LoopbackTests.tests
       Interop.StreamLoopbackTests.tests
+      Interop.SharedPortTests.tests
       Interop.TurnLoopbackTests.tests
       Interop.CoturnTests.tests
       DcepTests.tests

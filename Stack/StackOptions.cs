@@ -48,7 +48,10 @@ internal sealed record StackOptions
     /// <summary>Whether a TLS server's certificate will do; null (the default): the platform decides.</summary>
     public RemoteCertificateValidationCallback? ServerCertificateValidation { get; init; }
 
-    /// <summary>One UDP port that many connections share, in place of a port for each; its loop carries them all.</summary>
+    /// <summary>Whether several sockets of ours may have one number, each of a loop (SO_REUSEPORT); a <see cref="SharedPort"/>'s own affair.</summary>
+    public bool ReusePort { get; init; }
+
+    /// <summary>One UDP port that many connections share, in place of a port for each; its loops carry them all.</summary>
     public SharedPort? SharedPort { get; init; }
 
     /// <summary>Whether an interface of this name is used. Default: every one.</summary>
@@ -62,6 +65,16 @@ internal sealed record StackOptions
 
     /// <summary>Whether link-local addresses (<c>fe80::/10</c>, <c>169.254.0.0/16</c>) are used even where there are others. Default false.</summary>
     public bool IncludeLinkLocal { get; init; }
+
+    /// <summary>Whether addresses that appear while a peer lives are bound, too: the core gathers continually. Default false.</summary>
+    public bool ContinualGathering { get; init; }
+
+    /// <summary>How often this machine's addresses are looked at, beside when the system tells of a change. Default 5 s;
+    /// <see cref="Timeout.InfiniteTimeSpan"/>: never.</summary>
+    public TimeSpan NetworkWatchInterval { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Who watches this machine's addresses.</summary>
+    public NetworkWatch Network { get; init; } = NetworkWatch.Shared;
 
     /// <summary>The loops that carry peers.</summary>
     public LoopGroup Loops { get; init; } = LoopGroup.Shared;

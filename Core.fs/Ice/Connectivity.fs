@@ -9,11 +9,6 @@ module internal Connectivity =
     let private refused (drop: Drop) (g: Generation) : Step<Generation, GenerationOutput> =
         Step.one (GenerationOutput.Refused drop) g
 
-    let private refusing path (drop: Drop) (answer: Outgoing voption) (g: Generation) =
-        match answer with
-        | ValueSome message -> struct (g, [ GenerationOutput.Send(path, message); GenerationOutput.Refused drop ])
-        | ValueNone -> refused drop g
-
     // Requests.
 
     /// A remote candidate that only its check told us of, RFC 8445 §7.3.1.3.
@@ -35,6 +30,7 @@ module internal Connectivity =
 
     // The pair of a path that a request came by, made where there is none. ValueNone: no room.
     let private pairOf
+        (now: Instant)
         (path: Path)
         (priority: uint32)
         (origin: Base)
@@ -44,6 +40,7 @@ module internal Connectivity =
         | ValueSome pair -> ValueSome(struct (pair, g))
         | ValueNone ->
             let known = Trickle.remoteAt origin.Candidate.Transport path.Remote g
+            let g = if known.IsSome then g else Trickle.makeRoom now g
 
             if known.IsNone && g.Remote.Candidates.Length >= Generation.MaxRemote then
                 ValueNone
@@ -68,6 +65,8 @@ module internal Connectivity =
 
     /// Whether the selection gives way to a pair that the peer nominated: of several the best counts, RFC 8445 §8.1.1 and
     /// the aggressive nomination of RFC 5245 §8.1.1.2; of equals the later; and any that lives where the selected one is silent.
+    /// Aggressive or not, a peer asks by the pair that it uses and nominates that: one that nominates another, and has not been heard
+    /// by the selected one for a while, has lost it.
     let private givesWay now (pair: Pair) (g: Generation) : bool =
         match g.Selection with
         | ValueNone -> true
@@ -75,7 +74,9 @@ module internal Connectivity =
         | ValueSome selection ->
             Consent.isWeak now selection
             || (match Checklist.find selection.Path g.List with
-                | ValueSome selected -> pair.Priority >= selected.Priority
+                | ValueSome selected ->
+                    pair.Priority >= selected.Priority
+                    || now - max selected.AnsweredAt selected.HeardAt > Consent.recent
                 | ValueNone -> true)
 
     // The peer nominates a pair that works: selected where it answered lately, checked again where not, RFC 7675 §5.1.
@@ -104,17 +105,29 @@ module internal Connectivity =
                     Nomination = Nomination.Requested }
                 g
 
+    // The peer asks by a pair that has worked once, and that nobody has asked by since: it may need it soon, and it works only
+    // where it is answered now.
+    let private isStale now (pair: Pair) (g: Generation) : bool =
+        pair.Check.IsNone
+        && now - pair.AnsweredAt > Consent.period
+        && (match g.Selection with
+            | ValueSome selection -> not (selection.Path.Equals pair.Path)
+            | ValueNone -> true)
+
     // RFC 8445 §7.3.1.4 and §7.3.1.5.
     let private serve options now (path: Path) (priority: uint32) (nominates: bool) (origin: Base) (g: Generation) =
-        match pairOf path priority origin g with
+        match pairOf now path priority origin g with
         | ValueNone -> refused Drop.TooMany g
         | ValueSome(struct (pair, g)) ->
+            let g = Generation.doubt now path g
             let pair = Pair.served now pair
             let nominates = nominates && not (Generation.isControlling g)
 
             if Pair.hasSucceeded pair then
                 if nominates then
                     nominated options now pair g
+                elif isStale now pair g then
+                    Generation.check now false pair g
                 else
                     Step.only (Generation.put pair g)
             else
@@ -195,32 +208,26 @@ module internal Connectivity =
 
         Step.one (GenerationOutput.Switched role) (Trickle.setRole role g)
 
-    /// A Binding request that names us, RFC 8445 §7.3.
-    let request options ciphers now (path: Path) (message: Message) (datagram: ReadOnlySpan<byte>) (g: Generation) =
-        let length = datagram.Length
-
+    /// An authentic Binding request that names us, RFC 8445 §7.3.
+    let request options now (path: Path) (message: Message) (g: Generation) =
         match g.Local.Secret, Generation.baseOf path.Local g with
         | ValueSome local, ValueSome origin ->
-            let refuse code =
-                refusing path Drop.Unauthentic (Binding.refuse message code length) g
-
-            match Message.verify ciphers (ReadOnlySpan local.Key) datagram with
-            | Verification.Absent -> refuse 400
-            | Verification.Wrong -> refuse 401
-            | Verification.Right ->
-                match g.Progress.Verdict, Message.unknownRequired message with
-                | Verdict.Lost, _ -> refused Drop.Stale g
-                | _, [||] ->
-                    match Binding.compareRoles g.Agent message with
-                    | Binding.Roles.PeerYields ->
-                        let conflict = Binding.error local message 487 "Role Conflict" [||]
-                        Step.one (GenerationOutput.Send(path, conflict)) g
-                    | Binding.Roles.WeYield -> switchRole g |> Step.bind (accept options now path message local origin)
-                    | Binding.Roles.Agree -> accept options now path message local origin g
-                | _, unknown ->
+            match g.Progress.Verdict, Message.unknownRequired message with
+            | Verdict.Lost, _ -> refused Drop.Stale g
+            | _, [||] ->
+                match Binding.compareRoles g.Agent message with
+                | Binding.Roles.PeerYields ->
+                    let conflict = Binding.error local message 487 "Role Conflict" [||]
+                    Step.one (GenerationOutput.Send(path, conflict)) g
+                | Binding.Roles.WeYield -> switchRole g |> Step.bind (accept options now path message local origin)
+                | Binding.Roles.Agree -> accept options now path message local origin g
+            | _, unknown ->
+                let answer =
                     Binding.error local message 420 "Unknown Attribute" [| UnknownAttributes unknown |]
-                    |> ValueSome
-                    |> fun answer -> refusing path Drop.Unsupported answer g
+
+                struct (g,
+                        [ GenerationOutput.Send(path, answer)
+                          GenerationOutput.Refused Drop.Unsupported ])
         | _ -> refused Drop.Unexpected g
 
     /// The peer's credentials are known: what it asked before is served now, RFC 8445 §7.3.
@@ -325,7 +332,7 @@ module internal Connectivity =
                     AnsweredAt = now }
                 g
 
-        let g = Generation.put pair g |> refresh now pair
+        let g = Generation.put pair g |> refresh now pair |> Generation.yieldSoon now pair.Path
 
         let step =
             if isNews then

@@ -14,6 +14,7 @@ module Ice =
               Former: FormerSession voption
               Shown: IceShown
               Published: Published
+              Refusals: Refusals
               Closed: bool
               Entropy: Entropy }
 
@@ -56,6 +57,7 @@ module Ice =
         | Resolve of Name: string
         | Announce of Name: string * Address: Address
         | Gathered of Candidate: Candidate * Url: string voption
+        | Withdrawn of Candidate: Candidate
         | GatheringChanged of IceGatheringState
         | ServerError of Url: string * Base: Endpoint voption * Code: int * Text: string
         | StateChanged of IceTransportState
@@ -97,6 +99,7 @@ module Ice =
               Names = [||]
               Salt = salt
               Entropy = Entropy.split "names" entropy }
+          Refusals = Refusals.none
           Closed = false
           Entropy = Entropy.split "generations" entropy }
 
@@ -145,6 +148,9 @@ module Ice =
 
     let private former (state: State) : IceSession voption =
         state.Former |> ValueOption.map _.Session
+
+    let private either (test: IceSession -> bool) (state: State) : bool =
+        test state.Current || former state |> ValueOption.exists test
 
     // Of both generations.
     let private ofBoth (choose: IceSession -> 'a[]) (state: State) : 'a[] =
@@ -246,6 +252,9 @@ module Ice =
                             state)
                 outputs
 
+    let private both now (change: Generation -> Step<Generation, GenerationOutput>) (state: State) =
+        current now change state |> Step.bind (previous change)
+
     let private publish (candidate: Candidate) (url: string voption) (state: State) : Step<State, Output> =
         let struct (told, announced, candidates) =
             Publication.tell candidate state.Published
@@ -280,6 +289,9 @@ module Ice =
                     state
                     |> current now (Trickle.addLocal candidate url >> Step.only)
                     |> Step.bind (publish candidate url)
+                | GatheringOutput.Withdrawn candidate ->
+                    let candidate = IceSession.labelled state.Current candidate
+                    struct (state, Publication.told state.Published candidate |> List.map Withdrawn)
                 | GatheringOutput.Failed(url, local, code, text) ->
                     Step.one (ServerError(url, local, code, text)) state
                 | GatheringOutput.Refused drop -> Step.one (Ignored drop) state)
@@ -393,28 +405,21 @@ module Ice =
 
     // Datagrams.
 
-    let private request now (path: Path) (message: Message) (datagram: ReadOnlyMemory<byte>) (state: State) =
-        let setup = state.Setup
+    // Told so, but with the policy `relay` nothing leaves a socket for whoever finds it.
+    let private refuse now (path: Path) (code: int) (datagram: ReadOnlyMemory<byte>) (state: State) =
+        let struct (refusals, answer, drop) =
+            Refusals.refuse now code datagram state.Refusals
 
-        let serve =
-            fun g -> Connectivity.request setup.Options setup.Ciphers now path message datagram.Span g
+        struct ({ state with Refusals = refusals },
+                [ match answer with
+                  | ValueSome refusal when either (IceSession.serves path.Local) state -> Transmit(path, refusal)
+                  | _ -> ()
+                  Ignored drop ])
 
-        let fragment = Message.usernameFragment datagram.Span |> ValueOption.defaultValue ""
-
-        match former state with
-        | _ when IceSession.answersTo fragment state.Current -> current now serve state
-        | ValueSome session when IceSession.answersTo fragment session -> previous serve state
-        // With the policy `relay` nothing leaves a socket for whoever finds it.
-        | _ when
-            not (IceSession.serves path.Local state.Current)
-            && former state |> ValueOption.forall (IceSession.serves path.Local >> not)
-            ->
-            Step.one (Ignored Drop.Unauthentic) state
-        | _ ->
-            // RFC 8489 §9.1.3: no user name, or one that is not ours.
-            match Binding.refuse message (if fragment = "" then 400 else 401) datagram.Length with
-            | ValueSome refusal -> struct (state, [ Transmit(path, refusal); Ignored Drop.Unauthentic ])
-            | ValueNone -> Step.one (Ignored Drop.Unauthentic) state
+    let private request now (path: Path) (datagram: ReadOnlyMemory<byte>) change (state: State) =
+        match Message.read datagram.Span with
+        | ValueSome message -> change (Connectivity.request state.Setup.Options now path message) state
+        | ValueNone -> Step.one (Ignored Drop.Malformed) state
 
     let private response now (path: Path) (message: Message) (datagram: ReadOnlyMemory<byte>) (state: State) =
         let setup = state.Setup
@@ -430,12 +435,8 @@ module Ice =
         | ValueSome session when Connectivity.awaits id session.Checks -> previous take state
         | _ -> Step.one (Ignored Drop.Unexpected) state
 
-    let private isOurs (path: Path) (state: State) =
-        IceSession.hasPort path.Local state.Current
-        || former state |> ValueOption.exists (IceSession.hasPort path.Local)
-
     let private received now (path: Path) (datagram: ReadOnlyMemory<byte>) (state: State) : Step<State, Output> =
-        if not (isOurs path state) then
+        if not (either (IceSession.hasPort path.Local) state) then
             Step.one (Ignored Drop.Unexpected) state
         else
             match Message.read datagram.Span with
@@ -443,10 +444,10 @@ module Ice =
             | ValueSome message when message.Method <> Method.Binding -> Step.one (Ignored Drop.Unsupported) state
             | ValueSome message ->
                 match message.Class with
-                | Class.Request -> request now path message datagram state
                 | Class.Success
                 | Class.Error -> response now path message datagram state
                 // A keepalive, RFC 8445 §11.
+                | Class.Request
                 | Class.Indication -> Step.only state
 
     let private retire now (state: State) : Step<State, Output> =
@@ -516,8 +517,7 @@ module Ice =
         (Step.only state, ports)
         ||> Array.fold (fun step port ->
             step
-            |> Step.bind (current now (Trickle.removePort state.Setup.Options now port))
-            |> Step.bind (previous (Trickle.removePort state.Setup.Options now port)))
+            |> Step.bind (both now (Trickle.removePort state.Setup.Options now port)))
 
     // An allocation is gone: what its pairs carried goes by another that works.
     let private unallocated now (port: PortId) (state: State) : Step<State, Output> =
@@ -539,7 +539,7 @@ module Ice =
             (Generation.baseOf port session.Checks).IsSome
 
         match has state.Current, former state |> ValueOption.exists has with
-        | true, true -> current now change state |> Step.bind (previous change)
+        | true, true -> both now change state
         | true, false -> current now change state
         | false, true -> previous change state
         | false, false -> Step.one (Ignored Drop.Stale) state
@@ -559,9 +559,7 @@ module Ice =
         | Gather ->
             state
             |> Step.one OpenPorts
-            |> Step.bind (
-                gathering now (Gathering.start state.Setup.Servers state.Setup.Policy state.Setup.Options.Tcp)
-            )
+            |> Step.bind (gathering now (Gathering.start state.Setup.Servers state.Setup.Policy state.Setup.Options))
         | PortOpened(port, endpoint, preference) -> gathering now (Gathering.opened now port endpoint preference) state
         | ListenerOpened(port, endpoint, preference) ->
             gathering now (Gathering.listening port endpoint preference) state
@@ -569,7 +567,7 @@ module Ice =
         | StreamClosed path -> ofStream path.Local (Streams.closed state.Setup.Options now path) now state
         | PortClosed port ->
             state
-            |> gathering now (Gathering.closed port >> Step.only)
+            |> gathering now (Gathering.closed port)
             |> Step.bind (removePorts now (ofBoth (IceSession.portsOf port) state))
         | Allocated(port, relayed, mapped) -> gathering now (Relaying.allocated now port relayed mapped) state
         | NotAllocated(port, code, text) -> gathering now (Relaying.notAllocated now port code text) state
@@ -584,9 +582,7 @@ module Ice =
         | AddRemote(candidate, fragment) -> addRemote now candidate fragment state
         | EndOfRemoteCandidates -> current now (Trickle.endOfCandidates >> Step.only) state
         | Resolved(name, address) ->
-            state
-            |> current now (Trickle.resolved now name address)
-            |> Step.bind (previous (Trickle.resolved now name address))
+            both now (Trickle.resolved now name address) state
         | Close -> close state
 
     [<CompiledName "Step">]
@@ -594,4 +590,13 @@ module Ice =
         match input with
         | _ when state.Closed -> Step.one (Ignored Drop.Stale) state
         | Tick when now < state.Shown.Deadline -> Step.only state
+        | Received(path, datagram) when
+            Message.isBindingRequest datagram.Span
+            && either (IceSession.hasPort path.Local) state
+            ->
+            match Refusals.author state.Setup.Ciphers datagram state.Current (former state) with
+            // Nothing that is shown changes: it is cheap enough for a flood.
+            | Author.Stranger code -> refuse now path code datagram state
+            | Author.OfPresent -> request now path datagram (current now) state |> finish state
+            | Author.OfFormer -> request now path datagram previous state |> finish state
         | _ -> react now input state |> finish state

@@ -1,5 +1,9 @@
 namespace Hybrid.WebRtc.Core
 
+open System
+open System.Text
+open Hybrid.WebRtc.Core.Stun
+
 /// A generation and the gathering of its candidates: what an ICE restart begins anew, RFC 8445 §9.
 [<NoComparison; NoEquality>]
 type internal IceSession =
@@ -39,8 +43,8 @@ module internal IceSession =
         { Checks = Generation.create agent number (Entropy.split "checks" entropy)
           Gathering = Gathering.create salt nextPort (Entropy.split "gathering" entropy) }
 
-    let isGathered (session: IceSession) : bool =
-        Gathering.state session.Gathering = IceGatheringState.Complete
+    /// Whether no candidates of ours are under way.
+    let isGathered (session: IceSession) : bool = Gathering.isIdle session.Gathering
 
     let selected (session: IceSession) : Pair voption =
         match session.Checks.Selection with
@@ -88,11 +92,15 @@ module internal IceSession =
     let portsOf (port: PortId) (session: IceSession) : PortId[] =
         Array.append [| port |] (Gathering.relayedFrom port session.Gathering |> Array.map _.Port)
 
-    /// Whether requests that begin with this fragment are for this generation.
-    let answersTo (fragment: string) (session: IceSession) : bool =
+    /// What a Binding request that names this generation's fragment shows of our password; ValueNone where it names another. Nothing else
+    /// is read of a request before: most that reach a public port may be forged.
+    let judge (ciphers: ICiphers) (datagram: ReadOnlyMemory<byte>) (session: IceSession) : Verification voption =
         match session.Checks.Local.Secret with
-        | ValueSome secret -> secret.Credentials.UsernameFragment = fragment
-        | ValueNone -> false
+        | ValueSome secret when
+            Ascii.Equals(Message.fragmentOctets datagram.Span, secret.Credentials.UsernameFragment.AsSpan())
+            ->
+            ValueSome(Message.verify ciphers (ReadOnlySpan secret.Key) datagram.Span)
+        | _ -> ValueNone
 
     /// Whether a candidate that names this fragment, or none, is one of this generation's peer, RFC 8838 §11.
     let expects (fragment: string voption) (session: IceSession) : bool =
@@ -118,7 +126,7 @@ module internal IceSession =
             Checks = Trickle.setRole role session.Checks }
 
     let transportState (session: IceSession) : IceTransportState =
-        Prospects.transportState (isGathered session) session.Checks
+        Prospects.transportState (Gathering.state session.Gathering = IceGatheringState.Complete) session.Checks
 
     /// Whether it carries data.
     let works (session: IceSession) : bool =

@@ -44,6 +44,8 @@ type PeerOptions =
         IceTcp: bool
         /// What peers are told of our addresses. Default: what they are.
         Publication: Publication
+        /// What is done about networks that change.
+        Mobility: MobilityOptions
     }
 
     /// With the wall clock of a shell.
@@ -211,9 +213,9 @@ type Input =
     | Tick
     /// `Bytes` are lent: read, or decrypted in place, during the step, never kept.
     | Datagram of Path: Path * Bytes: Memory<byte>
-    /// A UDP socket was bound to the address of an interface. `Preference` from 0 to 65535, higher is better, RFC 8445 §5.1.2.1.
+    /// A UDP socket was bound to the address of an interface; with continual gathering, at any time. `Preference` from 0 to 65535, higher is better, RFC 8445 §5.1.2.1.
     | PortOpened of Port: PortId * Local: Endpoint * Preference: int
-    /// A socket is gone, its interface perhaps with it.
+    /// A socket is gone, its address perhaps with it.
     | PortClosed of Port: PortId
     /// A TCP listener was bound, to be told before `PortsComplete`. A connection that it accepts is the path of its port and
     /// the remote endpoint, and `PortClosed` is its end. `Preference` as of `PortOpened`.

@@ -37,6 +37,15 @@ type Packet =
         | Stun _
         | Rtcp _ -> false
 
+    /// Whether it goes to somebody who has neither been signalled nor shown a password: a path that is not the peer's for it.
+    member packet.IsToStranger: bool =
+        match packet with
+        | Stun(_, message) -> Stun.Outgoing.isRefusal message
+        | Handshake _
+        | Data _
+        | Rtcp _
+        | Relayed _ -> false
+
     /// Encodes and seals into lent memory of at least `Size` octets; answers the octets written. Call it once: a record's
     /// sequence number is spent by it.
     member packet.Write(into: Span<byte>) : int =

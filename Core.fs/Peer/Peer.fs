@@ -32,7 +32,8 @@ module Peer =
           KeyLog = false
           SrtpProfiles = DtlsConfig.srtpProfiles
           IceTcp = true
-          Publication = Publication.plain }
+          Publication = Publication.plain
+          Mobility = MobilityOptions.defaults }
 
     /// W3C WebRTC 1.0 §4.4.1.6 setConfiguration: descriptions' part in JSEP, the servers for the next gathering in ICE.
     let private configure now command (configuration: Configuration) (s: Session.State) : Step<Session.State, Output> =
@@ -49,6 +50,13 @@ module Peer =
                 struct (s, outputs @ more)
             | _ -> struct (s, outputs)
 
+    /// Without a path, the association's time stands still: ICE decides when a connection is lost, and until its caller restarts
+    /// ICE or closes, retransmissions that go nowhere shall not end the channels and lose what they hold (RFC 9260 §8.1 would).
+    let private associationDeadline (s: Session.State) : Instant =
+        match s.Sctp, s.Route.Path with
+        | ValueSome state, ValueSome _ -> Sctp.deadline state
+        | _ -> Instant.never
+
     /// Whoever is due.
     let private tick now (s: Session.State) : Step<Session.State, Output> =
         let whenDue deadline step (s: Session.State) =
@@ -58,10 +66,7 @@ module Peer =
         |> whenDue (Ice.deadline s.Ice) (ice now Ice.Tick)
         |> Step.bind (fun s -> whenDue (Turn.Relays.deadline s.Relays) (relays now Turn.Relays.Tick) s)
         |> Step.bind (fun s -> whenDue (Dtls.deadline s.Dtls) (dtls now Dtls.Tick) s)
-        |> Step.bind (fun s ->
-            match s.Sctp with
-            | ValueSome state -> whenDue (Sctp.deadline state) (sctp now SctpInput.Tick) s
-            | ValueNone -> Step.only s)
+        |> Step.bind (fun s -> whenDue (associationDeadline s) (sctp now SctpInput.Tick) s)
         |> Step.bind (fun s -> whenDue (MediaSession.deadline s.Media) (media now MediaInput.Tick) s)
 
     // Its sockets are needed until allocations are given back, which takes a round trip, and 1.75 s at most.
@@ -246,14 +251,11 @@ module Peer =
         | Over -> Instant.never
         | Leaving s -> Turn.Relays.deadline s.Relays
         | Live(s, _) ->
-            let sctp =
-                match s.Sctp with
-                | ValueSome state -> Sctp.deadline state
-                | ValueNone -> Instant.never
-
             Instant.min
                 (Instant.min (Ice.deadline s.Ice) (MediaSession.deadline s.Media))
-                (Instant.min (Instant.min (Dtls.deadline s.Dtls) (Turn.Relays.deadline s.Relays)) sctp)
+                (Instant.min
+                    (Instant.min (Dtls.deadline s.Dtls) (Turn.Relays.deadline s.Relays))
+                    (associationDeadline s))
 
     [<CompiledName "Step">]
     let step (now: Instant) (input: Input) (state: State) : Step<State, Output> =
@@ -300,4 +302,4 @@ module Peer =
         | Live(s, _) -> Ice.usernameFragments s.Ice
 
     [<CompiledName "RequestedFragment">]
-    let requestedFragment (datagram: ReadOnlySpan<byte>) : string voption = Stun.Message.usernameFragment datagram
+    let requestedFragment (datagram: ReadOnlySpan<byte>) : ReadOnlySpan<byte> = Stun.Message.fragmentOctets datagram

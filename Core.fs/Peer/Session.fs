@@ -221,7 +221,8 @@ module internal Session =
                 { DisconnectedAfter = config.Options.DisconnectedAfter
                   FailedAfter = config.Options.FailedAfter
                   Publication = config.Options.Publication
-                  Tcp = config.Options.IceTcp }
+                  Tcp = config.Options.IceTcp
+                  Continual = config.Options.Mobility.ContinualGathering }
                 entropy
                 config.Ciphers
 

@@ -135,6 +135,9 @@ module internal Wiring =
                     ))
                     s)
             |> Step.bind tellIce
+        | Ice.Withdrawn candidate ->
+            jsep now (Jsep.CandidateWithdrawn(Candidate.toText candidate, ourFragment s)) s
+            |> Step.bind tellIce
         | Ice.GatheringChanged state -> gathering now state s
         | Ice.ServerError(url, local, code, text) ->
             raising
@@ -183,10 +186,14 @@ module internal Wiring =
                     |> reroute now
                     |> Step.bind (startDtls now))
         | Ice.Invalidated path ->
-            if not s.Route.IsSelected && s.Route.Path = ValueSome path then
+            // Where another is selected by now, it is that one's already.
+            if s.Route.Path = ValueSome path then
                 Step.only
                     { s with
-                        Route = { s.Route with Path = ValueNone } }
+                        Route =
+                            { s.Route with
+                                Path = ValueNone
+                                IsSelected = false } }
             else
                 Step.only s
         | Ice.Ignored reason -> ignored Layer.Ice reason s

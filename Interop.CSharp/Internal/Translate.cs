@@ -106,7 +106,8 @@ internal static class Translate
             options.KeyLogPath is not null,
             [.. options.SrtpProfiles.Select(profile => (Core.SrtpProfile)profile)],
             options.IceTcp,
-            new(options.HideAddresses, [.. options.ExternalAddresses.Select(ToCore)])
+            new(options.HideAddresses, [.. options.ExternalAddresses.Select(ToCore)]),
+            new(options.ContinualGathering, options.Renomination, (Core.IceRestartPolicy)options.IceRestart)
         );
 
     private static Core.ExternalAddress ToCore(WebRtcExternalAddress address) =>

@@ -106,7 +106,7 @@ let private codecs =
 /// A shell that does nothing; a witness needs one to hand on to.
 type private Nobody() =
     interface IDatagramShell with
-        member _.Send(_, _, _) = ()
+        member _.Send(_, _, _, _) = ()
         member _.Transmit(_, _) = ()
         member _.OpenPorts() = ()
         member _.ClosePort _ = ()

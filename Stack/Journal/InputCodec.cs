@@ -423,6 +423,9 @@ internal static class InputCodec
                 to.Flag(each.Replaces);
             }
         );
+        to.Flag(value.Mobility.ContinualGathering);
+        to.Flag(value.Mobility.Renomination);
+        to.Number((int)value.Mobility.Restart);
     }
 
     /// <summary>Reads the options of a peer.</summary>
@@ -455,7 +458,8 @@ internal static class InputCodec
                         from.Flag()
                     )
                 )
-            )
+            ),
+            new MobilityOptions(from.Flag(), from.Flag(), (IceRestartPolicy)from.Int32())
         );
 
     /// <summary>Writes a description.</summary>
