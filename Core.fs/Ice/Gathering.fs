@@ -242,6 +242,12 @@ module internal Gathering =
                     NextPort = next }
         | ValueNone -> g
 
+    /// Asks a server from a base.
+    let askFrom (local: Base) (url: string) (g: Gathering) : Gathering =
+        match g.Servers |> Array.tryFind (fun server -> server.Url = url) with
+        | Some server -> enqueueOne server local g
+        | None -> g
+
     let private supported (where: ServerUrl) : bool =
         match where.Transport with
         | ServerTransport.Udp -> true

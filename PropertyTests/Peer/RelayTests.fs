@@ -282,6 +282,38 @@ let tests =
                   let world = world |> changing SmallServer.restart |> World.pass (seconds 245L)
                   Expect.notEqual (World.connection 'a' world) PeerConnectionState.Connected "given up")
 
+          testCase "with continual gathering an allocation that its server has lost is made anew, and told" (fun () ->
+              let continual =
+                  { good with
+                      Options =
+                          { good.Options with
+                              Mobility =
+                                  { good.Options.Mobility with
+                                      ContinualGathering = true } } }
+
+              let world, _ =
+                  World.behindNats FullCone FullCone Weather.fair 22L
+                  |> equipped continual continual 22L
+                  |> connecting (seconds 5L)
+
+              // Known by the next refresh, of the permissions.
+              let world =
+                  world
+                  |> World.pass (seconds 5L)
+                  |> changing SmallServer.restart
+                  |> World.pass (seconds 250L)
+
+              Expect.equal (turn world).Allocations.Length 2 "one each"
+
+              for who in [ 'a'; 'b' ] do
+                  let relayed = candidates who world |> List.filter _.Type.IsRelayed
+                  Expect.equal relayed.Length 4 "IPv4 and IPv6, twice"
+                  Expect.equal (relayed |> List.distinctBy (fun c -> c.Port, c.Host)).Length 4 "other ports"
+
+              // They are paired, too.
+              for allocation in (turn world).Allocations do
+                  Expect.isNonEmpty allocation.Permissions "asked for")
+
           testCase "closed: nothing is left on the server" (fun () ->
               let world, _ = symmetric good good Weather.fair 16L |> connecting (seconds 8L)
               Expect.equal (turn world).Allocations.Length 2 "one each"
