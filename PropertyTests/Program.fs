@@ -33,6 +33,7 @@ let main args =
       TurnCodecTests.tests
       TurnClientTests.tests
       DtlsTunnelTests.tests
+      DtlsClientsTests.tests
       Turn.TurnServerTests.tests
       Turn.TurnServerDataTests.tests
       Turn.TurnServerCostTests.tests

@@ -208,6 +208,20 @@ module internal Association =
                         { a.Receiving.Acknowledging with
                             At = now } } }
 
+    /// Packets have something else around them. What they may fill is found anew, and nothing else.
+    let wrapped (config: SctpConfig) (a: Association) : Association =
+        let sizes = SctpConfig.narrowed config
+
+        let config =
+            { a.Link.Config with
+                Mtu = sizes.Mtu
+                MaxMtu = sizes.MaxMtu
+                Overhead = sizes.Overhead }
+
+        { a with
+            Link = { a.Link with Config = config } }
+        |> withPath (PathMtu.rerouted config a.Path)
+
     /// By another congestion control, also where a reduction is taken back.
     let private controlled (now: Instant) (control: CongestionControl) (until: Instant) (a: Association) : Association =
         let link =
