@@ -122,6 +122,7 @@ let main args =
       PathTests.tests
       PublicationTests.tests
       RelayTests.tests
+      ScopeTests.tests
       ConnectivityTests.tests
       StreamPeerTests.tests
       Media.FormatsTests.tests

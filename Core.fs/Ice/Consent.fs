@@ -12,6 +12,8 @@ type IceOptions =
         Publication: Publication
         /// Whether active candidates of TCP are gathered, and passive ones connected to, RFC 6544. True.
         Tcp: bool
+        /// A full agent, or less.
+        Scope: IceScope
     }
 
 /// Agents' options.
@@ -22,7 +24,8 @@ module IceOptions =
         { DisconnectedAfter = Duration.seconds 5L
           FailedAfter = Duration.seconds 30L
           Publication = Publication.plain
-          Tcp = true }
+          Tcp = true
+          Scope = IceScope.everything }
 
 /// Whether the selected pair answers.
 [<RequireQualifiedAccess; Struct; NoComparison; NoEquality>]
@@ -44,6 +47,8 @@ type internal Selection =
         /// When the next request is to be sent.
         NextAt: Instant
         Liveness: Liveness
+        /// When the peer last nominated it: a lite agent's to know.
+        NominatedAt: Instant
     }
 
 [<RequireQualifiedAccess>]
@@ -81,8 +86,29 @@ module internal Consent =
         struct ({ Path = path
                   AnsweredAt = answeredAt
                   NextAt = if now - answeredAt < Duration.seconds 1L then next else now
-                  Liveness = Liveness.Answering },
+                  Liveness = Liveness.Answering
+                  NominatedAt = now },
                 entropy)
+
+    /// A lite agent has selected a pair: it asks for nothing, and hears the peer ask.
+    let listening (now: Instant) (path: Path) : Selection =
+        { Path = path
+          AnsweredAt = now
+          NextAt = Instant.never
+          Liveness = Liveness.Unanswered now
+          NominatedAt = now }
+
+    /// Both agents are lite, and nobody will ask, RFC 8445 §8.2: taken for good.
+    let assumed (now: Instant) (path: Path) : Selection =
+        { listening now path with
+            AnsweredAt = Instant.never / 2L
+            Liveness = Liveness.Answering }
+
+    /// The peer asked.
+    let heard (now: Instant) (selection: Selection) : Selection =
+        { selection with
+            AnsweredAt = now
+            Liveness = Liveness.Unanswered now }
 
     /// A request was sent.
     let asked (now: Instant) (selection: Selection) : Selection =

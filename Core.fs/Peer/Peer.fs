@@ -30,7 +30,8 @@ module Peer =
           KeyLog = false
           SrtpProfiles = DtlsConfig.srtpProfiles
           IceTcp = true
-          Publication = Publication.plain }
+          Publication = Publication.plain
+          Scope = IceScope.everything }
 
     /// W3C WebRTC 1.0 §4.4.1.6 setConfiguration: descriptions' part in JSEP, the servers for the next gathering in ICE.
     let private configure now command (configuration: Configuration) (s: Session.State) : Step<Session.State, Output> =
@@ -41,10 +42,9 @@ module Peer =
 
             match outputs with
             | Reply _ :: _ ->
-                let struct (s, more) =
-                    ice now (Ice.SetServers(configuration.IceServers, configuration.IceTransportPolicy)) s
-
-                struct (s, outputs @ more)
+                ice now (Ice.SetServers(configuration.IceServers, configuration.IceTransportPolicy)) s
+                |> Step.bind (ice now (Ice.SetPool(configuration.IceCandidatePoolSize > 0)))
+                |> fun (struct (s, more)) -> struct (s, outputs @ more)
             | _ -> struct (s, outputs)
 
     /// A TURN server's own messages are for `Relays`, and what it passes on is unwrapped and goes its way, once.
