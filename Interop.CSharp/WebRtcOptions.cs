@@ -101,6 +101,32 @@ public sealed record WebRtcOptions
     /// </summary>
     public RemoteCertificateValidationCallback? ServerCertificateValidation { get; init; }
 
+    /// <summary>
+    /// Whether addresses that appear while the connection lives, another network's say, become candidates of the same generation: the call
+    /// moves there without a restart. <see cref="RTCPeerConnection.IceGatheringState"/> never becomes <c>complete</c> then, and nobody is told of
+    /// an end of candidates, after which none might follow (RFC 8838 §13): send candidates as they come. Of no effect on a connection with a
+    /// <see cref="SharedPort"/>. Default false, as the W3C has it.
+    /// </summary>
+    public bool ContinualGathering { get; init; }
+
+    /// <summary>
+    /// How often the addresses of this machine are looked at, beside whenever the system tells of a change; the shortest of a process's
+    /// connections holds for all. Default 5 s; <see cref="Timeout.InfiniteTimeSpan"/>: never.
+    /// </summary>
+    public TimeSpan NetworkWatchInterval { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>
+    /// Whether the controlling side may move the connection to a pair that turns out to be better, where the peer can follow:
+    /// <c>a=ice-options:renomination</c>, draft-thatcher-ice-renomination. Default true.
+    /// </summary>
+    public bool Renomination { get; init; } = true;
+
+    /// <summary>
+    /// When the connection itself asks for an ICE restart: as <see cref="RTCPeerConnection.RestartIce"/> does, so
+    /// <see cref="RTCPeerConnection.OnNegotiationNeeded"/> is told. Default <see cref="WebRtcIceRestart.Never"/>, as the W3C has it.
+    /// </summary>
+    public WebRtcIceRestart IceRestart { get; init; } = WebRtcIceRestart.Never;
+
     /// <summary>How long without an answer until a connection is <c>disconnected</c>. Default 5 s.</summary>
     public TimeSpan DisconnectedAfter { get; init; } = TimeSpan.FromSeconds(5);
 
@@ -238,6 +264,8 @@ public sealed record WebRtcOptions
             InterfaceFilter = InterfaceFilter,
             AddressFilter = AddressFilter,
             IncludeLoopback = IncludeLoopback,
+            ContinualGathering = ContinualGathering,
+            NetworkWatchInterval = NetworkWatchInterval,
             Loops = ReferenceEquals(TimeProvider, TimeProvider.System)
                 ? LoopGroup.Shared
                 : LoopsByTime.GetValue(TimeProvider, static time => new LoopGroup(1, time)),
@@ -263,6 +291,23 @@ public sealed record WebRtcOptions
     {
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(DisconnectedAfter, TimeSpan.Zero, nameof(DisconnectedAfter));
         ArgumentOutOfRangeException.ThrowIfLessThan(FailedAfter, DisconnectedAfter, nameof(FailedAfter));
+        if (NetworkWatchInterval != Timeout.InfiniteTimeSpan)
+        {
+            ArgumentOutOfRangeException.ThrowIfLessThan(
+                NetworkWatchInterval,
+                TimeSpan.FromMilliseconds(100),
+                nameof(NetworkWatchInterval)
+            );
+            ArgumentOutOfRangeException.ThrowIfGreaterThan(
+                NetworkWatchInterval,
+                TimeSpan.FromDays(1),
+                nameof(NetworkWatchInterval)
+            );
+        }
+
+        if (!Enum.IsDefined(IceRestart))
+            throw new ArgumentOutOfRangeException(nameof(IceRestart), IceRestart, null);
+
         ArgumentNullException.ThrowIfNull(ExternalAddresses);
         if (
             ExternalAddresses.FirstOrDefault(e =>
@@ -474,6 +519,22 @@ public enum WebRtcCandidateTypes
 
     /// <summary>All of them.</summary>
     All = Host | ServerReflexive | PeerReflexive | Relayed,
+}
+
+/// <summary>When a connection itself asks for an ICE restart.</summary>
+public enum WebRtcIceRestart
+{
+    /// <summary>Only the application does.</summary>
+    Never,
+
+    /// <summary>When ICE has failed.</summary>
+    OnFailed,
+
+    /// <summary>
+    /// As soon as it is disconnected. It may come back by itself, and a restart does not hinder that: the former pair serves until the new
+    /// generation has one.
+    /// </summary>
+    OnDisconnected,
 }
 
 /// <summary>How a data channel's sender reacts to a path that is full.</summary>

@@ -29,8 +29,10 @@ let main args =
       RangesTests.tests
       LogTests.tests
       StunTests.tests
+      Stun.NatDiscoveryTests.tests
       TurnCodecTests.tests
       TurnClientTests.tests
+      DtlsTunnelTests.tests
       Turn.TurnServerTests.tests
       Turn.TurnServerDataTests.tests
       Turn.TurnServerCostTests.tests
@@ -123,6 +125,7 @@ let main args =
       PublicationTests.tests
       RelayTests.tests
       ScopeTests.tests
+      DtlsRelayTests.tests
       ConnectivityTests.tests
       StreamPeerTests.tests
       Media.FormatsTests.tests

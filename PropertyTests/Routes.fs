@@ -33,6 +33,22 @@ module Routes =
                     Ports = Map.remove path.Local e.Ports })
             |> World.tell who (PortClosed path.Local)
 
+    /// An interface comes, with this address.
+    let plugged (who: char) (address: Address) (world: World) : World =
+        let number = world.NextPort
+        let port = number * 1<port>
+
+        let local =
+            { Address = address
+              Port = uint16 (50_000 + number) }
+
+        { world with NextPort = number + 1 }
+        |> World.change who (fun e ->
+            { e with
+                Interfaces = e.Interfaces @ [ address ]
+                Ports = Map.add port local e.Ports })
+        |> World.tell who (PortOpened(port, local, 90))
+
     /// ICE restarts, `a` offering: candidates that came before the description that they go with come again behind it.
     let restarted (change: Description -> Description) (world: World) : World =
         let world, _ = World.demand 'a' RestartIce world

@@ -21,17 +21,20 @@ internal sealed class InterfaceSnapshot
     /// <summary>Changes told of so far.</summary>
     private static int s_changes;
 
-    private readonly IReadOnlyList<InterfaceAddress> _all;
     private readonly long _takenAt;
 
     /// <summary>What was chosen for options without filters: with or without link-local and loopback addresses.</summary>
     private readonly IReadOnlyList<UsableAddress>?[] _chosen = new IReadOnlyList<UsableAddress>?[4];
 
-    private InterfaceSnapshot(IReadOnlyList<InterfaceAddress> all, long takenAt)
+    /// <summary>Of addresses that were listed at a tick count.</summary>
+    public InterfaceSnapshot(IReadOnlyList<InterfaceAddress> all, long takenAt)
     {
-        _all = all;
+        All = all;
         _takenAt = takenAt;
     }
+
+    /// <summary>All of them.</summary>
+    public IReadOnlyList<InterfaceAddress> All { get; }
 
     /// <summary>Whether <see cref="Present"/> answers at once.</summary>
     public static bool IsFresh => Latest is not null;
@@ -74,10 +77,10 @@ internal sealed class InterfaceSnapshot
     public IReadOnlyList<UsableAddress> Usable(StackOptions options)
     {
         if (options.InterfaceFilter is not null || options.AddressFilter is not null)
-            return Interfaces.Choose(_all, options);
+            return Interfaces.Choose(All, options);
 
         ref var chosen = ref _chosen[(options.IncludeLinkLocal ? 1 : 0) + (options.IncludeLoopback ? 2 : 0)];
-        return chosen ??= Interfaces.Choose(_all, options);
+        return chosen ??= Interfaces.Choose(All, options);
     }
 
     private static void Listen()

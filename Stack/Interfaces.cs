@@ -76,12 +76,12 @@ internal static class Interfaces
         "podman",
     ];
 
-    /// <summary>Addresses to bind ports to, best first; from what <see cref="InterfaceSnapshot"/> knows where that is fresh.</summary>
+    /// <summary>Addresses to bind ports to, best first; from what is known where that is fresh.</summary>
     public static IReadOnlyList<UsableAddress> Usable(StackOptions options)
     {
         try
         {
-            return InterfaceSnapshot.Present().Usable(options);
+            return options.Network.Present().Usable(options);
         }
         catch (Exception e) when (e is NetworkInformationException or IOException or PlatformNotSupportedException)
         {

@@ -50,6 +50,15 @@ internal static partial class Log
     [LoggerMessage(15, LogLevel.Warning, "The interfaces cannot be listed: {Reason}")]
     public static partial void InterfacesUnknown(ILogger logger, string reason);
 
+    [LoggerMessage(30, LogLevel.Debug, "The system tells of no changes of addresses: {Reason}")]
+    public static partial void NetworkSilent(ILogger logger, string reason);
+
+    [LoggerMessage(31, LogLevel.Information, "Peer {Peer}: the address of {Local} is gone")]
+    public static partial void AddressGone(ILogger logger, int peer, string local);
+
+    [LoggerMessage(32, LogLevel.Information, "Peer {Peer}: {Address} on {Interface} is new")]
+    public static partial void AddressCame(ILogger logger, int peer, string address, string @interface);
+
     [LoggerMessage(16, LogLevel.Debug, "Port {Local} sends its datagrams singly from now on: {Reason}")]
     public static partial void SegmentsRefused(ILogger logger, string local, string reason);
 

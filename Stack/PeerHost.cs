@@ -361,16 +361,20 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
             return;
         }
 
+        WatchNetwork();
+        _binding++;
+
         // To list interfaces takes milliseconds, filters are a user's code, and a range may have to be searched: away from the loop.
         // Where none of it is to be done, binding takes less than a thread of the pool takes to wake up.
         if (
             _options
                 is { InterfaceFilter: null, AddressFilter: null, Ports.IsAny: true, TcpPorts: null or { IsAny: true } }
             && InterfaceSnapshot.IsFresh
+            && ReferenceEquals(_options.Network, NetworkWatch.Shared)
         )
-            Bind();
+            Bind(_ => true);
         else
-            Task.Run(Bind);
+            Task.Run(() => Bind(_ => true));
     }
 
     /// <inheritdoc/>
@@ -453,17 +457,17 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
         return port;
     }
 
-    /// <summary>Binds this peer's ports; any thread. They are taken over in the loop's next turn.</summary>
-    private void Bind()
+    /// <summary>Binds this peer's ports on the addresses that are wanted; any thread. They are taken over in the loop's next turn.</summary>
+    private void Bind(Func<System.Net.IPAddress, bool> wanted)
     {
         List<BoundPort> bound = [];
 
         try
         {
-            bound = PortSet.Bind(_options, Loop, this, _options.Ports, NextPortId, _ => true);
+            bound = PortSet.Bind(_options, Loop, this, _options.Ports, NextPortId, wanted);
 
             if (_options.TcpPorts is { } range)
-                bound.AddRange(PortSet.Listen(_options, Loop, this, range, NextPortId, _ => true));
+                bound.AddRange(PortSet.Listen(_options, Loop, this, range, NextPortId, wanted));
         }
         catch (Exception e)
         {
@@ -472,7 +476,11 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
         }
         finally
         {
-            Loop.Post(() => Adopt(bound));
+            Loop.Post(() =>
+            {
+                Adopt(bound);
+                HasBound();
+            });
         }
     }
 
@@ -549,6 +557,7 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
         _over = true;
         _seat.Leave();
         _life.Cancel();
+        _watching?.Dispose();
 
         if (_lane is { } lane)
         {

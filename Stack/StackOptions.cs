@@ -66,6 +66,16 @@ internal sealed record StackOptions
     /// <summary>Whether link-local addresses (<c>fe80::/10</c>, <c>169.254.0.0/16</c>) are used even where there are others. Default false.</summary>
     public bool IncludeLinkLocal { get; init; }
 
+    /// <summary>Whether addresses that appear while a peer lives are bound, too: the core gathers continually. Default false.</summary>
+    public bool ContinualGathering { get; init; }
+
+    /// <summary>How often this machine's addresses are looked at, beside when the system tells of a change. Default 5 s;
+    /// <see cref="Timeout.InfiniteTimeSpan"/>: never.</summary>
+    public TimeSpan NetworkWatchInterval { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Who watches this machine's addresses.</summary>
+    public NetworkWatch Network { get; init; } = NetworkWatch.Shared;
+
     /// <summary>The loops that carry peers.</summary>
     public LoopGroup Loops { get; init; } = LoopGroup.Shared;
 

@@ -28,6 +28,27 @@ type internal Base =
         Active: Candidate voption
     }
 
+[<RequireQualifiedAccess>]
+module internal Base =
+    /// Whether a candidate goes with a base: it is the base's own, or reflexive and says so, RFC 8445 §5.1.1.
+    let has (local: Base) (candidate: Candidate) : bool =
+        let own = local.Candidate
+
+        match candidate.Type with
+        | CandidateType.Host
+        | CandidateType.Relayed ->
+            let isSame (known: Candidate) =
+                candidate.Transport = known.Transport
+                && candidate.Port = known.Port
+                && candidate.Host = known.Host
+                && candidate.Type = known.Type
+
+            isSame own || local.Active |> ValueOption.exists isSame
+        | CandidateType.ServerReflexive
+        | CandidateType.PeerReflexive ->
+            Candidate.sameProtocol candidate.Transport own.Transport
+            && candidate.Related = ValueSome { Host = own.Host; Port = own.Port }
+
 /// The candidate pairs of a generation, RFC 8445 §6.1.2. Its length is bounded, and so is every walk over it.
 [<NoComparison; NoEquality>]
 type internal Checklist =
@@ -265,6 +286,22 @@ module internal Checklist =
                     else
                         pair)
                 |> sorted }
+
+    /// The selected pair is gone, and no other has answered lately: every pair of datagrams that is decided is checked again.
+    let revive (list: Checklist) : Checklist =
+        let revived (pair: Pair) =
+            match pair.State, pair.Link with
+            | PairState.Succeeded, _
+            | PairState.Failed, PairLink.Datagrams ->
+                { pair with
+                    State = PairState.Waiting
+                    Check = ValueNone
+                    Nomination = Nomination.None }
+            | _ -> pair
+
+        { list with
+            Pairs = Array.map revived list.Pairs
+            Floor = 0UL }
 
     /// Without the pairs of a port that is gone.
     let removePort (port: PortId) (list: Checklist) : Checklist =

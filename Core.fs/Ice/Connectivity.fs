@@ -30,6 +30,7 @@ module internal Connectivity =
 
     // The pair of a path that a request came by, made where there is none. ValueNone: no room.
     let private pairOf
+        (now: Instant)
         (path: Path)
         (priority: uint32)
         (origin: Base)
@@ -39,6 +40,7 @@ module internal Connectivity =
         | ValueSome pair -> ValueSome(struct (pair, g))
         | ValueNone ->
             let known = Trickle.remoteAt origin.Candidate.Transport path.Remote g
+            let g = if known.IsSome then g else Trickle.makeRoom now g
 
             let scope = g.Agent.Scope
 
@@ -70,6 +72,8 @@ module internal Connectivity =
 
     /// Whether the selection gives way to a pair that the peer nominated: of several the best counts, RFC 8445 §8.1.1 and
     /// the aggressive nomination of RFC 5245 §8.1.1.2; of equals the later; and any that lives where the selected one is silent.
+    /// Aggressive or not, a peer asks by the pair that it uses and nominates that: one that nominates another, and has not been heard
+    /// by the selected one for a while, has lost it.
     let private givesWay now (pair: Pair) (g: Generation) : bool =
         match g.Selection with
         | ValueNone -> true
@@ -77,7 +81,9 @@ module internal Connectivity =
         | ValueSome selection ->
             Consent.isWeak now selection
             || (match Checklist.find selection.Path g.List with
-                | ValueSome selected -> pair.Priority >= selected.Priority
+                | ValueSome selected ->
+                    pair.Priority >= selected.Priority
+                    || now - max selected.AnsweredAt selected.HeardAt > Consent.recent
                 | ValueNone -> true)
 
     // The peer nominates a pair that works: selected where it answered lately, checked again where not, RFC 7675 §5.1.
@@ -106,11 +112,21 @@ module internal Connectivity =
                     Nomination = Nomination.Requested }
                 g
 
+    // The peer asks by a pair that has worked once, and that nobody has asked by since: it may need it soon, and it works only
+    // where it is answered now.
+    let private isStale now (pair: Pair) (g: Generation) : bool =
+        pair.Check.IsNone
+        && now - pair.AnsweredAt > Consent.period
+        && (match g.Selection with
+            | ValueSome selection -> not (selection.Path.Equals pair.Path)
+            | ValueNone -> true)
+
     // RFC 8445 §7.3.1.4 and §7.3.1.5.
     let private serve options now (path: Path) (priority: uint32) (nominates: bool) (origin: Base) (g: Generation) =
-        match pairOf path priority origin g with
+        match pairOf now path priority origin g with
         | ValueNone -> refused Drop.TooMany g
         | ValueSome(struct (pair, g)) ->
+            let g = Generation.doubt now path g
             let pair = Pair.served now pair
             let nominates = nominates && not (Generation.isControlling g)
 
@@ -119,6 +135,8 @@ module internal Connectivity =
             elif Pair.hasSucceeded pair then
                 if nominates then
                     nominated options now pair g
+                elif isStale now pair g then
+                    Generation.check now false pair g
                 else
                     Step.only (Generation.put pair g)
             else
@@ -331,7 +349,7 @@ module internal Connectivity =
                     AnsweredAt = now }
                 g
 
-        let g = Generation.put pair g |> refresh now pair
+        let g = Generation.put pair g |> refresh now pair |> Generation.yieldSoon now pair.Path
 
         let step =
             if isNews then

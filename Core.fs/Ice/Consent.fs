@@ -14,6 +14,8 @@ type IceOptions =
         Tcp: bool
         /// A full agent, or less.
         Scope: IceScope
+        /// Whether gathering goes on for as long as the agent lives, for addresses that appear: it never completes then. False.
+        Continual: bool
     }
 
 /// Agents' options.
@@ -25,7 +27,8 @@ module IceOptions =
           FailedAfter = Duration.seconds 30L
           Publication = Publication.plain
           Tcp = true
-          Scope = IceScope.everything }
+          Scope = IceScope.everything
+          Continual = false }
 
 /// Whether the selected pair answers.
 [<RequireQualifiedAccess; Struct; NoComparison; NoEquality>]
@@ -49,12 +52,14 @@ type internal Selection =
         Liveness: Liveness
         /// When the peer last nominated it: a lite agent's to know.
         NominatedAt: Instant
+        /// How long a request stays unanswered until the pair yields to one that answers.
+        Patience: Duration
     }
 
 [<RequireQualifiedAccess>]
 module internal Consent =
     /// RFC 7675 §5.1.
-    let private period: Duration = Duration.seconds 5L
+    let period: Duration = Duration.seconds 5L
 
     /// An unanswered request is followed by connectivity checks (RFC 8445 §7.2) at a faster pace: they tell soon
     /// whether the path is gone or a packet was, and with 30 % loss each way one request in 5 s would often miss 30 s.
@@ -63,6 +68,13 @@ module internal Consent =
 
     /// A pair that answers no request for so long yields to one that has answered since.
     let yieldAfter: Duration = Duration.seconds 2L
+
+    /// The same where the peer's checks come by another pair, which is what they do when it has lost an address: three round
+    /// trips, and no less than this, within which a request is repeated so many times.
+    let private doubtedFor: Duration = Duration.milliseconds 200L
+
+    [<Literal>]
+    let private DoubtedRequests = 4L
 
     /// Requests leave at multiples of this: a machine with a thousand idle connections then wakes up ten times a second and
     /// not four hundred times, and each of the twenty places that a request may fall on is as likely as the others.
@@ -87,7 +99,8 @@ module internal Consent =
                   AnsweredAt = answeredAt
                   NextAt = if now - answeredAt < Duration.seconds 1L then next else now
                   Liveness = Liveness.Answering
-                  NominatedAt = now },
+                  NominatedAt = now
+                  Patience = yieldAfter },
                 entropy)
 
     /// A lite agent has selected a pair: it asks for nothing, and hears the peer ask.
@@ -96,7 +109,8 @@ module internal Consent =
           AnsweredAt = now
           NextAt = Instant.never
           Liveness = Liveness.Unanswered now
-          NominatedAt = now }
+          NominatedAt = now
+          Patience = yieldAfter }
 
     /// Both agents are lite, and nobody will ask, RFC 8445 §8.2: taken for good.
     let assumed (now: Instant) (path: Path) : Selection =
@@ -110,13 +124,41 @@ module internal Consent =
             AnsweredAt = now
             Liveness = Liveness.Unanswered now }
 
+    /// To be asked at once.
+    let askAt (now: Instant) (selection: Selection) : Selection =
+        { selection with
+            NextAt = Instant.min now selection.NextAt }
+
+    /// The peer speaks by another pair: whether this one still answers is asked at once, and soon known. `roundTrip`: its last.
+    let doubt (now: Instant) (roundTrip: Duration voption) (selection: Selection) : Selection =
+        if
+            selection.Patience < yieldAfter
+            || now - selection.AnsweredAt < doubtedFor
+            || selection.Liveness.IsSilent
+        then
+            selection
+        else
+            let patience =
+                match roundTrip with
+                | ValueSome roundTrip -> min yieldAfter (max doubtedFor (3L * roundTrip))
+                | ValueNone -> yieldAfter / 4L
+
+            { askAt now selection with
+                Patience = patience }
+
     /// A request was sent.
     let asked (now: Instant) (selection: Selection) : Selection =
+        let isDoubted = selection.Patience < yieldAfter
+        let often = selection.Patience / DoubtedRequests
+
         match selection.Liveness with
         | Liveness.Answering ->
             { selection with
-                NextAt = now + firstRetry
+                NextAt = now + (if isDoubted then often else firstRetry)
                 Liveness = Liveness.Unanswered now }
+        // Nobody else answers either, and it need not be asked so often.
+        | Liveness.Unanswered since when isDoubted && now < since + 2L * selection.Patience ->
+            { selection with NextAt = now + often }
         | Liveness.Unanswered _
         | Liveness.Silent _ -> { selection with NextAt = now + retry }
 
@@ -127,7 +169,8 @@ module internal Consent =
         struct ({ selection with
                     AnsweredAt = now
                     NextAt = next
-                    Liveness = Liveness.Answering },
+                    Liveness = Liveness.Answering
+                    Patience = yieldAfter },
                 entropy)
 
     let expiresAt (options: IceOptions) (selection: Selection) : Instant =
@@ -154,12 +197,15 @@ module internal Consent =
         | Liveness.Answering
         | Liveness.Unanswered _ -> false
 
+    /// A pair that was heard so lately is not gone because the peer says something of another.
+    let recent: Duration = Duration.seconds 1L
+
     /// Whether a request is unanswered for so long that another pair may take over.
     let isWeak (now: Instant) (selection: Selection) : bool =
         match selection.Liveness with
         | Liveness.Answering -> false
         | Liveness.Unanswered since
-        | Liveness.Silent since -> now >= since + yieldAfter
+        | Liveness.Silent since -> now >= since + selection.Patience
 
     let deadline (options: IceOptions) (selection: Selection) : Instant =
         Instant.min selection.NextAt (Instant.min (expiresAt options selection) (silentAt options selection))

@@ -40,6 +40,8 @@ type internal Gathering =
         Kinds: CandidateKinds
         /// Whether each socket has an active candidate of TCP, too.
         Tcp: bool
+        /// Whether it goes on for addresses that appear.
+        Continual: bool
         Servers: ServerEntry[]
         Bases: Base[]
         Jobs: ServerJob[]
@@ -63,6 +65,8 @@ type internal GatheringOutput =
     /// A socket that checks may use.
     | Opened of Base
     | Found of Candidate: Candidate * Url: string voption
+    /// Its socket is gone.
+    | Withdrawn of Candidate
     | Failed of Url: string * Base: Endpoint voption * Code: int * Text: string
     | Refused of Drop
 
@@ -98,6 +102,7 @@ module internal Gathering =
           PortsComplete = false
           Kinds = CandidateKinds.All
           Tcp = false
+          Continual = false
           Servers = [||]
           Bases = [||]
           Jobs = [||]
@@ -108,15 +113,18 @@ module internal Gathering =
           Salt = salt
           Entropy = entropy }
 
+    /// Whether all that may be had of the present ports and servers is.
+    let isIdle (g: Gathering) : bool =
+        g.PortsComplete
+        && Array.isEmpty g.Jobs
+        && not (Array.exists RelayJobs.isPending g.Relays)
+        && g.Servers |> Array.forall (fun server -> server.Endpoints.IsSome)
+
+    /// RFC 8838 §13: after the end of candidates none may follow, so there is no end of those that are gathered continually.
     let state (g: Gathering) : IceGatheringState =
         if not g.Started then
             IceGatheringState.New
-        elif
-            g.PortsComplete
-            && Array.isEmpty g.Jobs
-            && not (Array.exists RelayJobs.isPending g.Relays)
-            && g.Servers |> Array.forall (fun server -> server.Endpoints.IsSome)
-        then
+        elif isIdle g && not g.Continual then
             IceGatheringState.Complete
         else
             IceGatheringState.Gathering
@@ -238,9 +246,7 @@ module internal Gathering =
     let private supported (where: ServerUrl) : bool =
         match where.Transport with
         | ServerTransport.Udp -> true
-        | ServerTransport.Tcp
-        | ServerTransport.Tls -> where.IsTurn
-        | _ -> false
+        | _ -> where.IsTurn
 
     let private entries (servers: IceServer[]) : ServerEntry[] =
         servers
@@ -258,8 +264,8 @@ module internal Gathering =
                 | ValueNone -> None))
         |> Array.distinctBy _.Url
 
-    /// Begins, with these servers, for these candidates, and with TCP or without.
-    let start (servers: IceServer[]) (kinds: CandidateKinds) (tcp: bool) (g: Gathering) =
+    /// Begins, with these servers and for these candidates.
+    let start (servers: IceServer[]) (kinds: CandidateKinds) (options: IceOptions) (g: Gathering) =
         let known, unknown =
             entries servers |> Array.partition (fun server -> supported server.Where)
 
@@ -289,7 +295,8 @@ module internal Gathering =
         struct ({ g with
                     Started = true
                     Kinds = kinds
-                    Tcp = tcp
+                    Tcp = options.Tcp && not options.Scope.Lite
+                    Continual = options.Continual
                     Servers = asked },
                 outputs)
 
@@ -367,6 +374,22 @@ module internal Gathering =
 
     let private clamp (preference: int) = max 0 (min 65535 preference)
 
+    // Whoever was not to be found may be by the new address.
+    let private resolveAgain (g: Gathering) : Step<Gathering, GatheringOutput> =
+        let isUnknown (server: ServerEntry) =
+            server.Endpoints |> ValueOption.exists Array.isEmpty
+
+        struct ({ g with
+                    Servers =
+                        g.Servers
+                        |> Array.map (fun server ->
+                            if isUnknown server then
+                                { server with Endpoints = ValueNone }
+                            else
+                                server) },
+                [ for server in Array.filter isUnknown g.Servers do
+                      GatheringOutput.Resolve server.Url ])
+
     /// A socket is open: a host candidate, and requests to the servers that are known. With `relay` it serves no check.
     let opened now (port: PortId) (endpoint: Endpoint) (preference: int) (g: Gathering) : Step<_, GatheringOutput> =
         let before = g.Bases.Length
@@ -391,7 +414,8 @@ module internal Gathering =
             else
                 (g, g.Servers)
                 ||> Array.fold (fun g server -> enqueueOne server g.Bases[before] g)
-                |> pump now)
+                |> pump now
+                |> Step.bind (if g.PortsComplete then resolveAgain else Step.only))
 
     /// A listener is open: a passive host candidate, RFC 6544 §5.1.
     let listening (port: PortId) (endpoint: Endpoint) (preference: int) (g: Gathering) : Step<_, GatheringOutput> =
@@ -406,18 +430,28 @@ module internal Gathering =
               Candidate = tcpCandidate TcpType.Passive endpoint preference g
               Active = ValueNone })
 
-    /// A socket is gone, and what was asked from it.
-    let closed (port: PortId) (g: Gathering) : Gathering =
-        { g with
-            Bases = g.Bases |> Array.filter (fun b -> b.Port <> port)
-            Jobs = g.Jobs |> Array.filter (fun job -> job.Base.Port <> port)
-            Relays = g.Relays |> Array.filter (fun job -> job.Request.From <> port) }
-
     /// The relayed bases of a socket, which go with it.
     let relayedFrom (port: PortId) (g: Gathering) : Base[] =
         g.Relays
         |> Array.filter (fun job -> job.Request.From = port)
         |> Array.collect RelayJobs.bases
+
+    /// A socket is gone, and what was asked from it, with the candidates of both.
+    let closed (port: PortId) (g: Gathering) : Step<Gathering, GatheringOutput> =
+        let own, others = g.Bases |> Array.partition (fun b -> b.Port = port)
+        let bases = Array.append own (relayedFrom port g)
+
+        let gone, left =
+            g.Candidates
+            |> Array.partition (fun candidate -> bases |> Array.exists (fun b -> Base.has b candidate))
+
+        struct ({ g with
+                    Bases = others
+                    Candidates = left
+                    Jobs = g.Jobs |> Array.filter (fun job -> job.Base.Port <> port)
+                    Relays = g.Relays |> Array.filter (fun job -> job.Request.From <> port) },
+                [ for candidate in gone do
+                      GatheringOutput.Withdrawn candidate ])
 
     /// An allocation is gone.
     let unrelayed (port: PortId) (g: Gathering) : Gathering =

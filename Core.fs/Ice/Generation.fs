@@ -62,6 +62,8 @@ type internal Progress =
         Heard: bool
         /// When we nominate even though better pairs have not been checked yet; `never` until a pair works.
         NominateAt: Instant
+        /// Not before this is all taken for failed: what was selected has gone with its socket, and another may come.
+        GraceUntil: Instant
         Verdict: Verdict
     }
 
@@ -137,6 +139,7 @@ module internal Generation =
             { NewsAt = Pair.longAgo
               Heard = false
               NominateAt = Instant.never
+              GraceUntil = Pair.longAgo
               Verdict = Verdict.Open }
           Pace = Pace.create
           Entropy = entropy }
@@ -478,7 +481,27 @@ module internal Generation =
 
         best
 
-    /// The selected pair is gone: another that lives takes its place, or nothing does.
+    /// A request of the peer's came by this path: where another is selected, it may be gone at the peer's end.
+    let doubt (now: Instant) (path: Path) (g: Generation) : Generation =
+        match g.Selection with
+        | ValueSome selection when not (selection.Path.Equals path) ->
+            match Checklist.find selection.Path g.List with
+            | ValueSome selected ->
+                { g with
+                    Selection = ValueSome(Consent.doubt now selected.Counters.CurrentRoundTripTime selection) }
+            | ValueNone -> g
+        | _ -> g
+
+    /// A pair answers: where another is selected that does not, it need not be waited for any longer.
+    let yieldSoon (now: Instant) (path: Path) (g: Generation) : Generation =
+        match g.Selection with
+        | ValueSome selection when not (selection.Path.Equals path) && Consent.isWeak now selection ->
+            { g with
+                Selection = ValueSome(Consent.askAt now selection) }
+        | _ -> g
+
+    /// The selected pair is gone: another that lives takes its place, or nothing does. The peer learns of it by the request
+    /// for consent, which is sent at once.
     let replace (options: IceOptions) (now: Instant) (gone: Path) (g: Generation) : Step<Generation, GenerationOutput> =
         let g =
             { g with
@@ -486,7 +509,12 @@ module internal Generation =
                 List = { g.List with Floor = 0UL } }
 
         match liveliest options now Pair.longAgo gone g with
-        | ValueSome pair -> select now pair g
+        | ValueSome pair ->
+            select now pair g
+            |> Step.bind (fun g ->
+                Step.only
+                    { g with
+                        Selection = ValueOption.map (Consent.askAt now) g.Selection })
         | ValueNone -> Step.only g
 
     /// Consent is gone, RFC 7675 §5.1: where no other pair lives, these credentials are done with.

@@ -49,6 +49,7 @@ module Ice =
         | Resolve of Name: string
         | Announce of Name: string * Address: Address
         | Gathered of Candidate: Candidate * Url: string voption
+        | Withdrawn of Candidate: Candidate
         | GatheringChanged of IceGatheringState
         | ServerError of Url: string * Base: Endpoint voption * Code: int * Text: string
         | StateChanged of IceTransportState
@@ -182,6 +183,9 @@ module Ice =
                             state)
                 outputs
 
+    let private both now (change: Generation -> Step<Generation, GenerationOutput>) (state: State) =
+        current now change state |> Step.bind (previous change)
+
     let private publish (candidate: Candidate) (url: string voption) (state: State) : Step<State, Output> =
         let struct (told, announced, candidates) =
             Publication.tell candidate state.Published
@@ -220,6 +224,9 @@ module Ice =
                     state
                     |> current now (Trickle.addLocal candidate url >> Step.only)
                     |> Step.bind (publish candidate url)
+                | GatheringOutput.Withdrawn candidate ->
+                    let candidate = IceSession.labelled state.Current candidate
+                    struct (state, Publication.told state.Published candidate |> List.map Withdrawn)
                 | GatheringOutput.Failed(url, local, code, text) ->
                     Step.one (ServerError(url, local, code, text)) state
                 | GatheringOutput.Refused drop -> Step.one (Ignored drop) state)
@@ -368,11 +375,10 @@ module Ice =
 
     let private gather now (state: State) : Step<State, Output> =
         let setup = state.Setup
-        let scope = setup.Options.Scope
-        let kinds = IceScope.gathers setup.Policy scope
+        let kinds = IceScope.gathers setup.Policy setup.Options.Scope
 
         Step.one OpenPorts state
-        |> Step.bind (gathering now (Gathering.start setup.Servers kinds (setup.Options.Tcp && not scope.Lite)))
+        |> Step.bind (gathering now (Gathering.start setup.Servers kinds setup.Options))
 
     // What was gathered ahead is told, now that there is somebody to tell.
     let private released now (state: State) : Step<State, Output> =
@@ -464,8 +470,7 @@ module Ice =
         (Step.only state, ports)
         ||> Array.fold (fun step port ->
             step
-            |> Step.bind (current now (Trickle.removePort state.Setup.Options now port))
-            |> Step.bind (previous (Trickle.removePort state.Setup.Options now port)))
+            |> Step.bind (both now (Trickle.removePort state.Setup.Options now port)))
 
     // An allocation is gone: what its pairs carried goes by another that works.
     let private unallocated now (port: PortId) (state: State) : Step<State, Output> =
@@ -487,7 +492,7 @@ module Ice =
             (Generation.baseOf port session.Checks).IsSome
 
         match has state.Current, former state |> ValueOption.exists has with
-        | true, true -> current now change state |> Step.bind (previous change)
+        | true, true -> both now change state
         | true, false -> current now change state
         | false, true -> previous change state
         | false, false -> Step.one (Ignored Drop.Stale) state
@@ -509,7 +514,7 @@ module Ice =
         | StreamClosed path -> ofStream path.Local (Streams.closed state.Setup.Options now path) now state
         | PortClosed port ->
             state
-            |> gathering now (Gathering.closed port >> Step.only)
+            |> gathering now (Gathering.closed port)
             |> Step.bind (removePorts now (ofBoth (IceSession.portsOf port) state))
         | Allocated(port, relayed, mapped) -> gathering now (Relaying.allocated now port relayed mapped) state
         | NotAllocated(port, code, text) -> gathering now (Relaying.notAllocated now port code text) state
@@ -524,9 +529,7 @@ module Ice =
         | AddRemote(candidate, fragment) -> addRemote now candidate fragment state
         | EndOfRemoteCandidates -> current now (Trickle.endOfCandidates >> Step.only) state
         | Resolved(name, address) ->
-            state
-            |> current now (Trickle.resolved now name address)
-            |> Step.bind (previous (Trickle.resolved now name address))
+            both now (Trickle.resolved now name address) state
         | Close -> close state
 
     [<CompiledName "Step">]

@@ -36,7 +36,8 @@ module Ice =
         | PortClosed of Port: PortId
         /// The shell bound a TCP listener: a passive candidate, RFC 6544 §5.1. What it accepts is the path of its port and the remote.
         | ListenerOpened of Port: PortId * Base: Endpoint * Preference: int
-        /// Every interface has its socket: no more `PortOpened` and `ListenerOpened` to wait for.
+        /// Every interface has its socket: no more `PortOpened` and `ListenerOpened` to wait for. Where gathering is continual, those
+        /// of interfaces that come later may follow.
         | PortsComplete
         /// A server's name was resolved, answering `ResolveServer`.
         | ServerResolved of Url: string * Endpoints: Endpoint[]
@@ -86,10 +87,12 @@ module Ice =
         | Release of Port: PortId
         /// Find the address of a name, `….local` by mDNS.
         | Resolve of Name: string
-        /// A local candidate, and the server that it was learnt from.
         /// Others may ask the link for this name, RFC 6762; until the agent is closed.
         | Announce of Name: string * Address: Address
+        /// A local candidate, and the server that it was learnt from.
         | Gathered of Candidate: Candidate * Url: string voption
+        /// One of the present generation's is of no use any more: its socket is gone.
+        | Withdrawn of Candidate: Candidate
         | GatheringChanged of IceGatheringState
         /// RTCPeerConnectionIceErrorEvent: a STUN error code, or 701 where a server did not answer. `Base` is the local end.
         | ServerError of Url: string * Base: Endpoint voption * Code: int * Text: string

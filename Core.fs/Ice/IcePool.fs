@@ -27,6 +27,7 @@ module internal IcePool =
             let isTold output =
                 match output with
                 | GatheringOutput.Found _
+                | GatheringOutput.Withdrawn _
                 | GatheringOutput.Failed _ -> true
                 | _ -> false
 

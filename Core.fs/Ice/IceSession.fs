@@ -43,8 +43,8 @@ module internal IceSession =
         { Checks = Generation.create agent number (Entropy.split "checks" entropy)
           Gathering = Gathering.create salt nextPort (Entropy.split "gathering" entropy) }
 
-    let isGathered (session: IceSession) : bool =
-        Gathering.state session.Gathering = IceGatheringState.Complete
+    /// Whether no candidates of ours are under way.
+    let isGathered (session: IceSession) : bool = Gathering.isIdle session.Gathering
 
     let selected (session: IceSession) : Pair voption =
         match session.Checks.Selection with
@@ -126,7 +126,7 @@ module internal IceSession =
             Checks = Trickle.setRole role session.Checks }
 
     let transportState (session: IceSession) : IceTransportState =
-        Prospects.transportState (isGathered session) session.Checks
+        Prospects.transportState (Gathering.state session.Gathering = IceGatheringState.Complete) session.Checks
 
     /// Whether it carries data.
     let works (session: IceSession) : bool =

@@ -45,7 +45,7 @@ module internal Prospects =
     /// check will open all again.
     let private answerTravels: Duration = Duration.seconds 120L
 
-    /// When all is taken for failed, as things stand. `gathered`: no more local candidates will come.
+    /// When all is taken for failed, as things stand. `gathered`: no more local candidates are under way.
     let exhaustsAt (gathered: bool) (g: Generation) : Instant =
         let hope =
             g.Selection.IsSome
@@ -62,7 +62,7 @@ module internal Prospects =
                 else
                     2L * pac
 
-            g.Progress.NewsAt + patience
+            max (g.Progress.NewsAt + patience) g.Progress.GraceUntil
         | _ -> Instant.never
 
     /// When a tick is due.
@@ -84,7 +84,7 @@ module internal Prospects =
             |> Instant.min consent
             |> Instant.min (exhaustsAt gathered g)
 
-    /// RTCIceTransportState of this generation alone.
+    /// RTCIceTransportState of this generation alone. `gathered`: no more local candidates will come.
     let transportState (gathered: bool) (g: Generation) : IceTransportState =
         let pending = g.List.Pairs |> Array.exists (isWorthwhile g)
 

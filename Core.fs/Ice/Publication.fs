@@ -140,26 +140,27 @@ module internal Publication =
         { known with
             Local = see told known.Local }
 
+    /// A candidate as it was told, and what was told beside it.
+    let told (published: Published) (candidate: Candidate) : Candidate list =
+        match reflexive published.Salt published.Terms candidate with
+        | ValueSome beside -> [ see published candidate; see published beside ]
+        | ValueNone -> [ see published candidate ]
+
     /// Tells a candidate: what is told of it, itself and what stands beside it, and the name that is to be announced for it.
     let tell
         (candidate: Candidate)
-        (told: Published)
+        (published: Published)
         : struct (Published * struct (string * Address) voption * Candidate list) =
-        let struct (told, announced) =
-            match needsName told.Terms told.Names candidate with
+        let struct (published, announced) =
+            match needsName published.Terms published.Names candidate with
             | ValueSome address ->
-                let struct (uuid, entropy) = Entropy.uuid told.Entropy
+                let struct (uuid, entropy) = Entropy.uuid published.Entropy
                 let name = uuid + ".local"
 
-                struct ({ told with
-                            Names = Array.append told.Names [| struct (address, name) |]
+                struct ({ published with
+                            Names = Array.append published.Names [| struct (address, name) |]
                             Entropy = entropy },
                         ValueSome(struct (name, address)))
-            | ValueNone -> struct (told, ValueNone)
+            | ValueNone -> struct (published, ValueNone)
 
-        let candidates =
-            match reflexive told.Salt told.Terms candidate with
-            | ValueSome beside -> [ candidate; beside ]
-            | ValueNone -> [ candidate ]
-
-        struct (told, announced, List.map (see told) candidates)
+        struct (published, announced, told published candidate)

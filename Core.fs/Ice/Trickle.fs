@@ -65,6 +65,7 @@ module internal Trickle =
 
         (g, g.Remote.Candidates)
         ||> Array.fold (fun g remote -> pairUp local remote g)
+        |> (fun g -> if g.List.NextId > before.List.NextId then news now g else g)
         |> permitting before
         |> Step.bind (Generation.advance now)
 
@@ -79,23 +80,46 @@ module internal Trickle =
                         | ValueSome url -> Array.append g.Local.Servers [| struct (candidate, url) |]
                         | ValueNone -> g.Local.Servers } }
 
-    /// A socket is gone, with its pairs.
+    // What was selected has gone with its socket, and nothing that answered lately is left. Whatever may still lead there is
+    // checked again; and until consent would have run out, RFC 7675 §5.1, an address that appears is not too late.
+    let private seekAnother (options: IceOptions) (selection: Selection) (g: Generation) : Generation =
+        if g.Selection.IsSome then
+            g
+        else
+            { g with
+                List = Checklist.revive g.List
+                Progress =
+                    { g.Progress with
+                        GraceUntil = Consent.expiresAt options selection } }
+
+    /// A socket is gone, with its pairs and candidates.
     let removePort options now (port: PortId) (g: Generation) : Step<Generation, GenerationOutput> =
         let broke =
             [ for pair in g.List.Pairs do
                   if pair.Path.Local = port && Pair.hasSucceeded pair then
                       GenerationOutput.Broke pair.Path ]
 
+        let gone, bases = g.Local.Bases |> Array.partition (fun b -> b.Port = port)
+
+        let isLeft candidate =
+            gone |> Array.forall (fun local -> not (Base.has local candidate))
+
         let g =
             { g with
                 List = Checklist.removePort port g.List
                 Local =
                     { g.Local with
-                        Bases = g.Local.Bases |> Array.filter (fun b -> b.Port <> port) } }
+                        Bases = bases
+                        Candidates = Array.filter isLeft g.Local.Candidates
+                        Servers =
+                            g.Local.Servers
+                            |> Array.filter (fun (struct (candidate, _)) -> isLeft candidate) } }
 
         match g.Selection with
         | ValueSome selection when selection.Path.Local = port ->
-            struct (g, broke) |> Step.bind (Generation.replace options now selection.Path)
+            struct (g, broke)
+            |> Step.bind (Generation.replace options now selection.Path)
+            |> Step.bind (seekAnother options selection >> Step.only)
         | _ -> struct (g, broke)
         |> Step.bind (Generation.advance now)
 
@@ -126,6 +150,44 @@ module internal Trickle =
                         |> Array.map (fun c -> if obj.ReferenceEquals(c, known) then candidate else c) }
             List = Checklist.learn (Generation.isControlling g) candidate endpoint g.List }
 
+    // Consent holds so long, RFC 7675 §5.1.
+    let private alive: Duration = Duration.seconds 30L
+
+    /// A peer on the move has new addresses for as long as the call lasts. Where there are too many of them or of their pairs, the
+    /// oldest that lead nowhere any more make room.
+    let rec makeRoom (now: Instant) (g: Generation) : Generation =
+        let isOf (candidate: Candidate) (pair: Pair) = obj.ReferenceEquals(pair.Remote, candidate)
+
+        let isAlive (pair: Pair) =
+            Checklist.isWorthwhile g.List pair
+            || (match g.Selection with
+                | ValueSome selection -> selection.Path.Equals pair.Path
+                | ValueNone -> false)
+            || (Pair.hasSucceeded pair && now - max pair.AnsweredAt pair.HeardAt < alive)
+
+        let isSpent candidate =
+            let pairs = g.List.Pairs |> Array.filter (isOf candidate)
+            pairs.Length > 0 && not (Array.exists isAlive pairs)
+
+        if
+            g.Remote.Candidates.Length < Generation.MaxRemote
+            && g.List.Pairs.Length + g.Local.Bases.Length <= Checklist.MaxPairs
+        then
+            g
+        else
+            match g.Remote.Candidates |> Array.tryFindIndex isSpent with
+            | None -> g
+            | Some at ->
+                makeRoom
+                    now
+                    { g with
+                        Remote =
+                            { g.Remote with
+                                Candidates = Array.removeAt at g.Remote.Candidates }
+                        List =
+                            { g.List with
+                                Pairs = g.List.Pairs |> Array.filter (isOf g.Remote.Candidates[at] >> not) } }
+
     let private addResolved now (endpoint: Endpoint) (candidate: Candidate) (g: Generation) =
         match remoteAt candidate.Transport endpoint g with
         | _ when not (IceScope.reaches endpoint.Address g.Agent.Scope) ->
@@ -133,14 +195,17 @@ module internal Trickle =
         | ValueSome known when known.Type.IsPeerReflexive -> Step.only (correct endpoint known candidate g)
         // Known already: browsers tell a candidate both in the description and by itself.
         | ValueSome _ -> Step.only g
-        | ValueNone when g.Remote.Candidates.Length >= Generation.MaxRemote ->
-            Step.one (GenerationOutput.Refused Drop.TooMany) g
         | ValueNone ->
-            (withRemote candidate g, g.Local.Bases)
-            ||> Array.fold (fun g local -> pairUp local candidate g)
-            |> news now
-            |> permitting g
-            |> Step.bind (Generation.advance now)
+            let g = makeRoom now g
+
+            if g.Remote.Candidates.Length >= Generation.MaxRemote then
+                Step.one (GenerationOutput.Refused Drop.TooMany) g
+            else
+                (withRemote candidate g, g.Local.Bases)
+                ||> Array.fold (fun g local -> pairUp local candidate g)
+                |> news now
+                |> permitting g
+                |> Step.bind (Generation.advance now)
 
     let private isLocalName (name: string) =
         name.EndsWith(".local", StringComparison.OrdinalIgnoreCase)

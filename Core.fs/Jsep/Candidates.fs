@@ -173,12 +173,13 @@ module internal Candidates =
                                       else
                                           JsepOrder.AddRemoteCandidate("candidate:" + text, fragment) ]))
 
-    /// With what ICE gathered in our descriptions of that generation; ValueNone: there are none.
-    let gathered (fragment: string) (attribute: SdpAttribute) (session: JsepSession) : JsepSession voption =
+    /// With what ICE gathered, or withdrew, in our descriptions of that generation; ValueNone: there are none. `edit` is
+    /// `Drafts.withIce` or `Drafts.withoutCandidate`.
+    let gathered (edit: Sdp -> Sdp voption) (session: JsepSession) : JsepSession voption =
         let into (applied: Applied voption) =
             match applied with
             | ValueSome applied ->
-                Drafts.withIce fragment attribute applied.Sdp
+                edit applied.Sdp
                 |> ValueOption.map (fun sdp -> { applied with Sdp = sdp })
             | ValueNone -> ValueNone
 

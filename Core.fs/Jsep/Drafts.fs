@@ -306,6 +306,14 @@ module internal Drafts =
             else
                 Section.add attribute at sdp |> withDefaultAddress at)
 
+    /// Without a candidate in the section of this generation; ValueNone: no such section.
+    let withoutCandidate (fragment: string) (value: string) (sdp: Sdp) : Sdp voption =
+        let isIt (a: SdpAttribute) =
+            a = SdpAttribute.create "candidate" value
+
+        ofFragment fragment sdp
+        |> ValueOption.map (fun at -> Section.without isIt at sdp |> withDefaultAddress at)
+
     /// With what was gathered for the same generation in a former description of ours, RFC 8829 §5.2.2.
     let withGathered (former: Sdp voption) (sdp: Sdp) : Sdp =
         let isGathered (a: SdpAttribute) =

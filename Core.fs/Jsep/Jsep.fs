@@ -37,6 +37,7 @@ module Jsep =
         | SetParameters of Command: int64 * Transceiver: TransceiverId * Encodings: EncodingParameters[]
         | SetHeaderExtensions of Command: int64 * Transceiver: TransceiverId * Extensions: ExtensionCapability[]
         | LocalCandidate of Candidate: string * UsernameFragment: string
+        | CandidateWithdrawn of Candidate: string * UsernameFragment: string
         | GatheringComplete of UsernameFragment: string
         | Close
 
@@ -371,8 +372,8 @@ module Jsep =
             struct (next, told @ [ Ignored drop ])
 
     /// Notes in our descriptions what ICE gathered.
-    let private note (fragment: string) (attribute: SdpAttribute) (session: JsepSession) : Step<JsepSession, Output> =
-        match Candidates.gathered fragment attribute session with
+    let private note (edit: Sdp -> Sdp voption) (session: JsepSession) : Step<JsepSession, Output> =
+        match Candidates.gathered edit session with
         | ValueSome next -> Step.one (DescriptionsChanged(JsepSession.descriptions next)) next
         | ValueNone -> Step.one (Ignored Drop.Stale) session
 
@@ -398,6 +399,7 @@ module Jsep =
         | RestartIce command -> Step.one (Reply(command, Ok Done)) session
         | NeedDataSection
         | LocalCandidate _
+        | CandidateWithdrawn _
         | GatheringComplete _
         | Close -> Step.one (Ignored Drop.Stale) session
 
@@ -442,9 +444,14 @@ module Jsep =
             request command false (Requests.setHeaderExtensions session.Media.Capabilities id extensions) session
         | LocalCandidate(line, fragment) ->
             match Candidates.value line with
-            | Ok value -> note fragment (SdpAttribute.create "candidate" value) session
+            | Ok value -> note (Drafts.withIce fragment (SdpAttribute.create "candidate" value)) session
             | Error _ -> Step.one (Ignored Drop.Malformed) session
-        | GatheringComplete fragment -> note fragment (SdpAttribute.flag "end-of-candidates") session
+        | CandidateWithdrawn(line, fragment) ->
+            match Candidates.value line with
+            | Ok value -> note (Drafts.withoutCandidate fragment value) session
+            | Error _ -> Step.one (Ignored Drop.Malformed) session
+        | GatheringComplete fragment ->
+            note (Drafts.withIce fragment (SdpAttribute.flag "end-of-candidates")) session
         | Close ->
             Step.only
                 { session with

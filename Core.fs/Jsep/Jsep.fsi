@@ -74,6 +74,8 @@ module Jsep =
         | SetHeaderExtensions of Command: int64 * Transceiver: TransceiverId * Extensions: ExtensionCapability[]
         /// ICE gathered: the line behind `a=`, `candidate:…`, and the generation that it belongs to.
         | LocalCandidate of Candidate: string * UsernameFragment: string
+        /// A candidate of it is of no use any more.
+        | CandidateWithdrawn of Candidate: string * UsernameFragment: string
         /// A generation has all its candidates.
         | GatheringComplete of UsernameFragment: string
         | Close

@@ -274,14 +274,21 @@ module internal Section =
         |> Array.collect (fun level -> SdpAttributes.iceOptions level.Attributes)
 
     /// With one attribute more in the section at `at`.
-    let add (attribute: SdpAttribute) (at: int) (sdp: Sdp) : Sdp =
+    let private change (edit: SdpAttribute[] -> SdpAttribute[]) (at: int) (sdp: Sdp) : Sdp =
         let m = sdp.Media[at]
 
         let m =
             { m with
                 Level =
                     { m.Level with
-                        Attributes = Array.append m.Level.Attributes [| attribute |] } }
+                        Attributes = edit m.Level.Attributes } }
 
         { sdp with
             Media = Array.updateAt at m sdp.Media }
+
+    let add (attribute: SdpAttribute) (at: int) (sdp: Sdp) : Sdp =
+        change (fun attributes -> Array.append attributes [| attribute |]) at sdp
+
+    /// Without attributes of one section.
+    let without (unwanted: SdpAttribute -> bool) (at: int) (sdp: Sdp) : Sdp =
+        change (Array.filter (unwanted >> not)) at sdp

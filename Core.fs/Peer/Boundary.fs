@@ -46,6 +46,8 @@ type PeerOptions =
         Publication: Publication
         /// A full agent of ICE or a lite one, which candidates it gathers, and where its peers may be. Default: everything.
         Scope: IceScope
+        /// What is done about networks that change.
+        Mobility: MobilityOptions
     }
 
     /// With the wall clock of a shell.
@@ -213,9 +215,9 @@ type Input =
     | Tick
     /// `Bytes` are lent: read, or decrypted in place, during the step, never kept.
     | Datagram of Path: Path * Bytes: Memory<byte>
-    /// A UDP socket was bound to the address of an interface. `Preference` from 0 to 65535, higher is better, RFC 8445 §5.1.2.1.
+    /// A UDP socket was bound to the address of an interface; with continual gathering, at any time. `Preference` from 0 to 65535, higher is better, RFC 8445 §5.1.2.1.
     | PortOpened of Port: PortId * Local: Endpoint * Preference: int
-    /// A socket is gone, its interface perhaps with it.
+    /// A socket is gone, its address perhaps with it.
     | PortClosed of Port: PortId
     /// A TCP listener was bound, to be told before `PortsComplete`. A connection that it accepts is the path of its port and
     /// the remote endpoint, and `PortClosed` is its end. `Preference` as of `PortOpened`.
@@ -226,6 +228,8 @@ type Input =
     | StreamOpened of Port: PortId * Local: Endpoint
     /// A stream could not be opened, or has ended; or a connection that a listener accepted has. Nothing more comes by it.
     | StreamClosed of Path: Path * Reason: string
+    /// What `VerifyCertificate` asked: ValueNone is yes, and otherwise why not.
+    | CertificateVerified of Port: PortId * Refusal: string voption
     /// The addresses of a STUN or TURN server; several arrive as one.
     | ServerResolved of Url: string * Endpoints: Endpoint[]
     /// A server's name does not resolve.

@@ -191,7 +191,7 @@ module internal Association =
                             Mtu = path.Current
                             Fragments = path.Fragments } }
 
-    /// Packets take another way, with what `config` has around them.
+    /// Packets take another way, with what `config` has around them. What was acknowledged by the former one may not have arrived.
     let rerouted (now: Instant) (config: SctpConfig) (a: Association) : Association =
         let config = SctpConfig.narrowed config
 
@@ -201,7 +201,12 @@ module internal Association =
             |> withPath (PathMtu.rerouted config a.Path)
 
         { a with
-            Sending = Sending.rerouted now a.Link a.Sending }
+            Sending = Sending.rerouted now a.Link a.Sending
+            Receiving =
+                { a.Receiving with
+                    Acknowledging =
+                        { a.Receiving.Acknowledging with
+                            At = now } } }
 
     /// By another congestion control, also where a reduction is taken back.
     let private controlled (now: Instant) (control: CongestionControl) (until: Instant) (a: Association) : Association =

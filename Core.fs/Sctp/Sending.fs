@@ -48,7 +48,8 @@ module internal Sending =
               LostFrom = 0L } }
 
     /// Another path, of which nothing is known: its window and its round trip begin anew, RFC 9260 §6.3.1, §7.2.1. What is
-    /// under way by the former one still counts, but measures nothing, and is not waited for any longer than by the new one.
+    /// under way by the former one still counts, but measures nothing, and is not waited for any longer than by the new one: a probe
+    /// asks for it at once (as RFC 8985 §7.3), for it may be lost, or what acknowledged it.
     let rerouted (now: Instant) (link: Link) (s: Sending) : Sending =
         let fresh = create now (Tsn.wrap s.Outstanding.Chunks.Next) link
 
@@ -68,7 +69,11 @@ module internal Sending =
                             Instant.never
                         else
                             Instant.min s.Timers.T3 (now + fresh.Trip.Timeout)
-                    ProbeAt = Instant.never
+                    ProbeAt =
+                        if s.Outstanding.FlightSize > 0 && not s.Repair.Probing then
+                            now
+                        else
+                            Instant.never
                     ReorderAt = Instant.never
                     FlushAt = now
                     Ready = now } }

@@ -112,7 +112,8 @@ internal static class Translate
                 (Core.CandidateKinds)options.CandidateTypes,
                 ToPrefixes(options.AllowedRemotes),
                 ToPrefixes(options.DeniedRemotes)
-            )
+            ),
+            new(options.ContinualGathering, options.Renomination, (Core.IceRestartPolicy)options.IceRestart)
         );
 
     /// <summary>Networks as the core has them.</summary>

@@ -42,7 +42,7 @@ let private statistics (who: char) (world: World) : Statistics =
     | _ -> failtest "no statistics"
 
 let private asked (who: char) (world: World) : int64 =
-    (statistics who world).Pairs |> Array.sumBy _.Pair.Counters.RequestsSent
+    (statistics who world).Pairs |> Array.sumBy _.RequestsSent
 
 let private sdp (who: char) (world: World) : string =
     world.Ends[who].Events

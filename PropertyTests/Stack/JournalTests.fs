@@ -111,6 +111,7 @@ type private Nobody() =
         member _.OpenPorts() = ()
         member _.ClosePort _ = ()
         member _.OpenStream(_, _, _, _, _) = ()
+        member _.VerifyCertificate(_, _, _) = ()
         member _.ResolveServer _ = ()
         member _.ResolveName _ = ()
         member _.AnnounceName(_, _) = ()

@@ -49,6 +49,7 @@ internal static class InputCodec
         ListenerOpened = 36,
         StreamOpened = 37,
         StreamClosed = 38,
+        CertificateVerified = 45,
     }
 
     /// <summary>Writes an input.</summary>
@@ -255,6 +256,11 @@ internal static class InputCodec
                 to.Path(closed.Path);
                 to.Text(closed.Reason);
                 break;
+            case Input.CertificateVerified verified:
+                to.Byte((byte)Kind.CertificateVerified);
+                to.Number(verified.Port);
+                to.Option(verified.Refusal, to.Text);
+                break;
             default:
                 throw new UnreachableException("An input that the journal does not know.");
         }
@@ -334,6 +340,7 @@ internal static class InputCodec
             Kind.ListenerOpened => Input.NewListenerOpened(from.Int32(), from.Endpoint(), from.Int32()),
             Kind.StreamOpened => Input.NewStreamOpened(from.Int32(), from.Endpoint()),
             Kind.StreamClosed => Input.NewStreamClosed(from.Path(), from.Text()),
+            Kind.CertificateVerified => Input.NewCertificateVerified(from.Int32(), from.Option(from.Text)),
             var unknown => throw new JournalException(
                 $"The journal has an input of kind {(byte)unknown}, of a later release."
             ),
@@ -421,6 +428,9 @@ internal static class InputCodec
         to.Number((int)value.Scope.Candidates);
         to.Array(value.Scope.AllowedRemotes, prefix => to.Text(PrefixModule.ToText(prefix)));
         to.Array(value.Scope.DeniedRemotes, prefix => to.Text(PrefixModule.ToText(prefix)));
+        to.Flag(value.Mobility.ContinualGathering);
+        to.Flag(value.Mobility.Renomination);
+        to.Number((int)value.Mobility.Restart);
     }
 
     /// <summary>Reads the options of a peer.</summary>
@@ -459,7 +469,8 @@ internal static class InputCodec
                 (CandidateKinds)from.Int32(),
                 from.Array(() => PrefixModule.Parse(from.Text()).Value),
                 from.Array(() => PrefixModule.Parse(from.Text()).Value)
-            )
+            ),
+            new MobilityOptions(from.Flag(), from.Flag(), (IceRestartPolicy)from.Int32())
         );
 
     /// <summary>Writes a description.</summary>

@@ -82,6 +82,17 @@ internal abstract class OutputWitness(IDatagramShell? inner) : IShell
     }
 
     /// <inheritdoc/>
+    public void VerifyCertificate(int port, string serverName, byte[][] chain)
+    {
+        _seen.Clear();
+        _seen.Number(port);
+        _seen.Text(serverName);
+        _seen.Array(chain, certificate => _seen.Octets(certificate));
+        Saw(OutputKind.VerifyCertificate, _seen.Written);
+        inner?.VerifyCertificate(port, serverName, chain);
+    }
+
+    /// <inheritdoc/>
     public void ResolveServer(string url)
     {
         _seen.Clear();

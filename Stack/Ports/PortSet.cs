@@ -20,6 +20,9 @@ internal sealed class PortSet
     /// <summary>Ports that are open.</summary>
     public IEnumerable<IPort> Open => _ports.OfType<IPort>();
 
+    /// <summary>Streams that are open, or under way.</summary>
+    public IEnumerable<IPort> Streams => _streams.Values;
+
     /// <summary>The port of this number; null where there is none, or none any more.</summary>
     public IPort? this[int id] =>
         (uint)(id - 1) < (uint)_ports.Count ? _ports[id - 1]
