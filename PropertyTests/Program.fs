@@ -125,6 +125,7 @@ let main args =
       PathTests.tests
       PublicationTests.tests
       RelayTests.tests
+      ScopeTests.tests
       DtlsRelayTests.tests
       ConnectivityTests.tests
       StreamPeerTests.tests
