@@ -31,6 +31,7 @@ let main args =
       HybridShareTests.tests
       Dtls13.KeyScheduleTests.tests
       Dtls13.CiphertextTests.tests
+      Dtls13.MessagesTests.tests
       StunTests.tests
       Stun.NatDiscoveryTests.tests
       TurnCodecTests.tests
