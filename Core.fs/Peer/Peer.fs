@@ -118,6 +118,27 @@ module Peer =
                              else
                                  Ways.skip octets ways) } }
 
+    let private noPair command (s: Session.State) : Step<Session.State, Output> =
+        Step.one (Refuse(command, Mistake.create ErrorName.NotFoundError "There is no such pair, or not any more.")) s
+
+    /// One that has not worked is checked, so that it may be selected soon.
+    let private selectPair now command (path: Path) (s: Session.State) : Step<Session.State, Output> =
+        if not (Ice.hasPair path s.Ice) then
+            noPair command s
+        else
+            let answer =
+                if Ice.isUsable now path s.Ice then
+                    Reply(command, Done)
+                else
+                    Refuse(
+                        command,
+                        Mistake.create
+                            ErrorName.OperationError
+                            "No check of this pair has been answered lately; it is checked now, so try again."
+                    )
+
+            ice now (Ice.SelectPair path) s |> Step.bind (Step.one answer)
+
     let private live now (input: Input) (heard: Passed) (s: Session.State) : Step<Session.State, Output> =
         match input with
         | Tick -> tick now s
@@ -147,6 +168,14 @@ module Peer =
         | AddIceCandidate(command, candidate) -> jsep now (Jsep.AddIceCandidate(command, candidate)) s
         | RestartIce command -> jsep now (Jsep.RestartIce command) s
         | SetConfiguration(command, configuration) -> configure now command configuration s
+        | WatchPairs decides -> ice now (Ice.WatchPairs decides) s
+        | AnswerNomination(path, accepted) -> ice now (Ice.AnswerNomination(path, accepted)) s
+        | SelectCandidatePair(command, path) -> selectPair now command path s
+        | RemoveCandidatePair(command, path) ->
+            if Ice.hasPair path s.Ice then
+                ice now (Ice.RemovePair path) s |> Step.bind (Step.one (Reply(command, Done)))
+            else
+                noPair command s
         | CreateDataChannel(command, init) -> channels now (Channels.Create(command, init)) s
         | Send(channel, text, payload) -> channels now (Channels.Send(channel, text, payload)) s
         | CloseChannel channel -> channels now (Channels.Close channel) s
@@ -194,6 +223,8 @@ module Peer =
         | AddIceCandidate(command, _)
         | RestartIce command
         | SetConfiguration(command, _)
+        | SelectCandidatePair(command, _)
+        | RemoveCandidatePair(command, _)
         | CreateDataChannel(command, _)
         | AddTransceiver(command, _)
         | AddTrack(command, _, _, _)
@@ -220,6 +251,8 @@ module Peer =
         | ServerResolved _
         | ServerFailed _
         | NameResolved _
+        | WatchPairs _
+        | AnswerNomination _
         | Send _
         | CloseChannel _
         | Consumed _

@@ -297,7 +297,8 @@ let private ports (kind: Kind) =
               // Until the port is open, what is sent is dropped: as on any network.
               eventually "a datagram arrives" (fun () ->
                   host.Loop.Post(
-                      Action(fun () -> (host :> IDatagramShell).Send(path, ReadOnlySpan [| 1uy; 2uy; 3uy |], false, false))
+                      Action(fun () ->
+                          (host :> IDatagramShell).Send(path, ReadOnlySpan [| 1uy; 2uy; 3uy |], false, false))
                   )
 
                   try
