@@ -28,6 +28,10 @@ let main args =
       SerialTests.tests
       RangesTests.tests
       LogTests.tests
+      HybridShareTests.tests
+      Dtls13.KeyScheduleTests.tests
+      Dtls13.CiphertextTests.tests
+      Dtls13.MessagesTests.tests
       StunTests.tests
       Stun.NatDiscoveryTests.tests
       TurnCodecTests.tests
@@ -125,6 +129,7 @@ let main args =
       PathTests.tests
       PublicationTests.tests
       RelayTests.tests
+      ScopeTests.tests
       DtlsRelayTests.tests
       ConnectivityTests.tests
       StreamPeerTests.tests

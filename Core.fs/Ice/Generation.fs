@@ -29,6 +29,8 @@ type internal RemoteEnd =
         Unresolved: Candidate[]
         /// No more will come, RFC 8838 §14.
         Complete: bool
+        /// It is a lite agent.
+        Lite: bool
     }
 
 /// A check that came before the peer's credentials were known, RFC 8445 §7.3: answered, and remembered.
@@ -128,7 +130,8 @@ module internal Generation =
             { Secret = ValueNone
               Candidates = [||]
               Unresolved = [||]
-              Complete = false }
+              Complete = false
+              Lite = false }
           List = Checklist.empty
           Early = [||]
           Selection = ValueNone
@@ -142,6 +145,9 @@ module internal Generation =
           Entropy = entropy }
 
     let isControlling (g: Generation) = g.Agent.Role = IceRole.Controlling
+
+    /// Whether we are a lite agent.
+    let isLite (g: Generation) = g.Agent.Scope.Lite
 
     let baseOf (port: PortId) (g: Generation) : Base voption =
         match g.Local.Bases |> Array.tryFind (fun b -> b.Port = port) with
@@ -163,9 +169,9 @@ module internal Generation =
         | _, CandidateTransport.OtherTransport _ -> Candidate.priority CandidateType.PeerReflexive local.Preference 1
 
     // RFC 8445 §14.3: RTO = MAX(500 ms, Ta * N * (waiting and in-progress pairs)), there being one checklist.
-    // The wait doubles up to four RTOs and not beyond: a check is repeated for the same 39.5 s as with RFC 8489's seven
-    // requests, but a path that opens late, or loses much, is found within two seconds and not within sixteen. All pairs
-    // together then repeat at most once every 4 Ta.
+    // Five requests are one RTO apart, and then the wait doubles up to four RTOs and not beyond: a check is repeated for the same
+    // 39.5 s as with RFC 8489's seven requests, but a path that loses much is found within the first seconds, and one that opens late
+    // within two more and not within sixteen. All pairs together then repeat at most once every Ta, the pace that §14.2 has for checks.
     let private timing (g: Generation) : Timing =
         let busy =
             g.List.Pairs
@@ -180,13 +186,15 @@ module internal Generation =
         let rto = max Transaction.standard.Rto (Pace.ta * busy)
 
         { Rto = rto
+          Steady = 4
           Longest = 4L * rto
-          Requests = 21
+          Requests = 24
           LastWait = 4 }
 
     /// Over TCP a request is sent once, RFC 8489 §6.2.2 (Ti); a connection has as long to be made.
     let private once: Timing =
         { Rto = Duration.milliseconds 39_500L
+          Steady = 0
           Longest = Duration.milliseconds 39_500L
           Requests = 1
           LastWait = 1 }
@@ -271,7 +279,7 @@ module internal Generation =
 
     /// Starts checks as the pace allows: triggered ones first, RFC 8445 §6.1.4.2.
     let rec pump (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
-        if g.Remote.Secret.IsNone || g.Local.Secret.IsNone then
+        if g.Remote.Secret.IsNone || g.Local.Secret.IsNone || isLite g then
             Step.only g
         else
             let struct (triggered, list) =
@@ -299,6 +307,7 @@ module internal Generation =
     /// Whether we are the one who nominates, and have not yet.
     let private mayNominate (g: Generation) =
         isControlling g
+        && not (isLite g)
         && g.Selection.IsNone
         && not (g.List.Pairs |> Array.exists Pair.isNominating)
 
@@ -317,7 +326,7 @@ module internal Generation =
 
         let least =
             if isRelayed pair.Local || isRelayed pair.Remote || Pair.isReliable pair then
-                Duration.seconds 1L
+                Duration.seconds 2L
             else
                 Duration.milliseconds 20L
 
@@ -350,10 +359,6 @@ module internal Generation =
         match bestWorking g with
         | ValueSome pair when now >= nominatesAt g -> check now true pair g
         | _ -> Step.only g
-
-    /// Whatever may be done at once.
-    let advance (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
-        g |> nominate now |> Step.bind (pump now)
 
     /// A pair works: how long it waits for a better one.
     let awaitBetter (now: Instant) (pair: Pair) (g: Generation) : Generation =
@@ -417,7 +422,10 @@ module internal Generation =
         | ValueSome selection when selection.Path.Equals pair.Path -> Step.only g
         | _ ->
             let struct (selection, entropy) =
-                Consent.create now pair.Path pair.AnsweredAt g.Entropy
+                match isLite g, g.Remote.Lite with
+                | true, true -> struct (Consent.assumed now pair.Path, g.Entropy)
+                | true, false -> struct (Consent.listening now pair.Path, g.Entropy)
+                | _ -> Consent.create now pair.Path pair.AnsweredAt g.Entropy
 
             // A controlled agent goes on with better pairs, which an aggressive peer may still nominate.
             let floor = if isControlling g then UInt64.MaxValue else pair.Priority
@@ -428,6 +436,32 @@ module internal Generation =
                 Entropy = entropy }
             |> Step.one (GenerationOutput.Chose pair.Path)
             |> Step.bind (closeOthers pair.Path)
+
+    // RFC 8445 §8.2 of two lite agents: the pair that both take for the best, unasked.
+    let private assume (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
+        if
+            isLite g
+            && g.Remote.Lite
+            && g.Local.Secret.IsSome
+            && not (Array.isEmpty g.List.Pairs)
+        then
+            let best =
+                { g.List.Pairs[0] with
+                    State = PairState.Succeeded
+                    AnsweredAt = now }
+
+            let isKnown = Pair.hasSucceeded g.List.Pairs[0]
+
+            struct (put best g,
+                    [ if not isKnown then
+                          GenerationOutput.Works best.Path ])
+            |> Step.bind (select now best)
+        else
+            Step.only g
+
+    /// Whatever may be done at once.
+    let advance (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
+        g |> nominate now |> Step.bind (pump now) |> Step.bind (assume now)
 
     /// The working pair that showed signs of life last, after `since`; not the one of `except`, and none whose consent is over.
     let liveliest (options: IceOptions) (now: Instant) (since: Instant) (except: Path) (g: Generation) : Pair voption =

@@ -10,6 +10,7 @@ module Jsep =
           Fingerprints: Fingerprint[]
           MaxMessageSize: int64
           SctpPort: uint16
+          IceLite: bool
           Capabilities: MediaCapabilities }
 
     [<NoComparison; NoEquality>]
@@ -64,6 +65,7 @@ module Jsep =
             config.Fingerprints
             config.MaxMessageSize
             config.SctpPort
+            config.IceLite
             config.Capabilities
             entropy
         |> Session

@@ -33,6 +33,8 @@ module Jsep =
             MaxMessageSize: int64
             /// Ours; 5000 is every browser's.
             SctpPort: uint16
+            /// Whether descriptions say that our agent of ICE is lite, RFC 8839 §5.3.
+            IceLite: bool
             /// What media may be negotiated.
             Capabilities: MediaCapabilities
         }

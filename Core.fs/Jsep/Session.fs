@@ -91,6 +91,7 @@ module internal JsepSession =
         (fingerprints: Fingerprint[])
         (maxMessageSize: int64)
         (sctpPort: uint16)
+        (iceLite: bool)
         (capabilities: MediaCapabilities)
         (entropy: Entropy)
         : JsepSession =
@@ -101,6 +102,7 @@ module internal JsepSession =
               SessionId = string (id >>> 1)
               Fingerprints = fingerprints
               SctpPort = sctpPort
+              IceLite = iceLite
               MaxMessageSize = maxMessageSize }
           Configuration = configuration
           Entropy = entropy

@@ -212,6 +212,7 @@ module internal Session =
                      Value = Ciphers.hash config.Ciphers HashAlgorithm.Sha256 certificate } |]
               MaxMessageSize = int64 config.Options.MaxMessageSize
               SctpPort = 5000us
+              IceLite = config.Options.Scope.Lite
               Capabilities = config.Capabilities }
             entropy
 
@@ -220,6 +221,7 @@ module internal Session =
             Ice.create
                 { DisconnectedAfter = config.Options.DisconnectedAfter
                   FailedAfter = config.Options.FailedAfter
+                  Scope = config.Options.Scope
                   Publication = config.Options.Publication
                   Tcp = config.Options.IceTcp
                   Continual = config.Options.Mobility.ContinualGathering }
@@ -229,7 +231,9 @@ module internal Session =
         let servers =
             Ice.SetServers(config.Configuration.IceServers, config.Configuration.IceTransportPolicy)
 
+        let pool = Ice.SetPool(config.Configuration.IceCandidatePoolSize > 0)
         let struct (agent, _) = Ice.step 0L<us> servers agent
+        let struct (agent, _) = Ice.step 0L<us> pool agent
         agent
 
     /// A session before its first input; `seed` is split among its parts.

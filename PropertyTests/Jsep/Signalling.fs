@@ -21,6 +21,7 @@ let config (number: int64) : Jsep.Config =
              Value = Array.init 32 (fun i -> byte (int number + i)) } |]
       MaxMessageSize = 262_144L
       SctpPort = 5000us
+      IceLite = false
       Capabilities = Capabilities.none }
 
 /// What the orders to the transport amount to.
