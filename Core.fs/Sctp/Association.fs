@@ -199,24 +199,14 @@ module internal Association =
             { a with
                 Link = { a.Link with Config = config } }
             |> withPath (PathMtu.rerouted config a.Path)
+            |> acknowledgeSoon now
 
         { a with
-            Sending = Sending.rerouted now a.Link a.Sending
-            Receiving =
-                { a.Receiving with
-                    Acknowledging =
-                        { a.Receiving.Acknowledging with
-                            At = now } } }
+            Sending = Sending.rerouted now a.Link a.Sending }
 
     /// Packets have something else around them. What they may fill is found anew, and nothing else.
     let wrapped (config: SctpConfig) (a: Association) : Association =
-        let sizes = SctpConfig.narrowed config
-
-        let config =
-            { a.Link.Config with
-                Mtu = sizes.Mtu
-                MaxMtu = sizes.MaxMtu
-                Overhead = sizes.Overhead }
+        let config = SctpConfig.wrappedAs (SctpConfig.narrowed config) a.Link.Config
 
         { a with
             Link = { a.Link with Config = config } }

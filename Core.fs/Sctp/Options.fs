@@ -122,6 +122,13 @@ module SctpConfig =
                 Mtu = (config.Mtu - config.Overhead) &&& ~~~3
                 MaxMtu = (config.MaxMtu - config.Overhead) &&& ~~~3 }
 
+    /// Another one's sizes, and in all else the same.
+    let internal wrappedAs (sizes: SctpConfig) (config: SctpConfig) : SctpConfig =
+        { config with
+            Mtu = sizes.Mtu
+            MaxMtu = sizes.MaxMtu
+            Overhead = sizes.Overhead }
+
     /// All defaults.
     let create (ciphers: ICiphers) : SctpConfig =
         { Ciphers = ciphers

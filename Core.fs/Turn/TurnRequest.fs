@@ -64,6 +64,7 @@ module internal TurnRequest =
     /// Of a farewell: whoever closes a connection waits for it.
     let private leaving =
         { Rto = Duration.milliseconds 250L
+          Steady = 0
           Longest = Duration.milliseconds 500L
           Requests = 4
           LastWait = 2 }

@@ -46,7 +46,7 @@ let private read (path: string) : Capture =
     let text (e: JsonElement) (name: string) =
         string (e.GetProperty(name).GetString())
 
-    { Name = Path.GetFileNameWithoutExtension path
+    { Name = string (Path.GetFileNameWithoutExtension path)
       Suite = LanguagePrimitives.EnumOfValue(root.GetProperty("suite").GetInt32())
       Secrets =
         dict
