@@ -2,8 +2,7 @@ module Hybrid.WebRtc.PropertyTests.Program
 
 open Expecto
 
-[<EntryPoint>]
-let main args =
+let private runTests args =
     // One to a line, so that two changes to the list merge.
     [ House.Purity.tests
       House.Surface.tests
@@ -17,6 +16,7 @@ let main args =
       RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
       RealPeers.TurnServerPeersTests.tests
+      RealPeers.NamespaceTests.tests
       House.Examples.tests
       House.MediaExamples.tests
       House.RelayExamples.tests
@@ -38,6 +38,7 @@ let main args =
       Ice.IceTests.tests
       Ice.RulesTests.tests
       Ice.IceTcpTests.tests
+      Ice.RenominationTests.tests
       SdpTests.tests
       ConnectionStatesTests.tests
       SignallingTableTests.tests
@@ -90,6 +91,7 @@ let main args =
       Stack.JournalTests.tests
       Stack.NamesTests.tests
       Stack.HostTests.tests
+      Stack.NetworkTests.tests
       Stack.PortFaultTests.tests
       Stack.StreamTests.tests
       Stack.StreamServersTests.tests
@@ -122,6 +124,7 @@ let main args =
       RelayTests.tests
       ConnectivityTests.tests
       StreamPeerTests.tests
+      MobilityTests.tests
       Media.FormatsTests.tests
       Media.SampleBuilderTests.tests
       Media.FilesTests.tests
@@ -142,3 +145,10 @@ let main args =
       Media.SendingTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args
+
+[<EntryPoint>]
+let main args =
+    if args |> Array.tryHead = Some RealPeers.NamespacePeer.Argument then
+        RealPeers.NamespacePeer.run args[1..]
+    else
+        runTests args

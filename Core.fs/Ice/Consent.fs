@@ -14,6 +14,8 @@ type IceOptions =
         Tcp: bool
         /// Whether gathering goes on for as long as the agent lives, for addresses that appear: it never completes then. False.
         Continual: bool
+        /// Whether a controlling agent may nominate anew, where the peer says that it follows. True.
+        Renomination: bool
     }
 
 /// Agents' options.
@@ -25,7 +27,8 @@ module IceOptions =
           FailedAfter = Duration.seconds 30L
           Publication = Publication.plain
           Tcp = true
-          Continual = false }
+          Continual = false
+          Renomination = true }
 
 /// Whether the selected pair answers.
 [<RequireQualifiedAccess; Struct; NoComparison; NoEquality>]
@@ -102,6 +105,16 @@ module internal Consent =
         { selection with
             NextAt = Instant.min now selection.NextAt }
 
+    /// Asked at once, and not waited for any longer than it takes.
+    let hasten (now: Instant) (roundTrip: Duration voption) (selection: Selection) : Selection =
+        let patience =
+            match roundTrip with
+            | ValueSome roundTrip -> min yieldAfter (max doubtedFor (3L * roundTrip))
+            | ValueNone -> yieldAfter / 4L
+
+        { askAt now selection with
+            Patience = patience }
+
     /// The peer speaks by another pair: whether this one still answers is asked at once, and soon known. `roundTrip`: its last.
     let doubt (now: Instant) (roundTrip: Duration voption) (selection: Selection) : Selection =
         if
@@ -111,13 +124,7 @@ module internal Consent =
         then
             selection
         else
-            let patience =
-                match roundTrip with
-                | ValueSome roundTrip -> min yieldAfter (max doubtedFor (3L * roundTrip))
-                | ValueNone -> yieldAfter / 4L
-
-            { askAt now selection with
-                Patience = patience }
+            hasten now roundTrip selection
 
     /// A request was sent.
     let asked (now: Instant) (selection: Selection) : Selection =

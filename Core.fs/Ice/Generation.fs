@@ -38,6 +38,8 @@ type internal EarlyCheck =
         Path: Path
         Priority: uint32
         Nominated: bool
+        /// Of the nomination; 0: none.
+        Number: uint32
         /// The sender's, from USERNAME.
         Fragment: string
     }
@@ -65,6 +67,30 @@ type internal Progress =
         Verdict: Verdict
     }
 
+/// Nominations that follow the first, draft-thatcher-ice-renomination.
+[<Struct; NoComparison; NoEquality>]
+type internal Renominating =
+    {
+        /// Both sides say that they can.
+        IsAgreed: bool
+        /// The greatest number that was given out, or followed.
+        Latest: uint32
+        /// When a pair was selected last.
+        At: Instant
+    }
+
+/// What the application decides of pairs, W3C webrtc-extensions.
+[<NoComparison; NoEquality>]
+type internal PairDecisions =
+    {
+        /// Nominations are put to it first.
+        Decides: bool
+        /// Those that were, and are not accepted.
+        Proposed: Path[]
+        /// It has selected the present pair itself: no other takes its place while it lives.
+        IsChosen: bool
+    }
+
 /// One ICE session, RFC 8445 §2: from the credentials of both sides to a selected pair and its consent.
 [<NoComparison; NoEquality>]
 type internal Generation =
@@ -74,6 +100,8 @@ type internal Generation =
       List: Checklist
       Early: EarlyCheck[]
       Selection: Selection voption
+      Renominating: Renominating
+      Control: PairDecisions
       Progress: Progress
       Pace: Pace
       Entropy: Entropy }
@@ -88,6 +116,8 @@ type internal GenerationOutput =
     | Works of Path: Path
     | Broke of Path: Path
     | Chose of Path: Path
+    /// It is to be nominated, unless the application says otherwise.
+    | Proposed of Path: Path
     /// Connect from the address of a socket; the path is that of the pair.
     | Connect of Path: Path * From: PortId
     /// Close a stream.
@@ -132,6 +162,14 @@ module internal Generation =
           List = Checklist.empty
           Early = [||]
           Selection = ValueNone
+          Renominating =
+            { IsAgreed = false
+              Latest = 0u
+              At = Pair.longAgo }
+          Control =
+            { Decides = false
+              Proposed = [||]
+              IsChosen = false }
           Progress =
             { NewsAt = Pair.longAgo
               Heard = false
@@ -191,15 +229,25 @@ module internal Generation =
           Requests = 1
           LastWait = 1 }
 
+    // That of the pair's nomination while it is the last one; else the next.
+    let private numberFor (pair: Pair) (g: Generation) : uint32 =
+        let latest = g.Renominating.Latest
+
+        if not g.Renominating.IsAgreed then 0u
+        elif pair.Number = latest && latest > 0u then latest
+        else min (latest + 1u) 0xffffffu
+
     /// A new request over a pair; the pair remembers it. `repeated` requests become the pair's check.
     let private ask now nominating repeated (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
         match g.Local.Secret, g.Remote.Secret, baseOf pair.Path.Local g with
         | ValueSome local, ValueSome remote, ValueSome origin ->
             let struct (id, entropy) = TransactionId.draw g.Entropy
             let controlling = isControlling g
+            let number = if nominating then numberFor pair g else 0u
 
             let pair =
-                pair
+                { pair with
+                    Number = max number pair.Number }
                 |> Pair.remember
                     { Id = id
                       SentAt = now
@@ -222,9 +270,20 @@ module internal Generation =
                     pair
 
             let message =
-                Binding.request id controlling g.Agent.TieBreaker (reflexivePriority origin) nominating local remote
+                Binding.request
+                    id
+                    controlling
+                    g.Agent.TieBreaker
+                    (reflexivePriority origin)
+                    nominating
+                    number
+                    local
+                    remote
 
             { put pair g with
+                Renominating =
+                    { g.Renominating with
+                        Latest = max number g.Renominating.Latest }
                 Entropy = entropy
                 Pace = Pace.spend now g.Pace }
             |> Step.one (GenerationOutput.Send(pair.Path, message))
@@ -267,7 +326,7 @@ module internal Generation =
                     { pair.Counters with
                         ConsentRequestsSent = pair.Counters.ConsentRequestsSent + 1L } }
 
-        ask now (isControlling g) false counted g
+        ask now (isControlling g && pair.Nomination.IsDone) false counted g
 
     /// Starts checks as the pace allows: triggered ones first, RFC 8445 §6.1.4.2.
     let rec pump (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
@@ -334,6 +393,7 @@ module internal Generation =
     let nominatesAt (g: Generation) : Instant =
         if mayNominate g then
             match bestWorking g with
+            | ValueSome working when Array.contains working.Path g.Control.Proposed -> Instant.never
             | ValueSome working ->
                 (Pair.longAgo, g.List.Pairs)
                 ||> Array.fold (fun until pair ->
@@ -345,10 +405,23 @@ module internal Generation =
         else
             Instant.never
 
-    // Regular nomination, RFC 8445 §8.1.1: the check again, with USE-CANDIDATE.
+    /// Regular nomination, RFC 8445 §8.1.1: the check again, with USE-CANDIDATE. Where the application decides, it is asked first, and
+    /// once.
+    let nominatePair (now: Instant) (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
+        if not g.Control.Decides then
+            check now true pair g
+        elif Array.contains pair.Path g.Control.Proposed then
+            Step.only g
+        else
+            { g with
+                Control =
+                    { g.Control with
+                        Proposed = Array.append g.Control.Proposed [| pair.Path |] } }
+            |> Step.one (GenerationOutput.Proposed pair.Path)
+
     let private nominate (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
         match bestWorking g with
-        | ValueSome pair when now >= nominatesAt g -> check now true pair g
+        | ValueSome pair when now >= nominatesAt g -> nominatePair now pair g
         | _ -> Step.only g
 
     /// Whatever may be done at once.
@@ -419,12 +492,18 @@ module internal Generation =
             let struct (selection, entropy) =
                 Consent.create now pair.Path pair.AnsweredAt g.Entropy
 
-            // A controlled agent goes on with better pairs, which an aggressive peer may still nominate.
-            let floor = if isControlling g then UInt64.MaxValue else pair.Priority
+            // A controlled agent goes on with better pairs, which an aggressive peer may still nominate; and so does one that may
+            // nominate them itself.
+            let floor =
+                if isControlling g && not g.Renominating.IsAgreed then
+                    UInt64.MaxValue
+                else
+                    pair.Priority
 
             { g with
                 List = Checklist.settle floor g.List
                 Selection = ValueSome selection
+                Renominating = { g.Renominating with At = now }
                 Entropy = entropy }
             |> Step.one (GenerationOutput.Chose pair.Path)
             |> Step.bind (closeOthers pair.Path)
@@ -468,6 +547,23 @@ module internal Generation =
                 Selection = ValueSome(Consent.askAt now selection) }
         | _ -> g
 
+    // Pairs that are asked at once when the selected one is gone.
+    [<Literal>]
+    let private MaxAsked = 8
+
+    // What has worked may not any more: a route may have gone with the address. All are asked, and the one that took over yields to
+    // whichever answers, soon.
+    let private verify (now: Instant) (taken: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
+        let g =
+            { g with
+                Selection =
+                    ValueOption.map (Consent.hasten now taken.Counters.CurrentRoundTripTime) g.Selection }
+
+        g.List.Pairs
+        |> Array.filter (fun pair -> Pair.hasSucceeded pair && pair.Check.IsNone && not (pair.Path.Equals taken.Path))
+        |> Array.truncate MaxAsked
+        |> Array.fold (fun step pair -> Step.bind (check now false pair) step) (Step.only g)
+
     /// The selected pair is gone: another that lives takes its place, or nothing does. The peer learns of it by the request
     /// for consent, which is sent at once.
     let replace (options: IceOptions) (now: Instant) (gone: Path) (g: Generation) : Step<Generation, GenerationOutput> =
@@ -478,11 +574,7 @@ module internal Generation =
 
         match liveliest options now Pair.longAgo gone g with
         | ValueSome pair ->
-            select now pair g
-            |> Step.bind (fun g ->
-                Step.only
-                    { g with
-                        Selection = ValueOption.map (Consent.askAt now) g.Selection })
+            select now pair g |> Step.bind (verify now pair)
         | ValueNone -> Step.only g
 
     /// Consent is gone, RFC 7675 §5.1: where no other pair lives, these credentials are done with.

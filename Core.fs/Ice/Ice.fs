@@ -36,6 +36,11 @@ module Ice =
         | SetLocal of IceParameters
         | RollbackLocal
         | SetRemote of Credentials: IceParameters * Lite: bool
+        | SetRenomination of bool
+        | WatchPairs of Decides: bool
+        | AnswerNomination of Path: Path * Accepted: bool
+        | SelectPair of Path: Path
+        | RemovePair of Path: Path
         | AddRemote of Candidate: Candidate * UsernameFragment: string voption
         | EndOfRemoteCandidates
         | Resolved of Name: string * Address: Address voption
@@ -64,6 +69,9 @@ module Ice =
         | Selected of Local: Candidate * Remote: Candidate * Path: Path
         | Validated of Path: Path
         | Invalidated of Path: Path
+        | PairFormed of IcePair
+        | PairGone of IcePair
+        | Nominating of IcePair
         | Ignored of Drop
 
     /// How long the former generation serves on once the new one has selected. RFC 8445 §8.3 asks for 3 s; under loss
@@ -85,7 +93,8 @@ module Ice =
               Servers = [||]
               Policy = IceTransportPolicy.All
               Salt = salt
-              Generations = 1 }
+              Generations = 1
+              Watch = ValueNone }
           Current = IceSession.create agent 0 salt RelayJobs.firstPort entropy
           Former = ValueNone
           Shown =
@@ -167,6 +176,14 @@ module Ice =
         |> ValueOption.orElseWith (fun () -> former state |> ValueOption.bind IceSession.selected)
         |> ValueOption.map (Publication.seePair state.Published)
 
+    [<CompiledName "HasPair">]
+    let hasPair (path: Path) (state: State) : bool =
+        (Checklist.find path state.Current.Checks.List).IsSome
+
+    [<CompiledName "IsUsable">]
+    let isUsable (now: Instant) (path: Path) (state: State) : bool =
+        PairControl.isUsable state.Setup.Options now path state.Current.Checks
+
     [<CompiledName "Pairs">]
     let pairs (state: State) : IcePair[] =
         state.Current.Checks.List.Pairs
@@ -183,6 +200,12 @@ module Ice =
                     { f with
                         Session = IceSession.setRole role f.Session }) }
 
+    // What is told of a pair, where it is still there.
+    let private told (output: IcePair -> Output) (path: Path) (state: State) (session: IceSession) : Output list =
+        match Checklist.find path session.Checks.List with
+        | ValueSome pair -> [ output (Publication.seePair state.Published pair) ]
+        | ValueNone -> []
+
     let private announce (path: Path) (session: IceSession) : Output list =
         match Checklist.find path session.Checks.List with
         | ValueSome pair -> [ Selected(pair.Local, pair.Remote, path) ]
@@ -198,6 +221,7 @@ module Ice =
         // `finish` tells: the path may still be valid in the other generation.
         | GenerationOutput.Broke _ -> Step.only state
         | GenerationOutput.Chose path -> struct (state, announce path (session state))
+        | GenerationOutput.Proposed path -> struct (state, told Nominating path state (session state))
         | GenerationOutput.Connect(path, from) -> Step.one (OpenStream(path.Local, from, path.Remote)) state
         | GenerationOutput.Disconnect port -> Step.one (ClosePort port) state
         | GenerationOutput.Switched role -> Step.one (RoleChanged role) (withRole role state)
@@ -310,7 +334,8 @@ module Ice =
                     setup.Generations
                     setup.Salt
                     state.Current.Gathering.NextPort
-                    (Entropy.ofSeed (ReadOnlySpan seed)),
+                    (Entropy.ofSeed (ReadOnlySpan seed))
+                 |> IceSession.watched setup.Watch,
                 { state with
                     Entropy = entropy
                     Setup =
@@ -506,8 +531,24 @@ module Ice =
         let told = before.Shown
         let state = { state with Shown = shown }
 
+        let struct (formed, gone) =
+            if state.Setup.Watch.IsNone then
+                struct ([||], [||])
+            else
+                let known =
+                    if before.Setup.Watch.IsNone then
+                        Checklist.empty
+                    else
+                        before.Current.Checks.List
+
+                PairControl.changes known state.Current.Checks.List
+
         let changes =
-            [ for path in told.Valid do
+            [ for pair in gone do
+                  PairGone(Publication.seePair state.Published pair)
+              for pair in formed do
+                  PairFormed(Publication.seePair state.Published pair)
+              for path in told.Valid do
                   if not (isValid path state) then
                       Invalidated path
               if told.Gathering <> shown.Gathering && not state.Closed then
@@ -585,6 +626,16 @@ module Ice =
         | SetLocal credentials -> setLocal now credentials state
         | RollbackLocal -> rollback state
         | SetRemote(credentials, lite) -> setRemote now credentials lite state
+        | SetRenomination agreed -> current now (Renomination.agree agreed state.Setup.Options >> Step.only) state
+        | WatchPairs decides ->
+            { state with
+                Setup =
+                    { state.Setup with
+                        Watch = ValueSome decides } }
+            |> current now (PairControl.decide decides >> Step.only)
+        | AnswerNomination(path, accepted) -> current now (PairControl.answer now path accepted) state
+        | SelectPair path -> current now (PairControl.select now path) state
+        | RemovePair path -> current now (PairControl.remove state.Setup.Options now path) state
         | AddRemote(candidate, fragment) -> addRemote now candidate fragment state
         | EndOfRemoteCandidates -> current now (Trickle.endOfCandidates >> Step.only) state
         | Resolved(name, address) ->

@@ -91,6 +91,7 @@ module internal JsepSession =
         (fingerprints: Fingerprint[])
         (maxMessageSize: int64)
         (sctpPort: uint16)
+        (renomination: bool)
         (capabilities: MediaCapabilities)
         (entropy: Entropy)
         : JsepSession =
@@ -101,7 +102,8 @@ module internal JsepSession =
               SessionId = string (id >>> 1)
               Fingerprints = fingerprints
               SctpPort = sctpPort
-              MaxMessageSize = maxMessageSize }
+              MaxMessageSize = maxMessageSize
+              Renomination = renomination }
           Configuration = configuration
           Entropy = entropy
           Signaling = SignalingState.Stable

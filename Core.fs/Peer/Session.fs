@@ -198,6 +198,7 @@ module internal Session =
                      Value = Ciphers.hash config.Ciphers HashAlgorithm.Sha256 certificate } |]
               MaxMessageSize = int64 config.Options.MaxMessageSize
               SctpPort = 5000us
+              Renomination = config.Options.Mobility.Renomination
               Capabilities = config.Capabilities }
             entropy
 
@@ -208,7 +209,8 @@ module internal Session =
                   FailedAfter = config.Options.FailedAfter
                   Publication = config.Options.Publication
                   Tcp = config.Options.IceTcp
-                  Continual = config.Options.Mobility.ContinualGathering }
+                  Continual = config.Options.Mobility.ContinualGathering
+                  Renomination = config.Options.Mobility.Renomination }
                 entropy
                 config.Ciphers
 
