@@ -20,6 +20,8 @@ return await new RootCommand(
     MediaCommands.Forward(),
     SetUpCommand.Create(),
     ConnectionsCommand.Create(),
+    FloodCommand.Create(),
+    FloodSource.Create(),
     CurveCommand.Create(),
     StepCommand.Create(),
     AllCommand.Create(),

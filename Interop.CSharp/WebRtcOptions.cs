@@ -422,13 +422,18 @@ public sealed class WebRtcSharedPort : IDisposable
     /// <summary>Binds the number.</summary>
     /// <param name="port">The number; 0: any that is free.</param>
     /// <param name="options">Filters, loopback, sockets and logger; null: the defaults.</param>
+    /// <param name="loops">
+    /// Threads that carry the port and share its connections, each with a socket of its own (SO_REUSEPORT): for more traffic than one processor
+    /// carries. At least 1, and at most one a processor is used; on Linux only, and not with <see cref="WebRtcOptions.TcpListen"/>: elsewhere it is 1.
+    /// </param>
     /// <exception cref="System.Net.Sockets.SocketException">The number is taken, or there is no address to bind it to.</exception>
     /// <exception cref="ArgumentException">A value of the options is out of its range.</exception>
-    public static WebRtcSharedPort Open(ushort port, WebRtcOptions? options = null)
+    public static WebRtcSharedPort Open(ushort port, WebRtcOptions? options = null, int loops = 1)
     {
+        ArgumentOutOfRangeException.ThrowIfLessThan(loops, 1);
         options ??= new();
         options.Check();
-        return new(Stack.SharedPort.Open(port, options.ToStack()));
+        return new(Stack.SharedPort.Open(port, options.ToStack(), loops));
     }
 
     /// <summary>Closes the port. Close the connections that use it before.</summary>

@@ -265,6 +265,7 @@ module World =
         | OpenStream(port, _, from, target, _) ->
             { world with
                 Tcp = Tcp.connect world.Now who port e.Ports[from].Address target world.Net world.Tcp }
+        | VerifyCertificate(port, name, chain) -> feed who (CertificateVerified(port, TurnDtls.refusal name chain)) world
         | ResolveServer url ->
             match world.Server with
             | ValueSome server -> feed who (ServerResolved(url, [| server |])) world

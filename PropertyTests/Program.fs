@@ -13,6 +13,7 @@ let private runTests args =
       RealPeers.MediaPeersTests.tests
       RealPeers.ChromiumTests.tests
       RealPeers.ChromiumTcpTests.tests
+      RealPeers.SharedPortBrowserTests.tests
       RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
       RealPeers.TurnServerPeersTests.tests
@@ -28,8 +29,10 @@ let private runTests args =
       RangesTests.tests
       LogTests.tests
       StunTests.tests
+      Stun.NatDiscoveryTests.tests
       TurnCodecTests.tests
       TurnClientTests.tests
+      DtlsTunnelTests.tests
       Turn.TurnServerTests.tests
       Turn.TurnServerDataTests.tests
       Turn.TurnServerCostTests.tests
@@ -107,6 +110,7 @@ let private runTests args =
       Interop.SentSimulcastTests.tests
       Interop.LoopbackTests.tests
       Interop.StreamLoopbackTests.tests
+      Interop.SharedPortTests.tests
       Interop.TurnLoopbackTests.tests
       Interop.CoturnTests.tests
       DcepTests.tests
@@ -122,6 +126,7 @@ let private runTests args =
       PathTests.tests
       PublicationTests.tests
       RelayTests.tests
+      DtlsRelayTests.tests
       ConnectivityTests.tests
       StreamPeerTests.tests
       MobilityTests.tests

@@ -12,6 +12,26 @@ internal sealed partial class PeerHost : IStreamOwner, IStreamDirectory
         _ports.Add(StreamPort.Open(port, kind, _ports[from], to, serverName, Loop, this, _options));
 
     /// <inheritdoc/>
+    void IShell.VerifyCertificate(int port, string serverName, byte[][] chain)
+    {
+        var validation = _options.ServerCertificateValidation;
+
+        // A chain may be looked up on the network, and the callback is a user's.
+        Task.Run(() =>
+        {
+            var refusal = ServerCertificates.Verify(serverName, chain, validation);
+            Post(
+                Input.NewCertificateVerified(
+                    port,
+                    refusal is null
+                        ? Microsoft.FSharp.Core.FSharpValueOption<string>.None
+                        : Microsoft.FSharp.Core.FSharpValueOption<string>.Some(refusal)
+                )
+            );
+        });
+    }
+
+    /// <inheritdoc/>
     void IStreamOwner.Opened(StreamPort port, in Endpoint local) =>
         _seat.Run(Loop.Now, Input.NewStreamOpened(port.Id, local));
 

@@ -34,6 +34,9 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
     private readonly ILogger _logger;
     private readonly Seat _seat;
     private readonly IShell _shell;
+
+    /// <summary>Its loop's part of the port that it shares; null: it has ports of its own.</summary>
+    private readonly SharedLane? _lane;
     private readonly JournalWriter? _journal;
     private readonly long _consumedLimit;
     private readonly int _number = Interlocked.Increment(ref _count);
@@ -70,7 +73,8 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
         _logger = options.LoggerFactory.CreateLogger<PeerHost>();
 
         Rehearsal.Begin(config);
-        var loop = options.SharedPort?.Loop ?? options.Loops.Emptiest();
+        _lane = options.SharedPort?.Emptiest();
+        var loop = _lane?.Loop ?? options.Loops.Emptiest();
         config = config.At(loop.Epoch);
         var seed = RandomNumberGenerator.GetBytes(EntropyModule.SeedSize);
 
@@ -96,6 +100,7 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
         }
 
         _state = created.ResultValue;
+        _lane?.Enter();
         _seat = loop.Join(this);
         Telemetry.PeersChanged(+1);
     }
@@ -242,8 +247,8 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
         _stepping = false;
 
         // A fragment comes with a command, a description's mostly; a packet brings none.
-        if (_options.SharedPort is { } shared && !_over && IsRare(input))
-            shared.Name(this, Peer.UsernameFragments(_state));
+        if (_lane is { } lane && !_over && IsRare(input))
+            lane.Name(this, Peer.UsernameFragments(_state));
     }
 
     /// <inheritdoc/>
@@ -282,7 +287,7 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
     {
         var size = packet.Size;
 
-        if (Outlet(path, size) is not { } port)
+        if (Outlet(path, size, packet.IsToStranger) is not { } port)
             return;
 
         if (!packet.MayFragment)
@@ -311,7 +316,7 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
         {
             var size = run.Size(i);
 
-            if (Outlet(path, size) is not { } port)
+            if (Outlet(path, size, isToStranger: false) is not { } port)
                 continue;
 
             // Nothing written: the keys are spent.
@@ -321,9 +326,9 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
     }
 
     /// <inheritdoc/>
-    void IDatagramShell.Send(Path path, ReadOnlySpan<byte> bytes, bool mayFragment)
+    void IDatagramShell.Send(Path path, ReadOnlySpan<byte> bytes, bool mayFragment, bool isToStranger)
     {
-        if (Outlet(path, bytes.Length) is not { } port)
+        if (Outlet(path, bytes.Length, isToStranger) is not { } port)
             return;
 
         if (mayFragment)
@@ -344,11 +349,11 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
     /// <inheritdoc/>
     void IShell.OpenPorts()
     {
-        if (_options.SharedPort is { } shared)
+        if (_lane is { } lane)
         {
-            shared.Attach(this);
-            shared.Name(this, Peer.UsernameFragments(_state));
-            Loop.Post(() => Adopt(shared.Bound));
+            lane.Attach(this);
+            lane.Name(this, Peer.UsernameFragments(_state));
+            Loop.Post(() => Adopt(lane.Bound));
             return;
         }
 
@@ -433,7 +438,7 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
         new(MistakeModule.create(ErrorName.InvalidStateError, "The connection is closed."));
 
     /// <summary>The port that a datagram leaves by; null, and counted, where it cannot leave.</summary>
-    private IPort? Outlet(Path path, int size)
+    private IPort? Outlet(Path path, int size, bool isToStranger)
     {
         if (size > LargestDatagram || _ports[path.Local] is not { } port)
         {
@@ -441,9 +446,9 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
             return null;
         }
 
-        // A connection has its owner already.
-        if (_options.SharedPort is { } shared && port is not (StreamPort or ListenerPort))
-            shared.Claim(this, path);
+        // A connection has its owner already; and what a stranger sends next is not this peer's because it was refused.
+        if (_lane is { } lane && !isToStranger && port is not (StreamPort or ListenerPort))
+            lane.Claim(this, path);
 
         return port;
     }
@@ -480,7 +485,7 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
     /// <summary>Closes a port, unless it is others' too.</summary>
     private void Discard(IPort? port)
     {
-        if (_options.SharedPort is null || port is StreamPort)
+        if (_lane is null || port is StreamPort)
             port?.Dispose();
     }
 
@@ -517,7 +522,7 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
     private bool Begins(IPort port)
     {
         // Others' too: it has begun.
-        if (_options.SharedPort is not null)
+        if (_lane is not null)
             return true;
 
         try
@@ -550,9 +555,9 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
         _life.Cancel();
         _watching?.Dispose();
 
-        if (_options.SharedPort is { } shared)
+        if (_lane is { } lane)
         {
-            shared.Detach(this);
+            lane.Detach(this);
             _ports.ClearStreams();
         }
         else

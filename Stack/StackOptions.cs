@@ -48,7 +48,10 @@ internal sealed record StackOptions
     /// <summary>Whether a TLS server's certificate will do; null (the default): the platform decides.</summary>
     public RemoteCertificateValidationCallback? ServerCertificateValidation { get; init; }
 
-    /// <summary>One UDP port that many connections share, in place of a port for each; its loop carries them all.</summary>
+    /// <summary>Whether several sockets of ours may have one number, each of a loop (SO_REUSEPORT); a <see cref="SharedPort"/>'s own affair.</summary>
+    public bool ReusePort { get; init; }
+
+    /// <summary>One UDP port that many connections share, in place of a port for each; its loops carry them all.</summary>
     public SharedPort? SharedPort { get; init; }
 
     /// <summary>Whether an interface of this name is used. Default: every one.</summary>

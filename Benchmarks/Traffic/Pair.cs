@@ -6,10 +6,10 @@ internal sealed class Pair : IAsyncDisposable
     private readonly RTCPeerConnection _alice;
     private readonly RTCPeerConnection _bob;
 
-    private Pair(WebRtcOptions options, RTCDataChannelInit init)
+    private Pair(WebRtcOptions alice, WebRtcOptions bob, RTCDataChannelInit init)
     {
-        _alice = new RTCPeerConnection(options: options);
-        _bob = new RTCPeerConnection(options: options);
+        _alice = new RTCPeerConnection(options: alice);
+        _bob = new RTCPeerConnection(options: bob);
         // Negotiated: both ends exist before the connection does, so nothing is missed and nothing is waited for.
         init = init with
         {
@@ -25,9 +25,18 @@ internal sealed class Pair : IAsyncDisposable
     public RTCDataChannel Bob { get; }
 
     /// <summary>Connects two new peers: descriptions, ICE, DTLS, SCTP, an open channel at both ends.</summary>
-    public static async Task<Pair> ConnectAsync(WebRtcOptions options, RTCDataChannelInit init, CancellationToken stop)
+    public static Task<Pair> ConnectAsync(WebRtcOptions options, RTCDataChannelInit init, CancellationToken stop) =>
+        ConnectAsync(options, options, init, stop);
+
+    /// <summary>The same with options for each.</summary>
+    public static async Task<Pair> ConnectAsync(
+        WebRtcOptions alice,
+        WebRtcOptions bob,
+        RTCDataChannelInit init,
+        CancellationToken stop
+    )
     {
-        var pair = new Pair(options, init);
+        var pair = new Pair(alice, bob, init);
         await pair._alice.SetLocalDescriptionAsync();
         await pair._alice.GatheringCompleteAsync(stop);
         await pair._bob.SetRemoteDescriptionAsync(pair._alice.LocalDescription!);
@@ -38,6 +47,12 @@ internal sealed class Pair : IAsyncDisposable
         await pair.Bob.WaitForOpenAsync(stop);
         return pair;
     }
+
+    /// <summary>Bob's username fragment, which checks to him begin with.</summary>
+    public string Fragment =>
+        _bob.LocalDescription!.Sdp.Split("\r\n").First(l => l.StartsWith("a=ice-ufrag:", StringComparison.Ordinal))[
+            12..
+        ];
 
     /// <summary>The association's figures at the sending end.</summary>
     public async Task<RTCSctpTransportStats> AssociationAsync() =>

@@ -30,8 +30,15 @@ module internal Client =
     let private suites (config: DtlsConfig) =
         config.Suites |> Array.filter (fun id -> (Suite.ofId id).IsSome)
 
-    let private extensions (config: DtlsConfig) =
-        Extensions.offer (config.Groups |> Array.map uint16) Scheme.ids (config.SrtpProfiles |> Array.map uint16)
+    let private extensions (party: Party) =
+        let config = party.Config
+
+        let name =
+            match party.Trust with
+            | Trust.Chain name -> name
+            | Trust.Fingerprints _ -> ""
+
+        Extensions.offer name (config.Groups |> Array.map uint16) Scheme.ids (config.SrtpProfiles |> Array.map uint16)
 
     /// Our ClientHello, the flight of it. 1.2 is all that it offers.
     let hello (party: Party) (cookie: byte[]) (transcript: Transcript) : struct (State * Demand list) =
@@ -42,7 +49,7 @@ module internal Client =
                   SessionId = [||]
                   Cookie = cookie
                   Suites = suites party.Config |> Array.map uint16
-                  Extensions = extensions party.Config }
+                  Extensions = extensions party }
 
         let struct (message, transcript) =
             Transcript.say MessageType.ClientHello body transcript
@@ -59,7 +66,7 @@ module internal Client =
         | ValueSome hello ->
             let id: CipherSuite = LanguagePrimitives.EnumOfValue(int hello.Suite)
 
-            match Suite.ofId id, Extensions.readGrant (extensions party.Config) hello.Extensions with
+            match Suite.ofId id, Extensions.readGrant (extensions party) hello.Extensions with
             | ValueSome suite, Ok grant when Array.contains id party.Config.Suites ->
                 let profile: SrtpProfile voption =
                     grant.Profile
@@ -115,7 +122,17 @@ module internal Client =
 
     /// Flight 5: Certificate*, ClientKeyExchange, CertificateVerify*, ChangeCipherSpec, Finished; * where asked for.
     let private answerDone (party: Party) (terms: Terms) (server: Server) (schemes: uint16[] voption) transcript =
-        let scheme = schemes |> ValueOption.map (Scheme.choose party.Config.Key)
+        // Who has none to show says so, RFC 5246 §7.4.6, and has nothing to sign.
+        let isAnonymous =
+            match party.Trust with
+            | Trust.Chain _ -> true
+            | Trust.Fingerprints _ -> false
+
+        let scheme =
+            if isAnonymous then
+                ValueNone
+            else
+                schemes |> ValueOption.map (Scheme.choose party.Config.Key)
 
         match scheme with
         | ValueSome ValueNone ->
@@ -126,8 +143,9 @@ module internal Client =
 
             let struct (before, transcript) =
                 Transcript.sayAll
-                    [ if scheme.IsSome then
-                          MessageType.Certificate, Message.writeCertificate [| party.Config.Certificate |]
+                    [ if schemes.IsSome then
+                          MessageType.Certificate,
+                          Message.writeCertificate (if isAnonymous then [||] else [| party.Config.Certificate |])
                       MessageType.ClientKeyExchange, Message.writeClientKeyExchange share.Public ]
                     transcript
 

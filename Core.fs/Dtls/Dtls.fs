@@ -72,6 +72,7 @@ module Dtls =
     type Input =
         | Tick
         | Start of Role: DtlsRole * Fingerprints: Fingerprint[]
+        | StartWithChain of Role: DtlsRole * ServerName: string
         | Received of Memory<byte>
         | Seal of Records: int
         | Close
@@ -486,14 +487,14 @@ module Dtls =
         | Open _
         | Over -> Instant.never
 
-    let private start (now: Instant) role fingerprints config entropy : Step<State, Output> =
+    let private start (now: Instant) role trust config entropy : Step<State, Output> =
         let struct (random, entropy) = Entropy.bytes Message.RandomSize entropy
         let struct (seed, _) = Entropy.bytes 64 entropy
 
         let party =
             { Config = config
               Role = role
-              Fingerprints = fingerprints
+              Trust = trust
               Random = random
               Seed = seed }
 
@@ -530,7 +531,10 @@ module Dtls =
     let step (now: Instant) (input: Input) (state: State) : Step<State, Output> =
         match state, input with
         | New(config, entropy, early), Start(role, fingerprints) ->
-            start now role fingerprints config entropy |> Step.bind (replay now early)
+            start now role (Trust.Fingerprints fingerprints) config entropy
+            |> Step.bind (replay now early)
+        | New(config, entropy, early), StartWithChain(role, name) ->
+            start now role (Trust.Chain name) config entropy |> Step.bind (replay now early)
         // The peer's hello may be here before its fingerprint: signalling is slower than ICE.
         | New(config, entropy, early), Received datagram ->
             match keep datagram early with
@@ -541,7 +545,7 @@ module Dtls =
         | Handshaking h, Tick -> tickHandshake now h
         | (Handshaking _ | Open _), Received datagram -> receive now datagram state
         | Handshaking h, Close -> goodbye h.Line.Counters h.Line.Write
-        | (Handshaking _ | Open _), Start _ -> ignored Drop.Unexpected state
+        | (Handshaking _ | Open _), (Start _ | StartWithChain _) -> ignored Drop.Unexpected state
         | Open o, Seal records when o.Next <= Record.LastSequence - uint64 records ->
             let record: DtlsSeal =
                 { Protection = o.Session.Write
@@ -557,4 +561,4 @@ module Dtls =
         | Open _, Seal _ -> Step.one (Failed(fault ErrorDetail.DtlsFailure "the sequence numbers are used up")) Over
         | Open o, Close -> goodbye { Plain = 0UL; Sealed = o.Next } (ValueSome o.Session.Write)
         | (New _ | Open _ | Over), Tick -> Step.only state
-        | Over, (Start _ | Received _ | Seal _ | Close) -> ignored Drop.Stale state
+        | Over, (Start _ | StartWithChain _ | Received _ | Seal _ | Close) -> ignored Drop.Stale state

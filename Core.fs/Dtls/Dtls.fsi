@@ -24,6 +24,9 @@ module Dtls =
         | Tick
         /// The handshake begins: the role is known, and which fingerprints the peer's certificate may have.
         | Start of Role: DtlsRole * Fingerprints: Fingerprint[]
+        /// The same as on the web: only the server shows a certificate. Its chain is in `Connected`, unverified: nothing is to be
+        /// said before whoever began has looked at it. `ServerName`: whom a client asks for, RFC 6066 §3; else empty.
+        | StartWithChain of Role: DtlsRole * ServerName: string
         /// A datagram, lent: its records are decrypted in place. Before `Start` a few are kept, as copies.
         | Received of Memory<byte>
         /// Asks for this many records of application data, at least one; answered by `Sealed`, or `Ignored` where there is

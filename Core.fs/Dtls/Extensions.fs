@@ -10,6 +10,7 @@ type SrtpProfile =
 namespace Hybrid.WebRtc.Core.Tls
 
 open System
+open System.Text
 open Hybrid.WebRtc.Core
 
 /// What a ClientHello asks for in its extensions; those that we do not know are not here.
@@ -42,6 +43,10 @@ type internal Grant =
 
 [<RequireQualifiedAccess>]
 module internal Extensions =
+    /// RFC 6066 §3.
+    [<Literal>]
+    let ServerName = 0us
+
     [<Literal>]
     let SupportedGroups = 10us
 
@@ -130,9 +135,18 @@ module internal Extensions =
             | ValueNone -> ValueNone
             | read -> ValueSome read
 
-    /// What our ClientHello asks for.
-    let offer (groups: uint16[]) (schemes: uint16[]) (profiles: uint16[]) : Extension[] =
-        [| extendedMasterSecret
+    // One name, of the type host_name, 0.
+    let private serverName (name: string) =
+        Octets.vector16 (Encoding.ASCII.GetBytes name)
+        |> Array.append [| 0uy |]
+        |> Octets.vector16
+        |> extension ServerName
+
+    /// What our ClientHello asks for, `name` being whom it wants to talk to; empty where nobody is to be told.
+    let offer (name: string) (groups: uint16[]) (schemes: uint16[]) (profiles: uint16[]) : Extension[] =
+        [| if name <> "" then
+               serverName name
+           extendedMasterSecret
            noRenegotiation
            extension SupportedGroups (Octets.vector16 (Octets.u16s groups))
            pointFormats

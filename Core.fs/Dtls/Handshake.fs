@@ -44,6 +44,12 @@ type DtlsConfig =
 /// Set-ups.
 [<RequireQualifiedAccess>]
 module DtlsConfig =
+    /// A key that signs nothing.
+    let private noKey =
+        { new ISigningKey with
+            member _.Schemes = [||]
+            member _.Sign(_, _) = [||] }
+
     /// AES-GCM, then what every peer has.
     let internal srtpProfiles: SrtpProfile[] =
         [| SrtpProfile.AeadAes256Gcm
@@ -74,6 +80,11 @@ module DtlsConfig =
               GiveUp = Duration.seconds 60L }
           KeyLog = false }
 
+    /// A client's that shows no certificate.
+    let internal anonymous (ciphers: ICiphers) : DtlsConfig =
+        { create ciphers [||] noKey with
+            SrtpProfiles = [||] }
+
 /// What a finished handshake has agreed on. It holds no secret but SRTP's keys.
 [<NoComparison>]
 type DtlsConnected =
@@ -89,7 +100,7 @@ type DtlsConnected =
         SrtpProfile: SrtpProfile voption
         /// Present where `SrtpProfile` is.
         SrtpKeys: SrtpKeys voption
-        /// The peer's, DER, the leaf first; the leaf fits a fingerprint. Empty where a server did not ask for ours.
+        /// The peer's, DER, the leaf first; it fits a fingerprint, or is still to be verified. Empty of a client that was not asked.
         RemoteCertificates: byte[][]
     }
 
@@ -98,14 +109,22 @@ namespace Hybrid.WebRtc.Core.Tls
 open System
 open Hybrid.WebRtc.Core
 
+/// Whom the peer's certificate must prove to be.
+[<RequireQualifiedAccess; NoComparison>]
+type internal Trust =
+    /// Each end shows one, and the peer's fits one of these, RFC 5763 §5.
+    | Fingerprints of Fingerprint[]
+    /// As on the web: only the server shows one, and whoever began looks at its chain afterwards. `ServerName` is whom a client
+    /// asks for, RFC 6066 §3; empty where it has no name, and of a server.
+    | Chain of ServerName: string
+
 /// What one end brings into a handshake. All randomness is drawn before it starts, so that no stream is threaded through it.
 [<NoComparison; NoEquality>]
 type internal Party =
     {
         Config: DtlsConfig
         Role: DtlsRole
-        /// The peer's certificate must fit one of them.
-        Fingerprints: Fingerprint[]
+        Trust: Trust
         /// 32 octets for our hello.
         Random: byte[]
         /// 64 octets of which our ephemeral key is made.
@@ -254,6 +273,12 @@ module internal Handshake =
                 (ReadOnlySpan fingerprint.Value)
         | ValueNone -> false
 
+    let private isTrusted (party: Party) (leaf: byte[]) =
+        match party.Trust with
+        | Trust.Fingerprints fingerprints -> Array.exists (fits party.Config.Ciphers leaf) fingerprints
+        // That its key is the server's is proved here; whose it is, is for others to say.
+        | Trust.Chain _ -> true
+
     /// The peer's chain, whose leaf fits a fingerprint of signalling, RFC 5763 §5, RFC 8122 §6.
     let authenticate (party: Party) (body: byte[]) : Result<byte[][], Refusal> =
         let refuse reason : Result<byte[][], Refusal> =
@@ -266,7 +291,7 @@ module internal Handshake =
         | ValueNone -> Error(Refusal.malformed "Certificate")
         | ValueSome [||] -> refuse "the peer has shown no certificate"
         | ValueSome chain when chain.Length > MaxChain -> refuse "too many certificates"
-        | ValueSome chain when Array.exists (fits party.Config.Ciphers chain[0]) party.Fingerprints -> Ok chain
+        | ValueSome chain when isTrusted party chain[0] -> Ok chain
         | ValueSome _ -> refuse "the peer's certificate fits none of its fingerprints"
 
     /// Whether the leaf's key has signed `data` in a scheme that we take.

@@ -240,10 +240,13 @@ type DtlsSeal =
           Sequence: uint64 }
 
     /// Leave for the record after this one, where it was asked for along with this.
-    member seal.Next: DtlsSeal =
+    member seal.Next: DtlsSeal = seal.After 1
+
+    /// Leave for the n-th record after this one, where it was asked for along with this.
+    member internal seal.After(n: int) : DtlsSeal =
         { Protection = seal.Protection
           Epoch = seal.Epoch
-          Sequence = seal.Sequence + 1UL }
+          Sequence = seal.Sequence + uint64 n }
 
     /// Where the plaintext begins in the record: 21 with AES-GCM, 13 with ChaCha20-Poly1305.
     member seal.PlaintextOffset: int = Record.plaintextOffset seal.Protection

@@ -9,6 +9,8 @@ open Hybrid.WebRtc.Core
 ///                                                                                             │ ClientKeyExchange
 ///                Done ◀──Finished, (our flight 6)── AwaitFinished ◀──CertificateVerify── AwaitVerify
 ///
+/// Where the client is not asked for a certificate, the states of it are left out.
+///
 /// No HelloVerifyRequest: its cookie proves that the client can be reached at its address (RFC 6347 §4.2.1), and ICE has
 /// proved that already, with a password; so a handshake costs no round trip more.
 [<RequireQualifiedAccess>]
@@ -67,7 +69,12 @@ module internal Server =
         // A client without the extension takes any, RFC 8422 §4; P-256 is what it surely knows.
         | ValueNone -> firstCommon config.Groups [| uint16 NamedGroup.Secp256r1 |] uint16
 
-    /// Flight 4: ServerHello, Certificate, ServerKeyExchange, CertificateRequest, ServerHelloDone.
+    let private asksForCertificate (party: Party) =
+        match party.Trust with
+        | Trust.Fingerprints _ -> true
+        | Trust.Chain _ -> false
+
+    /// Flight 4: ServerHello, Certificate, ServerKeyExchange, CertificateRequest*, ServerHelloDone; * where the client shows one.
     let private flight (party: Party) (hello: ClientHello) (offer: Offer) (terms: Terms) group scheme transcript =
         let config = party.Config
         use share = Handshake.share party group
@@ -97,10 +104,11 @@ module internal Server =
                     Public = share.Public
                     Scheme = uint16 scheme
                     Signature = signature }
-              MessageType.CertificateRequest,
-              Message.writeCertificateRequest
-                  { Types = certificateTypes
-                    Schemes = Scheme.ids }
+              if asksForCertificate party then
+                  MessageType.CertificateRequest,
+                  Message.writeCertificateRequest
+                      { Types = certificateTypes
+                        Schemes = Scheme.ids }
               MessageType.ServerHelloDone, [||] ]
             transcript
 
@@ -135,7 +143,13 @@ module internal Server =
                         let struct (items, transcript) =
                             flight party hello offer terms group scheme transcript
 
-                        Ok(struct (AwaitCertificate(terms, group, transcript), [ Say items ]))
+                        let next =
+                            if asksForCertificate party then
+                                AwaitCertificate(terms, group, transcript)
+                            else
+                                AwaitKeyExchange(terms, group, [||], transcript)
+
+                        Ok(struct (next, [ Say items ]))
                     | ValueNone, _ -> refuse Alert.HandshakeFailure "no cipher suite in common"
                     | _, ValueNone -> refuse Alert.HandshakeFailure "no group in common"
 
@@ -156,7 +170,13 @@ module internal Server =
                       Secrets = secrets
                       Ours = ours }
 
-                Ok(struct (AwaitVerify(terms, keyed, transcript), Handshake.logKey party secrets @ [ ReadWith theirs ]))
+                let next =
+                    if asksForCertificate party then
+                        AwaitVerify(terms, keyed, transcript)
+                    else
+                        AwaitFinished(terms, keyed, transcript)
+
+                Ok(struct (next, Handshake.logKey party secrets @ [ ReadWith theirs ]))
 
     let receive (party: Party) (message: Message) (state: State) : Result<struct (State * Demand list), Refusal> =
         match state, message.Type with

@@ -9,11 +9,6 @@ module internal Connectivity =
     let private refused (drop: Drop) (g: Generation) : Step<Generation, GenerationOutput> =
         Step.one (GenerationOutput.Refused drop) g
 
-    let private refusing path (drop: Drop) (answer: Outgoing voption) (g: Generation) =
-        match answer with
-        | ValueSome message -> struct (g, [ GenerationOutput.Send(path, message); GenerationOutput.Refused drop ])
-        | ValueNone -> refused drop g
-
     // Requests.
 
     /// A remote candidate that only its check told us of, RFC 8445 §7.3.1.3.
@@ -237,33 +232,27 @@ module internal Connectivity =
 
         Step.one (GenerationOutput.Switched role) (Trickle.setRole role g)
 
-    /// A Binding request that names us, RFC 8445 §7.3.
-    let request options ciphers now (path: Path) (message: Message) (datagram: ReadOnlySpan<byte>) (g: Generation) =
-        let length = datagram.Length
-
+    /// An authentic Binding request that names us, RFC 8445 §7.3.
+    let request options now (path: Path) (message: Message) (g: Generation) =
         match g.Local.Secret, Generation.baseOf path.Local g with
         | ValueSome local, ValueSome origin ->
-            let refuse code =
-                refusing path Drop.Unauthentic (Binding.refuse message code length) g
-
-            match Message.verify ciphers (ReadOnlySpan local.Key) datagram with
-            | Verification.Absent -> refuse 400
-            | Verification.Wrong -> refuse 401
-            | Verification.Right ->
-                match g.Progress.Verdict, Message.unknownRequired message with
-                | Verdict.Lost, _ -> refused Drop.Stale g
-                | _ when Checklist.isRemoved path g.List -> refused Drop.Stale g
-                | _, [||] ->
-                    match Binding.compareRoles g.Agent message with
-                    | Binding.Roles.PeerYields ->
-                        let conflict = Binding.error local message 487 "Role Conflict" [||]
-                        Step.one (GenerationOutput.Send(path, conflict)) g
-                    | Binding.Roles.WeYield -> switchRole g |> Step.bind (accept options now path message local origin)
-                    | Binding.Roles.Agree -> accept options now path message local origin g
-                | _, unknown ->
+            match g.Progress.Verdict, Message.unknownRequired message with
+            | Verdict.Lost, _ -> refused Drop.Stale g
+            | _ when Checklist.isRemoved path g.List -> refused Drop.Stale g
+            | _, [||] ->
+                match Binding.compareRoles g.Agent message with
+                | Binding.Roles.PeerYields ->
+                    let conflict = Binding.error local message 487 "Role Conflict" [||]
+                    Step.one (GenerationOutput.Send(path, conflict)) g
+                | Binding.Roles.WeYield -> switchRole g |> Step.bind (accept options now path message local origin)
+                | Binding.Roles.Agree -> accept options now path message local origin g
+            | _, unknown ->
+                let answer =
                     Binding.error local message 420 "Unknown Attribute" [| UnknownAttributes unknown |]
-                    |> ValueSome
-                    |> fun answer -> refusing path Drop.Unsupported answer g
+
+                struct (g,
+                        [ GenerationOutput.Send(path, answer)
+                          GenerationOutput.Refused Drop.Unsupported ])
         | _ -> refused Drop.Unexpected g
 
     /// The peer's credentials are known: what it asked before is served now, RFC 8445 §7.3.

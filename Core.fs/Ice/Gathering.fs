@@ -245,9 +245,7 @@ module internal Gathering =
     let private supported (where: ServerUrl) : bool =
         match where.Transport with
         | ServerTransport.Udp -> true
-        | ServerTransport.Tcp
-        | ServerTransport.Tls -> where.IsTurn
-        | _ -> false
+        | _ -> where.IsTurn
 
     let private entries (servers: IceServer[]) : ServerEntry[] =
         servers

@@ -14,6 +14,7 @@ module Ice =
               Former: FormerSession voption
               Shown: IceShown
               Published: Published
+              Refusals: Refusals
               Closed: bool
               Entropy: Entropy }
 
@@ -107,6 +108,7 @@ module Ice =
               Names = [||]
               Salt = salt
               Entropy = Entropy.split "names" entropy }
+          Refusals = Refusals.none
           Closed = false
           Entropy = Entropy.split "generations" entropy }
 
@@ -155,6 +157,9 @@ module Ice =
 
     let private former (state: State) : IceSession voption =
         state.Former |> ValueOption.map _.Session
+
+    let private either (test: IceSession -> bool) (state: State) : bool =
+        test state.Current || former state |> ValueOption.exists test
 
     // Of both generations.
     let private ofBoth (choose: IceSession -> 'a[]) (state: State) : 'a[] =
@@ -425,28 +430,21 @@ module Ice =
 
     // Datagrams.
 
-    let private request now (path: Path) (message: Message) (datagram: ReadOnlyMemory<byte>) (state: State) =
-        let setup = state.Setup
+    // Told so, but with the policy `relay` nothing leaves a socket for whoever finds it.
+    let private refuse now (path: Path) (code: int) (datagram: ReadOnlyMemory<byte>) (state: State) =
+        let struct (refusals, answer, drop) =
+            Refusals.refuse now code datagram state.Refusals
 
-        let serve =
-            fun g -> Connectivity.request setup.Options setup.Ciphers now path message datagram.Span g
+        struct ({ state with Refusals = refusals },
+                [ match answer with
+                  | ValueSome refusal when either (IceSession.serves path.Local) state -> Transmit(path, refusal)
+                  | _ -> ()
+                  Ignored drop ])
 
-        let fragment = Message.usernameFragment datagram.Span |> ValueOption.defaultValue ""
-
-        match former state with
-        | _ when IceSession.answersTo fragment state.Current -> current now serve state
-        | ValueSome session when IceSession.answersTo fragment session -> previous serve state
-        // With the policy `relay` nothing leaves a socket for whoever finds it.
-        | _ when
-            not (IceSession.serves path.Local state.Current)
-            && former state |> ValueOption.forall (IceSession.serves path.Local >> not)
-            ->
-            Step.one (Ignored Drop.Unauthentic) state
-        | _ ->
-            // RFC 8489 §9.1.3: no user name, or one that is not ours.
-            match Binding.refuse message (if fragment = "" then 400 else 401) datagram.Length with
-            | ValueSome refusal -> struct (state, [ Transmit(path, refusal); Ignored Drop.Unauthentic ])
-            | ValueNone -> Step.one (Ignored Drop.Unauthentic) state
+    let private request now (path: Path) (datagram: ReadOnlyMemory<byte>) change (state: State) =
+        match Message.read datagram.Span with
+        | ValueSome message -> change (Connectivity.request state.Setup.Options now path message) state
+        | ValueNone -> Step.one (Ignored Drop.Malformed) state
 
     let private response now (path: Path) (message: Message) (datagram: ReadOnlyMemory<byte>) (state: State) =
         let setup = state.Setup
@@ -462,12 +460,8 @@ module Ice =
         | ValueSome session when Connectivity.awaits id session.Checks -> previous take state
         | _ -> Step.one (Ignored Drop.Unexpected) state
 
-    let private isOurs (path: Path) (state: State) =
-        IceSession.hasPort path.Local state.Current
-        || former state |> ValueOption.exists (IceSession.hasPort path.Local)
-
     let private received now (path: Path) (datagram: ReadOnlyMemory<byte>) (state: State) : Step<State, Output> =
-        if not (isOurs path state) then
+        if not (either (IceSession.hasPort path.Local) state) then
             Step.one (Ignored Drop.Unexpected) state
         else
             match Message.read datagram.Span with
@@ -475,10 +469,10 @@ module Ice =
             | ValueSome message when message.Method <> Method.Binding -> Step.one (Ignored Drop.Unsupported) state
             | ValueSome message ->
                 match message.Class with
-                | Class.Request -> request now path message datagram state
                 | Class.Success
                 | Class.Error -> response now path message datagram state
                 // A keepalive, RFC 8445 §11.
+                | Class.Request
                 | Class.Indication -> Step.only state
 
     let private retire now (state: State) : Step<State, Output> =
@@ -647,4 +641,13 @@ module Ice =
         match input with
         | _ when state.Closed -> Step.one (Ignored Drop.Stale) state
         | Tick when now < state.Shown.Deadline -> Step.only state
+        | Received(path, datagram) when
+            Message.isBindingRequest datagram.Span
+            && either (IceSession.hasPort path.Local) state
+            ->
+            match Refusals.author state.Setup.Ciphers datagram state.Current (former state) with
+            // Nothing that is shown changes: it is cheap enough for a flood.
+            | Author.Stranger code -> refuse now path code datagram state
+            | Author.OfPresent -> request now path datagram (current now) state |> finish state
+            | Author.OfFormer -> request now path datagram previous state |> finish state
         | _ -> react now input state |> finish state

@@ -1,5 +1,9 @@
 namespace Hybrid.WebRtc.Core
 
+open System
+open System.Text
+open Hybrid.WebRtc.Core.Stun
+
 /// A generation and the gathering of its candidates: what an ICE restart begins anew, RFC 8445 §9.
 [<NoComparison; NoEquality>]
 type internal IceSession =
@@ -95,11 +99,15 @@ module internal IceSession =
     let portsOf (port: PortId) (session: IceSession) : PortId[] =
         Array.append [| port |] (Gathering.relayedFrom port session.Gathering |> Array.map _.Port)
 
-    /// Whether requests that begin with this fragment are for this generation.
-    let answersTo (fragment: string) (session: IceSession) : bool =
+    /// What a Binding request that names this generation's fragment shows of our password; ValueNone where it names another. Nothing else
+    /// is read of a request before: most that reach a public port may be forged.
+    let judge (ciphers: ICiphers) (datagram: ReadOnlyMemory<byte>) (session: IceSession) : Verification voption =
         match session.Checks.Local.Secret with
-        | ValueSome secret -> secret.Credentials.UsernameFragment = fragment
-        | ValueNone -> false
+        | ValueSome secret when
+            Ascii.Equals(Message.fragmentOctets datagram.Span, secret.Credentials.UsernameFragment.AsSpan())
+            ->
+            ValueSome(Message.verify ciphers (ReadOnlySpan secret.Key) datagram.Span)
+        | _ -> ValueNone
 
     /// Whether a candidate that names this fragment, or none, is one of this generation's peer, RFC 8838 §11.
     let expects (fragment: string voption) (session: IceSession) : bool =

@@ -63,9 +63,15 @@ module internal RelayJobs =
         | RelayState.Asked
         | RelayState.Serving _ -> false
 
+    // DTLS and plain datagrams have one 5-tuple.
+    let private overUdp (transport: ServerTransport) =
+        transport = ServerTransport.Udp || transport = ServerTransport.Dtls
+
     /// Whether both would have one 5-tuple, which has room for one allocation, or the same server by another stream.
     let isSame (a: RelayRequest) (b: RelayRequest) : bool =
-        a.From = b.From && a.Transport = b.Transport && a.Server.Equals b.Server
+        a.From = b.From
+        && a.Server.Equals b.Server
+        && (a.Transport = b.Transport || (overUdp a.Transport && overUdp b.Transport))
 
     // UDP before TCP before TLS, each in the order of its bases: 14 bits of their preference.
     let private preference (job: RelayJob) : int =

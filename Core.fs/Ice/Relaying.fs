@@ -29,7 +29,8 @@ module internal Relaying =
 
             let reflexive =
                 match mapped, job.Request.Transport with
-                | ValueSome mapped, ServerTransport.Udp when not hides -> Gathering.found job.Url job.Base mapped g
+                | ValueSome mapped, (ServerTransport.Udp | ServerTransport.Dtls) when not hides ->
+                    Gathering.found job.Url job.Base mapped g
                 | _ -> Step.only g
 
             reflexive

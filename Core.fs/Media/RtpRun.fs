@@ -46,7 +46,7 @@ type RtpRun internal (head: RtpRunHead, packets: ReadOnlyMemory<RtpPacket>, octe
     /// Packets in the run, at least one.
     member _.Count = packets.Length
 
-    /// The same, which a TURN server is to pass on.
+    /// The same, which a TURN server is to pass on, the first of them in `header`.
     member internal _.Via(header: RelayHeader) : RtpRun =
         RtpRun(head, packets, octets, ValueSome header)
 
@@ -84,7 +84,9 @@ type RtpRun internal (head: RtpRunHead, packets: ReadOnlyMemory<RtpPacket>, octe
     member run.Write(i: int, into: Span<byte>) : int =
         match relay with
         | ValueNone -> run.Seal(i, into)
-        | ValueSome header ->
+        | ValueSome first ->
+            let header = first.After i
+
             match run.Seal(i, into.Slice header.Offset) with
             | 0 -> 0
             | written -> header.Write(into, written)

@@ -226,6 +226,8 @@ type Input =
     | StreamOpened of Port: PortId * Local: Endpoint
     /// A stream could not be opened, or has ended; or a connection that a listener accepted has. Nothing more comes by it.
     | StreamClosed of Path: Path * Reason: string
+    /// What `VerifyCertificate` asked: ValueNone is yes, and otherwise why not.
+    | CertificateVerified of Port: PortId * Refusal: string voption
     /// The addresses of a STUN or TURN server; several arrive as one.
     | ServerResolved of Url: string * Endpoints: Endpoint[]
     /// A server's name does not resolve.

@@ -15,7 +15,7 @@ type Packet =
     | Data of DtlsSeal * SctpPacket
     /// SRTCP, RFC 3711 §3.4.
     | Rtcp of SealedRtcp
-    /// Another, which a TURN server is to pass on.
+    /// Another, for a TURN server to pass on, or to read.
     | Relayed of RelayHeader * Packet
 
     /// Octets that `Write` fills: the UDP payload.
@@ -36,6 +36,15 @@ type Packet =
         | Relayed(_, packet) -> packet.MayFragment
         | Stun _
         | Rtcp _ -> false
+
+    /// Whether it goes to somebody who has neither been signalled nor shown a password: a path that is not the peer's for it.
+    member packet.IsToStranger: bool =
+        match packet with
+        | Stun(_, message) -> Stun.Outgoing.isRefusal message
+        | Handshake _
+        | Data _
+        | Rtcp _
+        | Relayed _ -> false
 
     /// Encodes and seals into lent memory of at least `Size` octets; answers the octets written. Call it once: a record's
     /// sequence number is spent by it.
@@ -60,6 +69,9 @@ type Output =
     /// Connect to `To`, from the address of the socket `From`. The core names the port; the path is (`Port`, `To`). Answered by
     /// `StreamOpened` or `StreamClosed`. `ServerName` is whom the certificate of a TLS server must name; empty without TLS.
     | OpenStream of Port: PortId * Kind: StreamKind * From: PortId * To: Endpoint * ServerName: string
+    /// Whether this chain (DER, the leaf first) is of a server of this name or address: a TURN server's that is spoken to by DTLS.
+    /// Answered by `CertificateVerified`.
+    | VerifyCertificate of Port: PortId * ServerName: string * Chain: byte[][]
     /// Answered by `ServerResolved` or `ServerFailed`.
     | ResolveServer of Url: string
     /// Answered by `NameResolved`.
@@ -90,6 +102,8 @@ type IShell =
     abstract ClosePort: port: PortId -> unit
     /// <summary>See <c>Output.OpenStream</c>.</summary>
     abstract OpenStream: port: PortId * kind: StreamKind * from: PortId * ``to``: Endpoint * serverName: string -> unit
+    /// <summary>See <c>Output.VerifyCertificate</c>.</summary>
+    abstract VerifyCertificate: port: PortId * serverName: string * chain: byte[][] -> unit
     /// <summary>See <c>Output.ResolveServer</c>.</summary>
     abstract ResolveServer: url: string -> unit
     /// <summary>See <c>Output.ResolveName</c>.</summary>

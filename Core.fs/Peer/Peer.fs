@@ -48,32 +48,12 @@ module Peer =
                 struct (s, outputs @ more)
             | _ -> struct (s, outputs)
 
-    /// A TURN server's own messages are for `Relays`, and what it passes on is unwrapped and goes its way, once.
-    let rec private received now path (bytes: Memory<byte>) (s: Session.State) : Step<Session.State, Output> =
-        match Demultiplexing.kindOf (Span.op_Implicit bytes.Span) with
-        | Demux.TurnChannel when Turn.Relays.isServer path s.Relays -> unwrapped now path bytes s
-        | Demux.Stun when
-            Turn.Relays.isServer path s.Relays
-            && Turn.DataIndication.isOne (Span.op_Implicit bytes.Span)
-            ->
-            unwrapped now path bytes s
-        | Demux.Stun when
-            Turn.Relays.isServer path s.Relays
-            && Stun.Message.isStun (Span.op_Implicit bytes.Span)
-            && not (Stun.Message.isBinding (Span.op_Implicit bytes.Span))
-            ->
-            relays now (Turn.Relays.Received(path, Memory.op_Implicit bytes)) s
-        | Demux.Stun -> ice now (Ice.Received(path, Memory.op_Implicit bytes)) s
-        | Demux.Dtls when Ice.isValid path s.Ice -> dtls now (Dtls.Received bytes) s
-        | Demux.Rtp when Ice.isValid path s.Ice -> media now (MediaInput.Received bytes) s
-        | Demux.Dtls
-        | Demux.Rtp when not (Ice.isValid path s.Ice) -> ignored Layer.Demux Drop.Unvalidated s
-        | _ -> ignored Layer.Demux Drop.Unsupported s
-
-    and private unwrapped now path (bytes: Memory<byte>) (s: Session.State) : Step<Session.State, Output> =
-        match Turn.Relays.unwrap path bytes s.Relays with
-        | ValueSome(struct (inner, packet)) -> received now inner packet s
-        | ValueNone -> ignored Layer.Turn Drop.Unexpected s
+    /// Without a path, the association's time stands still: ICE decides when a connection is lost, and until its caller restarts
+    /// ICE or closes, retransmissions that go nowhere shall not end the channels and lose what they hold (RFC 9260 §8.1 would).
+    let private associationDeadline (s: Session.State) : Instant =
+        match s.Sctp, s.Route.Path with
+        | ValueSome state, ValueSome _ -> Sctp.deadline state
+        | _ -> Instant.never
 
     /// Whoever is due.
     let private tick now (s: Session.State) : Step<Session.State, Output> =
@@ -84,10 +64,7 @@ module Peer =
         |> whenDue (Ice.deadline s.Ice) (ice now Ice.Tick)
         |> Step.bind (fun s -> whenDue (Turn.Relays.deadline s.Relays) (relays now Turn.Relays.Tick) s)
         |> Step.bind (fun s -> whenDue (Dtls.deadline s.Dtls) (dtls now Dtls.Tick) s)
-        |> Step.bind (fun s ->
-            match s.Sctp with
-            | ValueSome state -> whenDue (Sctp.deadline state) (sctp now SctpInput.Tick) s
-            | ValueNone -> Step.only s)
+        |> Step.bind (fun s -> whenDue (associationDeadline s) (sctp now SctpInput.Tick) s)
         |> Step.bind (fun s -> whenDue (MediaSession.deadline s.Media) (media now MediaInput.Tick) s)
 
     /// W3C WebRTC 1.0 §4.4.2 close(): channels end first, so that the association's end is not told as their failure;
@@ -148,6 +125,7 @@ module Peer =
         | ListenerOpened(port, local, preference) -> ice now (Ice.ListenerOpened(port, local, preference)) s
         | StreamOpened(port, local) -> ice now (Ice.StreamOpened(port, local)) s
         | StreamClosed(path, _) -> ice now (Ice.StreamClosed path) s
+        | CertificateVerified(port, refusal) -> relays now (Turn.Relays.CertificateVerified(port, refusal)) s
         | ServerResolved(url, endpoints) -> ice now (Ice.ServerResolved(url, endpoints)) s
         | ServerFailed(url, reason) -> ice now (Ice.ServerFailed(url, reason)) s
         | NameResolved(name, address) -> ice now (Ice.Resolved(name, address)) s
@@ -254,6 +232,7 @@ module Peer =
         | PortsComplete
         | StreamOpened _
         | StreamClosed _
+        | CertificateVerified _
         | ServerResolved _
         | ServerFailed _
         | NameResolved _
@@ -278,14 +257,11 @@ module Peer =
         match state with
         | Over -> Instant.never
         | Live(s, _) ->
-            let sctp =
-                match s.Sctp with
-                | ValueSome state -> Sctp.deadline state
-                | ValueNone -> Instant.never
-
             Instant.min
                 (Instant.min (Ice.deadline s.Ice) (MediaSession.deadline s.Media))
-                (Instant.min (Instant.min (Dtls.deadline s.Dtls) (Turn.Relays.deadline s.Relays)) sctp)
+                (Instant.min
+                    (Instant.min (Dtls.deadline s.Dtls) (Turn.Relays.deadline s.Relays))
+                    (associationDeadline s))
 
     [<CompiledName "Step">]
     let step (now: Instant) (input: Input) (state: State) : Step<State, Output> =
@@ -311,6 +287,7 @@ module Peer =
             | OpenPorts -> shell.OpenPorts()
             | ClosePort port -> shell.ClosePort port
             | OpenStream(port, kind, from, remote, name) -> shell.OpenStream(port, kind, from, remote, name)
+            | VerifyCertificate(port, name, chain) -> shell.VerifyCertificate(port, name, chain)
             | ResolveServer url -> shell.ResolveServer url
             | ResolveName name -> shell.ResolveName name
             | AnnounceName(name, address) -> shell.AnnounceName(name, address)
@@ -329,4 +306,4 @@ module Peer =
         | Live(s, _) -> Ice.usernameFragments s.Ice
 
     [<CompiledName "RequestedFragment">]
-    let requestedFragment (datagram: ReadOnlySpan<byte>) : string voption = Stun.Message.usernameFragment datagram
+    let requestedFragment (datagram: ReadOnlySpan<byte>) : ReadOnlySpan<byte> = Stun.Message.fragmentOctets datagram

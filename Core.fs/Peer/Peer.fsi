@@ -36,6 +36,6 @@ module Peer =
     val usernameFragments: state: State -> string[]
 
     /// The username fragment a STUN request is addressed to (the part of USERNAME before the colon, RFC 8445 §7.2.2);
-    /// ValueNone where the datagram is not a STUN request that names one.
+    /// as octets of the datagram; empty where it is not a STUN request that names one. Allocates nothing.
     [<CompiledName "RequestedFragment">]
-    val requestedFragment: datagram: ReadOnlySpan<byte> -> string voption
+    val requestedFragment: datagram: ReadOnlySpan<byte> -> ReadOnlySpan<byte>

@@ -129,35 +129,49 @@ module internal Session =
 
     // --- Datagrams out
 
+    /// Where packets go, and what the first of them is in.
+    [<Struct; NoComparison; NoEquality>]
+    type Way =
+        { Outer: Path
+          Header: Turn.RelayHeader voption }
+
+        /// The n-th packet of those that the way was asked for.
+        member way.TransmitAt(n: int, packet: Packet) : Output =
+            match way.Header with
+            | ValueSome header -> Transmit(way.Outer, Packet.Relayed(header.After n, packet))
+            | ValueNone -> Transmit(way.Outer, packet)
+
+        member way.Transmit(packet: Packet) : Output = way.TransmitAt(0, packet)
+
+        member way.Transmit(run: RtpRun) : Output =
+            match way.Header with
+            | ValueSome header -> TransmitRun(way.Outer, run.Via header)
+            | ValueNone -> TransmitRun(way.Outer, run)
+
     /// One datagram more went out; connectivity checks do not count, webrtc-stats RTCTransportStats.
     let counted (now: Instant) (packet: Packet) (traffic: Passed) : Passed =
         match packet with
         | Packet.Stun _ -> traffic
         | _ -> Passed.add now 1 (int64 packet.Size) traffic
 
-    /// Where packets for a path of ICE's go, and in what they are wrapped where the path is a relay's. The outer option is
+    /// Where `count` packets for a path of ICE's go, and what they are in where the path is a relay's. The outer option is
     /// ValueNone where the relay passes nothing on to the peer.
-    let outward (path: Path) (s: State) : struct (struct (Path * Turn.RelayHeader voption) voption * State) =
+    let outward now (count: int) (path: Path) (s: State) : struct (Way voption * State) =
         if Turn.Relays.isRelayed path.Local then
-            let struct (wrapped, relays) = Turn.Relays.wrap path s.Relays
+            let struct (wrapped, relays) = Turn.Relays.wrap now count path s.Relays
 
             match wrapped with
             | ValueSome(struct (outer, header)) ->
-                struct (ValueSome(struct (outer, ValueSome header)), { s with Relays = relays })
+                struct (ValueSome { Outer = outer; Header = header }, { s with Relays = relays })
             | ValueNone -> struct (ValueNone, s)
         else
-            struct (ValueSome(struct (path, ValueNone)), s)
+            struct (ValueSome { Outer = path; Header = ValueNone }, s)
 
     let transmit now path (packet: Packet) (s: State) : Step<State, Output> =
-        match outward path s with
-        | struct (ValueSome(struct (outer, header)), s) ->
-            let sent =
-                match header with
-                | ValueSome header -> Packet.Relayed(header, packet)
-                | ValueNone -> packet
-
+        match outward now 1 path s with
+        | struct (ValueSome way, s) ->
             Step.one
-                (Transmit(outer, sent))
+                (way.Transmit packet)
                 { s with
                     Traffic = counted now packet s.Traffic }
         | struct (ValueNone, s) -> Step.only s

@@ -222,7 +222,12 @@ module internal Wiring =
 
     and onRelays now (output: Turn.Relays.Output) (s: State) : Step<State, Output> =
         match output with
-        | Turn.Relays.Transmit(path, message) -> Step.one (Transmit(path, Packet.Stun(s.Config.Ciphers, message))) s
+        | Turn.Relays.Transmit(path, message, around) ->
+            let way = { Outer = path; Header = around }
+            Step.one (way.Transmit(Packet.Stun(s.Config.Ciphers, message))) s
+        | Turn.Relays.TransmitHandshake(path, datagram) -> Step.one (Transmit(path, Packet.Handshake datagram)) s
+        | Turn.Relays.Unsealed(path, datagram) -> received now path datagram s
+        | Turn.Relays.VerifyCertificate(port, name, chain) -> Step.one (VerifyCertificate(port, name, chain)) s
         | Turn.Relays.OpenStream(port, kind, from, server, name) ->
             Step.one (OpenStream(port, kind, from, server, name)) s
         | Turn.Relays.CloseStream port -> Step.one (ClosePort port) s
@@ -230,6 +235,35 @@ module internal Wiring =
         | Turn.Relays.Failed(port, code, text) -> ice now (Ice.NotAllocated(port, code, text)) s
         | Turn.Relays.Lost port -> ice now (Ice.Unallocated port) s
         | Turn.Relays.Ignored reason -> ignored Layer.Turn reason s
+
+    /// A TURN server's own messages are for `Relays`, and what it passes on is unwrapped and goes its way: opened once, where it
+    /// came through a tunnel, and unwrapped once.
+    and received now path (bytes: Memory<byte>) (s: State) : Step<State, Output> =
+        match Demultiplexing.kindOf (Span.op_Implicit bytes.Span) with
+        | Demux.TurnChannel when Turn.Relays.isServer path s.Relays -> unwrapped now path bytes s
+        | Demux.Stun when
+            Turn.Relays.isServer path s.Relays
+            && Turn.DataIndication.isOne (Span.op_Implicit bytes.Span)
+            ->
+            unwrapped now path bytes s
+        | Demux.Stun when
+            Turn.Relays.isServer path s.Relays
+            && Stun.Message.isStun (Span.op_Implicit bytes.Span)
+            && not (Stun.Message.isBinding (Span.op_Implicit bytes.Span))
+            ->
+            relays now (Turn.Relays.Received(path, Memory.op_Implicit bytes)) s
+        | Demux.Stun -> ice now (Ice.Received(path, Memory.op_Implicit bytes)) s
+        | Demux.Dtls when Turn.Relays.isTunnel path s.Relays -> relays now (Turn.Relays.Record(path, bytes)) s
+        | Demux.Dtls when Ice.isValid path s.Ice -> dtls now (Dtls.Received bytes) s
+        | Demux.Rtp when Ice.isValid path s.Ice -> media now (MediaInput.Received bytes) s
+        | Demux.Dtls
+        | Demux.Rtp when not (Ice.isValid path s.Ice) -> ignored Layer.Demux Drop.Unvalidated s
+        | _ -> ignored Layer.Demux Drop.Unsupported s
+
+    and unwrapped now path (bytes: Memory<byte>) (s: State) : Step<State, Output> =
+        match Turn.Relays.unwrap path bytes s.Relays with
+        | ValueSome(struct (inner, packet)) -> received now inner packet s
+        | ValueNone -> ignored Layer.Turn Drop.Unexpected s
 
     /// W3C WebRTC 1.0 §4.3.2: the end of a generation is told as an empty candidate, then the state, then `null`.
     and gathering now (state: IceGatheringState) (s: State) : Step<State, Output> =
@@ -353,10 +387,10 @@ module internal Wiring =
             |> sctp now SctpInput.Connect
         | _ -> Step.only s
 
-    /// What a path has around its packets: a relay's is ChannelData. (Until the channel is bound it is more, for a round trip.)
+    /// What a path has around its packets: a relay's is ChannelData, and DTLS where that is how it is spoken to. (Until the channel is bound it is more, for a round trip.)
     and overhead (s: State) : int =
         match s.Route.Path, Ice.selectedPair s.Ice with
-        | ValueSome path, _ when Turn.Relays.isRelayed path.Local -> Turn.ChannelData.HeaderSize
+        | ValueSome path, _ when Turn.Relays.isRelayed path.Local -> Turn.Relays.overhead path s.Relays
         // The peer's server has it on its way to the peer.
         | ValueSome path, ValueSome pair when pair.Path.Equals path && pair.Remote.Type.IsRelayed ->
             Turn.ChannelData.HeaderSize
@@ -448,20 +482,18 @@ module internal Wiring =
             // Without a path they are lost, as on any network.
             | ValueNone -> { s with Dtls = part }
             | ValueSome path ->
-                let struct (way, s) = outward path s
+                let struct (way, s) = outward now count path s
                 let mutable seal = first
                 let mutable traffic = s.Traffic
                 let mutable left = burst
 
-                for _ in 1..count do
+                for n in 0 .. count - 1 do
                     match left.Head with
                     | SctpOutput.Transmit sctp ->
                         let packet = Packet.Data(seal, sctp)
 
                         match way with
-                        | ValueSome(struct (path, ValueNone)) -> asked.Add(Transmit(path, packet))
-                        | ValueSome(struct (path, ValueSome header)) ->
-                            asked.Add(Transmit(path, Packet.Relayed(header, packet)))
+                        | ValueSome way -> asked.Add(way.TransmitAt(n, packet))
                         | ValueNone -> ()
 
                         traffic <- counted now packet traffic
@@ -523,15 +555,10 @@ module internal Wiring =
         | MediaOutput.TransmitRun run ->
             match s.Route.Path with
             | ValueSome path ->
-                match outward path (besideMedia now s) with
-                | struct (ValueSome(struct (outer, header)), s) ->
-                    let sent =
-                        match header with
-                        | ValueSome header -> run.Via header
-                        | ValueNone -> run
-
+                match outward now run.Count path (besideMedia now s) with
+                | struct (ValueSome way, s) ->
                     Step.one
-                        (TransmitRun(outer, sent))
+                        (way.Transmit run)
                         { s with
                             Traffic = Passed.add now run.Count (int64 run.Octets) s.Traffic }
                 | struct (ValueNone, s) -> Step.only s

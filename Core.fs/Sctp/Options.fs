@@ -60,7 +60,7 @@ type CongestionControl =
 type SctpLimits =
     {
         /// Association.Max.Retrans, RFC 9260 §16: 10. Ours 40: two minutes at RTO.Max, so that ICE's consent, which
-        /// expires after 30 s, decides first.
+        /// expires after 30 s, decides first; after it no time passes for the association until there is a path again.
         MaxRetransmissions: int
         /// Max.Init.Retransmits: 8. Ours 40, for the same reason.
         MaxInitRetransmits: int

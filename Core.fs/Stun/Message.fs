@@ -143,6 +143,11 @@ module Message =
     let internal isBinding (message: ReadOnlySpan<byte>) : bool =
         (BinaryPrimitives.ReadUInt16BigEndian message &&& ~~~0x0110us) = uint16 Method.Binding
 
+    /// Whether a datagram is a Binding request, by its header alone.
+    let internal isBindingRequest (datagram: ReadOnlySpan<byte>) : bool =
+        isStun datagram
+        && BinaryPrimitives.ReadUInt16BigEndian datagram = typeOf Class.Request Method.Binding
+
     let private transactionOf (message: ReadOnlySpan<byte>) : TransactionId =
         { High = BinaryPrimitives.ReadUInt32BigEndian(message.Slice 8)
           Low = BinaryPrimitives.ReadUInt64BigEndian(message.Slice 12) }
@@ -267,24 +272,33 @@ module Message =
         find Attribute.Fingerprint datagram >= 0
 
     /// The first half of USERNAME, up to the colon: the receiver's username fragment in an ICE check, RFC 8445 §7.1.3
-    /// (RFC 8445 §7.2.2). ValueNone where there is none. Reads no further than it must: for a demultiplexer of a
-    /// port that many connections share.
-    [<CompiledName "UsernameFragment">]
-    let usernameFragment (datagram: ReadOnlySpan<byte>) : string voption =
+    /// (RFC 8445 §7.2.2). Empty where there is none. Reads no further than it must, and allocates nothing: for a
+    /// demultiplexer of a port that many connections share, which strangers may flood.
+    let internal fragmentOctets (datagram: ReadOnlySpan<byte>) : ReadOnlySpan<byte> =
         if not (isStun datagram) then
-            ValueNone
+            ReadOnlySpan.Empty
         else
             match find Attribute.UsernameType datagram with
-            | -1 -> ValueNone
+            | -1 -> ReadOnlySpan.Empty
             | at ->
                 let value = valueAt at datagram
                 let colon = value.IndexOf 58uy
 
                 // RFC 8839 §5.4: a fragment has 4 to 256 characters.
                 if colon > 0 && colon <= 256 then
-                    ValueSome(Encoding.UTF8.GetString(value.Slice(0, colon)))
+                    value.Slice(0, colon)
                 else
-                    ValueNone
+                    ReadOnlySpan.Empty
+
+    /// The same as text.
+    [<CompiledName "UsernameFragment">]
+    let usernameFragment (datagram: ReadOnlySpan<byte>) : string voption =
+        let octets = fragmentOctets datagram
+
+        if octets.IsEmpty then
+            ValueNone
+        else
+            ValueSome(Encoding.UTF8.GetString octets)
 
     /// The comprehension-required attributes that this library does not know: what a 420 lists, RFC 8489 §6.3.1.
     let unknownRequired (message: Message) : uint16[] =
@@ -403,6 +417,12 @@ module Outgoing =
         total
         + integritySize outgoing.Integrity
         + (if outgoing.Fingerprint then 8 else 0)
+
+    /// Whether it tells somebody that they are not known, RFC 8489 §9.1.3.
+    let internal isRefusal (outgoing: Outgoing) : bool =
+        match outgoing.Message.Class, outgoing.Integrity with
+        | Class.Error, Unprotected -> true
+        | _ -> false
 
     let private seal (ciphers: ICiphers) algorithm (kind: uint16) (key: byte[]) (into: Span<byte>) (at: int) =
         let digest = Ciphers.hashSize algorithm

@@ -5,13 +5,16 @@ open System.Buffers.Binary
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Core.Stun
 
-/// What goes around a packet that a relay is to pass on to a peer: written in front of the packet, in place.
-[<RequireQualifiedAccess; NoComparison>]
+/// What goes around a packet that a relay is to pass on to a peer, or around a message for the relay itself: written in place,
+/// in front of it and behind.
+[<RequireQualifiedAccess; NoComparison; NoEquality>]
 type internal RelayHeader =
     /// ChannelData, RFC 8656 §12.5: 4 octets.
     | Channel of Number: uint16
     /// A Send indication, RFC 8656 §11.1: 36 octets for a peer's IPv4 address, 48 for IPv6, and padding behind the packet.
     | Indication of Peer: Endpoint * Transaction: TransactionId
+    /// A DTLS record around one of the others, or around a message for the server: 37 octets with AES-GCM.
+    | Sealed of Seal: DtlsSeal * Inner: RelayHeader voption
 
     /// Octets in front of the packet.
     member header.Offset: int =
@@ -19,12 +22,23 @@ type internal RelayHeader =
         | Channel _ -> ChannelData.HeaderSize
         // Header, XOR-PEER-ADDRESS, and the header of DATA.
         | Indication(peer, _) -> Message.HeaderSize + Attribute.size (XorPeerAddress peer) + 4
+        | Sealed(seal, ValueNone) -> seal.PlaintextOffset
+        | Sealed(seal, ValueSome inner) -> seal.PlaintextOffset + inner.Offset
 
     /// Octets of the whole with a packet of `length` octets.
     member header.Size(length: int) : int =
         match header with
         | Channel _ -> ChannelData.HeaderSize + length
         | Indication _ -> header.Offset + Attribute.padded length
+        | Sealed(seal, ValueNone) -> seal.Overhead + length
+        | Sealed(seal, ValueSome inner) -> seal.Overhead + inner.Size length
+
+    /// What the n-th packet behind this one has around it, of a run that it was asked for.
+    member header.After(n: int) : RelayHeader =
+        match header with
+        | Channel _
+        | Indication _ -> header
+        | Sealed(seal, inner) -> Sealed(seal.After n, inner)
 
     /// Completes what stands at `Offset`, of `length` octets; answers the octets of the whole.
     member header.Write(into: Span<byte>, length: int) : int =
@@ -45,6 +59,8 @@ type internal RelayHeader =
             writer.UInt16(uint16 length)
             into.Slice(header.Offset + length, total - header.Offset - length).Clear()
             total
+        | Sealed(seal, ValueNone) -> seal.Write(into, length)
+        | Sealed(seal, ValueSome inner) -> seal.Write(into, inner.Write(into.Slice seal.PlaintextOffset, length))
 
 /// Data indications, RFC 8656 §11.4.
 [<RequireQualifiedAccess>]

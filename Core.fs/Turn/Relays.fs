@@ -5,7 +5,7 @@ open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Core.Stun
 
 /// An allocation that ICE asks for. Its ports are the core's, even and negative: its addresses of either family, and the stream
-/// that it travels by where it does. The first names the allocation.
+/// that it travels by where it does (with DTLS, the core's own tunnel). The first names the allocation.
 [<NoComparison; NoEquality>]
 type RelayRequest =
     {
@@ -25,9 +25,14 @@ type RelayRequest =
 /// An allocation of a peer's, and how messages reach its server.
 [<NoComparison; NoEquality>]
 type internal RelayLink =
-    { Request: RelayRequest
-      Path: Path
-      Turn: TurnClient.State }
+    {
+        Request: RelayRequest
+        /// By which its messages go and come: of a socket, or of a stream, which a tunnel counts as.
+        Path: Path
+        /// Where it is reached by DTLS.
+        Tunnel: DtlsTunnel.State voption
+        Turn: TurnClient.State
+    }
 
 /// All allocations of a peer: between the ports of the shell, and the ports that ICE has on TURN servers.
 [<RequireQualifiedAccess>]
@@ -51,6 +56,10 @@ module internal Relays =
         | Release of Port: PortId
         /// A STUN message of TURN's, by a path of ours to a server.
         | Received of Path: Path * Datagram: ReadOnlyMemory<byte>
+        /// A DTLS record of a server's, by a socket's path, lent.
+        | Record of Path: Path * Datagram: Memory<byte>
+        /// What the shell has found a tunnel's certificate to be: ValueNone is trusted.
+        | CertificateVerified of Port: PortId * Refusal: string voption
         | StreamOpened of Port: PortId
         | StreamClosed of Port: PortId * Reason: string
         /// The shell's socket is gone, and with it what was allocated from it.
@@ -58,7 +67,13 @@ module internal Relays =
 
     [<NoComparison; NoEquality>]
     type Output =
-        | Transmit of Path: Path * Message: Outgoing
+        /// `Around`: what the message is in, where it is in something.
+        | Transmit of Path: Path * Message: Outgoing * Around: RelayHeader voption
+        | TransmitHandshake of Path: Path * Datagram: DtlsDatagram
+        /// A datagram of the server's, opened in place, and the path of the tunnel that it came through.
+        | Unsealed of Path: Path * Datagram: Memory<byte>
+        /// Answered by `CertificateVerified`.
+        | VerifyCertificate of Port: PortId * ServerName: string * Chain: byte[][]
         | OpenStream of Port: PortId * Kind: StreamKind * From: PortId * To: Endpoint * ServerName: string
         | CloseStream of Port: PortId
         | Allocated of Port: PortId * Relayed: Endpoint[] * Mapped: Endpoint voption
@@ -83,8 +98,9 @@ module internal Relays =
 
     let private isStream (relay: RelayLink) : bool =
         match relay.Request.Transport with
-        | ServerTransport.Udp -> false
-        | _ -> true
+        | ServerTransport.Tcp
+        | ServerTransport.Tls -> true
+        | _ -> false
 
     let private indexOf (port: PortId) (state: State) : int =
         let all = state.All
@@ -104,6 +120,20 @@ module internal Relays =
 
         if i < all.Length then i else -1
 
+    // The socket's path that a tunnel's records go by.
+    let private outerPath (relay: RelayLink) : Path =
+        { relay.Path with
+            Local = relay.Request.From }
+
+    let private indexOfTunnel (outer: Path) (state: State) : int =
+        let all = state.All
+        let mutable i = 0
+
+        while i < all.Length && not (all[i].Tunnel.IsSome && (outerPath all[i]).Equals outer) do
+            i <- i + 1
+
+        if i < all.Length then i else -1
+
     let private portOf (address: Address) (request: RelayRequest) : PortId =
         if address.IsV4 then request.V4 else request.V6
 
@@ -113,9 +143,31 @@ module internal Relays =
     let isServer (path: Path) (state: State) : bool =
         state.All.Length > 0 && indexOfPath path state >= 0
 
-    /// How a packet for a path of ICE's reaches its peer: the path to the server, and what it is wrapped in. ValueNone: it may
-    /// not, or not any more.
-    let wrap (path: Path) (state: State) : struct (struct (Path * RelayHeader) voption * State) =
+    /// Whether DTLS records that come by this path are a server's.
+    let isTunnel (path: Path) (state: State) : bool =
+        state.All.Length > 0 && indexOfTunnel path state >= 0
+
+    // What a message to the server is in, and by which path it goes; so many of them.
+    let private around now (count: int) (inner: RelayHeader voption) (relay: RelayLink) =
+        match relay.Tunnel with
+        | ValueNone -> struct (ValueSome(struct (relay.Path, inner)), relay)
+        | ValueSome tunnel ->
+            let struct (seal, tunnel) = DtlsTunnel.seal now count tunnel
+            let relay = { relay with Tunnel = ValueSome tunnel }
+
+            match seal with
+            | ValueSome seal ->
+                struct (ValueSome(struct (outerPath relay, ValueSome(RelayHeader.Sealed(seal, inner)))), relay)
+            | ValueNone -> struct (ValueNone, relay)
+
+    /// How `count` packets for a path of ICE's reach their peer: the path to the server, and what the first is wrapped in.
+    /// ValueNone: they may not, or not any more.
+    let wrap
+        now
+        (count: int)
+        (path: Path)
+        (state: State)
+        : struct (struct (Path * RelayHeader voption) voption * State) =
         match indexOf path.Local state with
         | -1 -> struct (ValueNone, state)
         | i ->
@@ -123,12 +175,26 @@ module internal Relays =
             let struct (header, turn) = TurnClient.wrap path.Remote relay.Turn
 
             match header with
-            | ValueSome(RelayHeader.Channel _ as header) -> struct (ValueSome(struct (relay.Path, header)), state)
-            | ValueSome header ->
-                struct (ValueSome(struct (relay.Path, header)),
-                        { state with
-                            All = Array.updateAt i { relay with Turn = turn } state.All })
             | ValueNone -> struct (ValueNone, state)
+            | ValueSome(RelayHeader.Channel _) when relay.Tunnel.IsNone ->
+                struct (ValueSome(struct (relay.Path, header)), state)
+            | ValueSome _ ->
+                let struct (way, relay) = around now count header { relay with Turn = turn }
+
+                struct (way,
+                        { state with
+                            All = Array.updateAt i relay state.All })
+
+    /// Octets around a packet of data by this path of ICE's: ChannelData, and a record where the server is spoken to by DTLS.
+    let overhead (path: Path) (state: State) : int =
+        match indexOf path.Local state with
+        | -1 -> 0
+        | i ->
+            ChannelData.HeaderSize
+            + (if state.All[i].Tunnel.IsSome then
+                   DtlsTunnel.Overhead
+               else
+                   0)
 
     /// A packet that came from a server: by which path of ICE's, and the packet, in place. ValueNone: it carries none that was
     /// asked for.
@@ -167,15 +233,26 @@ module internal Relays =
                 state.All
                 |> Array.map (fun other -> if other.Request.V4 = relay.Request.V4 then relay else other) }
 
-    let private drop (relay: RelayLink) (state: State) : Step<State, Output> =
-        let rest =
-            { state with
-                All = state.All |> Array.filter (fun other -> other.Request.V4 <> relay.Request.V4) }
+    let private without (relay: RelayLink) (state: State) : State =
+        { state with
+            All = state.All |> Array.filter (fun other -> other.Request.V4 <> relay.Request.V4) }
 
-        if isStream relay then
-            Step.one (CloseStream relay.Request.Stream) rest
-        else
-            Step.only rest
+    // The end of what it is reached by.
+    let private hangUp now (relay: RelayLink) : Output list =
+        match relay.Tunnel with
+        | ValueSome tunnel ->
+            let struct (_, outputs) = DtlsTunnel.step now DtlsTunnel.Close tunnel
+
+            [ for output in outputs do
+                  match output with
+                  | DtlsTunnel.Transmit datagram -> TransmitHandshake(outerPath relay, datagram)
+                  | _ -> () ]
+        | ValueNone ->
+            [ if isStream relay then
+                  CloseStream relay.Request.Stream ]
+
+    let private drop now (relay: RelayLink) (state: State) : Step<State, Output> =
+        struct (without relay state, hangUp now relay)
 
     let private openStream (server: Endpoint) (name: string) (relay: RelayLink) : Output =
         let kind =
@@ -203,12 +280,16 @@ module internal Relays =
                 | None -> Step.only state
                 | Some relay ->
                     match output with
-                    | TurnClient.Transmit message -> Step.one (Transmit(relay.Path, message)) state
+                    | TurnClient.Transmit message ->
+                        match around now 1 ValueNone relay with
+                        | struct (ValueSome(struct (path, header)), relay) ->
+                            Step.one (Transmit(path, message, header)) (put relay state)
+                        | struct (ValueNone, _) -> Step.only state
                     | TurnClient.Redirected(server, domain) -> redirected now server domain relay state
                     | TurnClient.Allocated(relayed, mapped) -> Step.one (Allocated(port, relayed, mapped)) state
                     | TurnClient.Failed(code, text) ->
-                        Step.one (Failed(port, code, text)) state |> Step.bind (drop relay)
-                    | TurnClient.Lost _ -> Step.one (Lost port) state |> Step.bind (drop relay)
+                        Step.one (Failed(port, code, text)) state |> Step.bind (drop now relay)
+                    | TurnClient.Lost _ -> Step.one (Lost port) state |> Step.bind (drop now relay)
                     // Its checks will fail.
                     | TurnClient.Denied _ -> Step.only state
                     | TurnClient.Ignored reason -> Step.one (Ignored reason) state)
@@ -216,32 +297,92 @@ module internal Relays =
 
     // RFC 8489 §10: by the same transport.
     and private redirected now (server: Endpoint) (domain: string voption) (relay: RelayLink) (state: State) =
+        let before = relay
+
         let relay =
             { relay with
                 Path = { relay.Path with Remote = server } }
 
-        if indexOfPath relay.Path state >= 0 then
+        let isTaken =
+            indexOfPath relay.Path state >= 0 || indexOfTunnel (outerPath relay) state >= 0
+
+        if isTaken then
             // There is an allocation on it by this very path.
             turn now (TurnClient.Closed "The server sent us to one that is asked already.") relay state
-        elif isStream relay then
-            let name = domain |> ValueOption.defaultValue relay.Request.ServerName
-
-            struct (put relay state, [ CloseStream relay.Request.Stream; openStream server name relay ])
         else
-            turn now (TurnClient.Start server) relay (put relay state)
+            struct (state, hangUp now before)
+            |> Step.bind (reach now (domain |> ValueOption.defaultValue relay.Request.ServerName) relay)
+
+    // Its server is to be spoken to: at once, or when a stream or a tunnel to it is open.
+    and private reach now (name: string) (relay: RelayLink) (state: State) : Step<State, Output> =
+        let server = relay.Path.Remote
+
+        match relay.Request.Transport with
+        | ServerTransport.Udp -> turn now (TurnClient.Start server) relay (put relay state)
+        | ServerTransport.Dtls ->
+            let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize state.Entropy
+
+            let relay =
+                { relay with
+                    Request = { relay.Request with ServerName = name }
+                    Tunnel = ValueSome(DtlsTunnel.create state.Ciphers (Entropy.ofSeed (ReadOnlySpan seed))) }
+
+            // An address is no host name, RFC 6066 §3.
+            let asked = if (Address.parse name).IsSome then "" else name
+            tunnel now (DtlsTunnel.Start asked) relay (put relay { state with Entropy = entropy })
+        | _ -> Step.one (openStream server name relay) (put relay state)
+
+    and private tunnel now (input: DtlsTunnel.Input) (relay: RelayLink) (state: State) : Step<State, Output> =
+        match relay.Tunnel with
+        | ValueNone -> Step.one (Ignored Drop.Unexpected) state
+        | ValueSome before ->
+            let port = relay.Request.V4
+            let struct (part, outputs) = DtlsTunnel.step now input before
+            let state = put { relay with Tunnel = ValueSome part } state
+
+            match outputs with
+            // Nearly every datagram.
+            | [ DtlsTunnel.Data datagram ] -> Step.one (Unsealed(relay.Path, datagram)) state
+            | _ ->
+                state
+                |> Step.route
+                    (fun output state ->
+                        match state.All |> Array.tryFind (fun other -> other.Request.V4 = port) with
+                        | None -> Step.only state
+                        | Some relay ->
+                            match output with
+                            | DtlsTunnel.Transmit datagram ->
+                                Step.one (TransmitHandshake(outerPath relay, datagram)) state
+                            | DtlsTunnel.Verify chain ->
+                                Step.one
+                                    (VerifyCertificate(relay.Request.Stream, relay.Request.ServerName, chain))
+                                    state
+                            | DtlsTunnel.Opened -> turn now (TurnClient.Start relay.Path.Remote) relay state
+                            | DtlsTunnel.Data datagram -> Step.one (Unsealed(relay.Path, datagram)) state
+                            | DtlsTunnel.Closed reason -> turn now (TurnClient.Closed reason) relay state
+                            | DtlsTunnel.Ignored reason -> Step.one (Ignored reason) state)
+                    outputs
 
     let private allocate now (request: RelayRequest) (state: State) : Step<State, Output> =
         if state.All.Length >= MaxRelays || indexOf request.V4 state >= 0 then
             Step.one (Failed(request.V4, 701, "There are too many allocations.")) state
         else
             let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize state.Entropy
-            let isReliable = request.Transport <> ServerTransport.Udp
+
+            let isReliable =
+                request.Transport = ServerTransport.Tcp
+                || request.Transport = ServerTransport.Tls
 
             let relay =
                 { Request = request
                   Path =
-                    { Local = if isReliable then request.Stream else request.From
+                    { Local =
+                        if request.Transport = ServerTransport.Udp then
+                            request.From
+                        else
+                            request.Stream
                       Remote = request.Server }
+                  Tunnel = ValueNone
                   Turn =
                     TurnClient.create
                         { Ciphers = state.Ciphers
@@ -256,10 +397,7 @@ module internal Relays =
                     Entropy = entropy
                     All = Array.append state.All [| relay |] }
 
-            if isReliable then
-                Step.one (openStream request.Server request.ServerName relay) state
-            else
-                turn now (TurnClient.Start request.Server) relay state
+            reach now request.ServerName relay state
 
     // Of an allocation, where there is one.
     let private at now (port: PortId) (input: TurnClient.Input) (state: State) : Step<State, Output> =
@@ -275,12 +413,13 @@ module internal Relays =
             |> Step.bind (fun state ->
                 match indexOf port state with
                 | -1 -> Step.only state
-                | i -> drop state.All[i] state)
+                | i -> drop now state.All[i] state)
 
+    // What a stream, or a tunnel, belongs to.
     let private ofStream (port: PortId) (state: State) : RelayLink voption =
         match
             state.All
-            |> Array.tryFind (fun relay -> isStream relay && relay.Request.Stream = port)
+            |> Array.tryFind (fun relay -> relay.Path.Local = port && relay.Request.Stream = port)
         with
         | Some relay -> ValueSome relay
         | None -> ValueNone
@@ -288,19 +427,20 @@ module internal Relays =
     let private tick now (state: State) : Step<State, Output> =
         (Step.only state, state.All)
         ||> Array.fold (fun step relay ->
-            if TurnClient.deadline relay.Turn <= now then
+            match relay.Tunnel with
+            | ValueSome dtls when DtlsTunnel.deadline dtls <= now ->
+                step |> Step.bind (tunnel now DtlsTunnel.Tick relay)
+            // Until the tunnel is open it waits for nothing, and afterwards the tunnel does not.
+            | _ when TurnClient.deadline relay.Turn <= now ->
                 step |> Step.bind (at now relay.Request.V4 TurnClient.Tick)
-            else
-                step)
+            | _ -> step)
 
-    let private portClosed (port: PortId) (state: State) : Step<State, Output> =
-        (Step.only state, state.All)
-        ||> Array.fold (fun step relay ->
-            // A stream has a socket of its own, and tells of its end by itself.
-            if relay.Request.From = port && not (isStream relay) then
-                step |> Step.bind (drop relay)
-            else
-                step)
+    let private portClosed (port: PortId) (state: State) : State =
+        { state with
+            All =
+                state.All
+                // A stream has a socket of its own, and tells of its end by itself.
+                |> Array.filter (fun relay -> relay.Request.From <> port || isStream relay) }
 
     let private react now (input: Input) (state: State) : Step<State, Output> =
         match input with
@@ -313,6 +453,14 @@ module internal Relays =
             match indexOfPath path state with
             | -1 -> Step.one (Ignored Drop.Unexpected) state
             | i -> turn now (TurnClient.Received datagram) state.All[i] state
+        | Record(path, datagram) ->
+            match indexOfTunnel path state with
+            | -1 -> Step.one (Ignored Drop.Unexpected) state
+            | i -> tunnel now (DtlsTunnel.Received datagram) state.All[i] state
+        | CertificateVerified(port, refusal) ->
+            match ofStream port state with
+            | ValueSome relay -> tunnel now (DtlsTunnel.Verified refusal) relay state
+            | ValueNone -> Step.one (Ignored Drop.Stale) state
         | StreamOpened port ->
             match ofStream port state with
             | ValueSome relay -> turn now (TurnClient.Start relay.Path.Remote) relay state
@@ -321,7 +469,7 @@ module internal Relays =
             match ofStream port state with
             | ValueSome relay -> turn now (TurnClient.Closed reason) relay state
             | ValueNone -> Step.one (Ignored Drop.Stale) state
-        | PortClosed port -> portClosed port state
+        | PortClosed port -> Step.only (portClosed port state)
 
     let step (now: Instant) (input: Input) (state: State) : Step<State, Output> =
         match input with
@@ -332,5 +480,9 @@ module internal Relays =
 
             for relay in state.All do
                 due <- Instant.min due (TurnClient.deadline relay.Turn)
+
+                match relay.Tunnel with
+                | ValueSome tunnel -> due <- Instant.min due (DtlsTunnel.deadline tunnel)
+                | ValueNone -> ()
 
             struct ({ state with Due = due }, outputs)

@@ -67,7 +67,7 @@ let private plainHello: ClientHello =
       SessionId = [||]
       Cookie = [||]
       Suites = [| 0xc02bus; 0xc02fus |]
-      Extensions = Extensions.offer [| 0x001dus; 0x0017us |] Scheme.ids [| 0x0007us |] }
+      Extensions = Extensions.offer "" [| 0x001dus; 0x0017us |] Scheme.ids [| 0x0007us |] }
 
 let private plainServerHello: ServerHello =
     { Version = Record.Version

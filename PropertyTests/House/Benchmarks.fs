@@ -55,7 +55,12 @@ let private scenarios =
         "setupsPerSecond"
         "parallelSetupsPerSecond"
         "firstOpenMilliseconds" ]
-      [ "connections"; "--count"; "10"; "--seconds"; "0.5" ], [ "connections"; "heapKbPerConnection"; "rssMb" ] ]
+      [ "connections"; "--count"; "10"; "--seconds"; "0.5" ], [ "connections"; "heapKbPerConnection"; "rssMb" ]
+      [ "flood"; "--seconds"; "0.5"; "--pairs"; "2"; "--rate"; "10000" ],
+      [ "connections"
+        "datagramsPerSecond"
+        "floodCpuPercent"
+        "floodP99Microseconds" ] ]
 
 /// Octets that a step may allocate: what it needed when this was written, so that it can only fall. Issue 3 asks for 450 of a
 /// full DATA chunk sent or received.

@@ -63,6 +63,92 @@ let tests =
                   })
 
           Outside.needing
+              (Examples.built "Examples/TurnServer"
+               |> fun server () ->
+                   Result.bind
+                       (fun server -> Examples.built "Examples/Doctor" () |> Result.map (fun doctor -> server, doctor))
+                       (server ()))
+              "Doctor says what works and why the rest does not"
+              (fun (serving, program) ->
+                  task {
+                      use server =
+                          Examples.converse
+                              serving
+                              [ "--port"
+                                "0"
+                                "--tls-port"
+                                "0"
+                                "--user"
+                                "alice:wonderland"
+                                "--relay-ports"
+                                "50000-50999" ]
+
+                      let! udp = Examples.await server @"listening: turn:127\.0\.0\.1:(\d+)$"
+
+                      let! tcp =
+                          Examples.await server @"listening: (turn:127\.0\.0\.1:\d+\?transport=tcp)$"
+
+                      let! tls =
+                          Examples.await server @"listening: (turns:127\.0\.0\.1:\d+\?transport=tcp)$"
+
+                      let port = udp.Groups[1].Value
+
+                      let doctor password more =
+                          Examples.run
+                              60.0
+                              program
+                              ([ "--stun"
+                                 $"stun:127.0.0.1:{port}"
+                                 "--turn"
+                                 $"turn:127.0.0.1:{port}"
+                                 "--turn"
+                                 tcp.Groups[1].Value
+                                 "--turn"
+                                 tls.Groups[1].Value
+                                 "--username"
+                                 "alice"
+                                 "--credential"
+                                 password
+                                 "--loopback" ]
+                               @ more)
+
+                      let! struct (code, output) = doctor "wonderland" [ "--json"; "--any-certificate" ]
+                      Expect.equal code 0 output
+                      use json = Text.Json.JsonDocument.Parse output
+                      let root = json.RootElement
+                      let nat = root.GetProperty("nats")[0]
+                      Expect.equal (nat.GetProperty("mapping").GetString()) "none" "no NAT on loopback"
+
+                      for i in 0..2 do
+                          let relay = root.GetProperty("relays")[i]
+
+                          Expect.isGreaterThan
+                              (relay.GetProperty("roundTripMilliseconds").GetDouble())
+                              0.0
+                              "a round trip by each"
+
+                      // Nobody listens on port 9, and a certificate that nobody has signed is refused.
+                      let! struct (code, output) =
+                          doctor "wrong" [ "--stun"; "stun:127.0.0.1:9"; "--seconds"; "10" ]
+
+                      let said = Regex.Replace(output, @"\s+", " ")
+                      Expect.equal code 0 output
+                      Expect.stringContains said "refuses the name or password (401)" "the password"
+                      Expect.stringContains said "certificate" "the certificate"
+                      Expect.stringContains said "stun:127.0.0.1:9 (127.0.0.1:9): no answer." "who is silent"
+                      Expect.stringContains said "Works with most peers" "the verdict"
+
+                      let! struct (code, output) =
+                          Examples.run 60.0 program [ "--stun"; "stun:127.0.0.1:9"; "--loopback" ]
+
+                      Expect.equal code 1 output
+                      Expect.stringContains output "Does not work" "the verdict"
+                      let! struct (code, output) = Examples.run 60.0 program [ "--stun"; "turn:127.0.0.1" ]
+                      Expect.equal code 2 output
+                      Expect.stringContains output "SyntaxError" "what is wrong"
+                  })
+
+          Outside.needing
               (Examples.built "Examples/TurnServer")
               "TurnServer says what is wrong, and exits with 1"
               (fun program ->

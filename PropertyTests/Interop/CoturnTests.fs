@@ -106,6 +106,10 @@ let private withCoturn name (body: Coturn -> Task) =
             do! body coturn
         })
 
+/// No transport of `TurnServer`'s yet.
+let private dtlsUrl (coturn: Coturn) : string =
+    coturn.Url TurnServerTransport.Tls + "?transport=udp"
+
 let tests =
     testSequenced
     <| testList
@@ -117,6 +121,21 @@ let tests =
                       use callee = peer (coturn.Url transport) "secret" true null
                       do! talk caller callee
                   })
+
+          withCoturn "two connections talk by its relays alone, over DTLS" (fun coturn ->
+              task {
+                  use caller = peer (dtlsUrl coturn) "secret" true null
+                  use callee = peer (dtlsUrl coturn) "secret" true null
+                  do! talk caller callee
+              })
+
+          withCoturn "a certificate that nobody vouches for is refused over DTLS, too" (fun coturn ->
+              task {
+                  use wary = peer (dtlsUrl coturn) "secret" false null
+                  let! (error: RTCPeerConnectionIceErrorEvent) = refusal wary
+                  Expect.equal error.ErrorCode 701 "the code"
+                  Expect.stringContains error.ErrorText "certificate" "why"
+              })
 
           withCoturn "a wrong password is told as 401" (fun coturn ->
               task {
@@ -152,7 +171,7 @@ let tests =
                       e.Channel.OnMessage.Subscribe(fun m ->
                           seen <- int m.Data.Span[0] :: seen
 
-                          if seen.Length = 200 then
+                          if seen.Length = 400 then
                               all.TrySetResult(List.rev seen) |> ignore)
                       |> ignore)
                   |> ignore
@@ -164,14 +183,16 @@ let tests =
                   let send from upTo =
                       task {
                           for i in from..upTo do
-                              do! channel.SendAsync(ReadOnlyMemory(Array.create 10_000 (byte i)))
+                              do! channel.SendAsync(ReadOnlyMemory(Array.create 10_000 (byte (i % 251))))
                       }
 
                   do! send 0 99
                   do! coturn.Restart()
-                  do! send 100 199
+                  // More than what waits for the channel before a send does, so part of them goes on after the restart.
+                  let rest = send 100 399
                   caller.RestartIce()
                   do! connect caller callee
+                  do! rest.WaitAsync(TimeSpan.FromSeconds 60.0)
                   let! (arrived: int list) = all.Task.WaitAsync(TimeSpan.FromSeconds 60.0)
-                  Expect.equal arrived [ 0..199 ] "once each, in order"
+                  Expect.equal arrived [ for i in 0..399 -> i % 251 ] "once each, in order"
               }) ]

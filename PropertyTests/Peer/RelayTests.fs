@@ -185,7 +185,7 @@ let tests =
 
           testCase "servers that are not supported are told with 701, and the others are asked" (fun () ->
               let config =
-                  configOf [| "turns:turn.example.org?transport=udp"; turnUrl |] "secret" IceTransportPolicy.All
+                  configOf [| "stuns:stun.example.org"; turnUrl |] "secret" IceTransportPolicy.All
 
               let world, _ = symmetric config config Weather.fair 11L |> connecting (seconds 8L)
               Expect.equal (errors 'a' world |> List.map _.Code) [ 701 ] "the code")
@@ -250,6 +250,29 @@ let tests =
 
                   Expect.isTrue arrived "nothing reliable is lost"
                   Expect.isTrue (isRelayed 'a' world) "relayed anew")
+
+          testCase
+              "a way that is lost for ten minutes: failed, and an ICE restart still brings all that was sent"
+              (fun () ->
+                  let world, handle =
+                      symmetric relayOnly relayOnly Weather.fair 16L |> connecting (seconds 8L)
+
+                  let before = world.Ends['b'].MessageCount
+
+                  let world =
+                      world
+                      |> changing SmallServer.restart
+                      |> World.tell 'a' (Send(handle, false, ReadOnlyMemory(Array.create 50_000 1uy)))
+                      |> World.pass (seconds 600L)
+
+                  Expect.equal (World.connection 'a' world) PeerConnectionState.Failed "told"
+                  let world, _ = World.demand 'a' RestartIce world
+                  let world = World.negotiate 'a' world
+
+                  let _, arrived =
+                      World.run (seconds 30L) (fun w -> w.Ends['b'].MessageCount > before) world
+
+                  Expect.isTrue arrived "nothing reliable is lost")
 
           testCase
               "a server that restarts in mid-call is known to have by the next refresh, and the path is given up"

@@ -39,9 +39,9 @@ type Line(channel: RTCDataChannel) =
         task { do! closed.Task.WaitAsync(TimeSpan.FromSeconds 30.0) }
 
 /// A peer of ours, spoken to in descriptions as JSON.
-type OurPeer(?options: WebRtcOptions) =
+type OurPeer(?options: WebRtcOptions, ?configuration: RTCConfiguration) =
     let pc =
-        new RTCPeerConnection(RTCConfiguration(), defaultArg options (WebRtcOptions()))
+        new RTCPeerConnection(defaultArg configuration (RTCConfiguration()), defaultArg options (WebRtcOptions()))
 
     let incoming = Channel.CreateUnbounded<Line>()
 

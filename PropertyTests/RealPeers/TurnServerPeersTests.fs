@@ -247,6 +247,101 @@ let private browsers =
               Expect.equal (told.GetProperty("code").GetInt32()) 401 "icecandidateerror"
           }) ]
 
+/// The page's own end, which has relays alone, and sends back what it hears.
+let private prepare =
+    """({ url, username, credential }) => {
+        window.pc = new RTCPeerConnection({ iceServers: [{ urls: [url], username, credential }], iceTransportPolicy: "relay" });
+        pc.ondatachannel = ({ channel }) => {
+            channel.binaryType = "arraybuffer";
+            channel.onmessage = (e) => channel.send(e.data);
+        };
+        pc.createDataChannel("theirs");
+    }"""
+
+let private theirEnd =
+    """async () => {
+        const stats = [...(await pc.getStats()).values()];
+        const transport = stats.find((s) => s.type === "transport");
+        const pair = stats.find((s) => s.id === transport.selectedCandidatePairId);
+        const local = stats.find((s) => s.id === pair.localCandidateId);
+        return [local.candidateType, local.relayProtocol];
+    }"""
+
+/// A call between the browser, which has relays alone, and a connection of ours.
+let private call offerer transport protocol (policy: RTCIceTransportPolicy) (server: TurnServer) (page: Page) : Task =
+    task {
+        let made = TurnServer.CreateCredential("north", "erin", TimeSpan.FromMinutes 5.0)
+
+        let! _ =
+            page.Call(
+                prepare,
+                {| url = url transport server
+                   username = made.Username
+                   credential = made.Credential |}
+            )
+
+        let isRelayed = policy = RTCIceTransportPolicy.Relay
+
+        let servers =
+            if isRelayed then
+                [| RTCIceServer(
+                       RTCIceServerUrls.op_Implicit (url transport server: string),
+                       made.Username,
+                       made.Credential
+                   ) |]
+            else
+                [||]
+
+        use ours =
+            new OurPeer(
+                WebRtcOptions(ServerCertificateValidation = fun _ _ _ _ -> true),
+                RTCConfiguration(IceServers = servers, IceTransportPolicy = policy)
+            )
+
+        let line = ours.Create "ours"
+        do! negotiate offerer ours page
+        do! line.Opened()
+
+        for size in [ 1; 1_000; 65_536; 262_144 ] do
+            let octets = Array.init size (fun i -> byte (i * 7 >>> 3))
+            line.Channel.Send octets
+            let! struct (_, back) = line.Next()
+            Expect.isTrue (back.AsSpan().SequenceEqual(ReadOnlySpan octets)) $"{size} octets come back"
+
+        let! theirs = page.Call theirEnd
+        Expect.equal (string theirs[0]) "relay" "the browser's candidate"
+        Expect.equal (string theirs[1]) protocol "by the transport of the URL"
+        let! (report: RTCStatsReport) = ours.Pc.GetStatsAsync()
+        let pair = report.OfType<RTCIceCandidatePairStats>() |> Seq.find _.Nominated
+
+        let kindOf id =
+            (report.OfType<RTCIceCandidateStats>() |> Seq.find (fun c -> c.Id = id)).CandidateType
+
+        let kind =
+            if isRelayed then
+                RTCIceCandidateType.Relay
+            else
+                RTCIceCandidateType.Host
+
+        Expect.equal (kindOf pair.LocalCandidateId) (Nullable kind) "ours"
+        Expect.equal (kindOf pair.RemoteCandidateId) (Nullable RTCIceCandidateType.Relay) "theirs, as we see it"
+    }
+
+let private calls =
+    [ for transport, protocol in
+          [ TurnServerTransport.Udp, "udp"
+            TurnServerTransport.Tcp, "tcp"
+            TurnServerTransport.Tls, "tls" ] do
+          for offerer in [ Ours; Browsers ] do
+              for policy in [ RTCIceTransportPolicy.All; RTCIceTransportPolicy.Relay ] do
+                  browser
+                      $"Chromium, relayed by {transport}, and a connection of ours with policy {policy}; the offer is {offerer}"
+                      (call offerer transport protocol policy) ]
+
 let tests =
     testSequenced
-    <| testList "our TURN server with others' clients" [ testList "coturn" tools; testList "Chromium" browsers ]
+    <| testList
+        "our TURN server with others' clients"
+        [ testList "coturn" tools
+          testList "Chromium" browsers
+          testList "Chromium and our connection" calls ]

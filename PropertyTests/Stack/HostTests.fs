@@ -297,7 +297,7 @@ let private ports (kind: Kind) =
               // Until the port is open, what is sent is dropped: as on any network.
               eventually "a datagram arrives" (fun () ->
                   host.Loop.Post(
-                      Action(fun () -> (host :> IDatagramShell).Send(path, ReadOnlySpan [| 1uy; 2uy; 3uy |], false))
+                      Action(fun () -> (host :> IDatagramShell).Send(path, ReadOnlySpan [| 1uy; 2uy; 3uy |], false, false))
                   )
 
                   try
@@ -348,7 +348,7 @@ let private ports (kind: Kind) =
                       Action(fun () ->
                           host.Loop.Post(
                               Action(fun () ->
-                                  (host :> IDatagramShell).Send(path remote, ReadOnlySpan [| 0uy |], false))
+                                  (host :> IDatagramShell).Send(path remote, ReadOnlySpan [| 0uy |], false, false))
                           ))
                   )
 
@@ -545,7 +545,7 @@ let private sessions (kind: Kind) =
                   close a
                   stop b
 
-              eventually "no peer is left on the loop" (fun () -> shared.Loop.Members = 0)) ]
+              eventually "no peer is left on the loop" (fun () -> shared.Lanes[0].Loop.Members = 0)) ]
 
 let private consumed =
     testCase "what is consumed without the core's knowing leaves room for the largest message" (fun () ->

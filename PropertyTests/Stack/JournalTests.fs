@@ -106,11 +106,12 @@ let private codecs =
 /// A shell that does nothing; a witness needs one to hand on to.
 type private Nobody() =
     interface IDatagramShell with
-        member _.Send(_, _, _) = ()
+        member _.Send(_, _, _, _) = ()
         member _.Transmit(_, _) = ()
         member _.OpenPorts() = ()
         member _.ClosePort _ = ()
         member _.OpenStream(_, _, _, _, _) = ()
+        member _.VerifyCertificate(_, _, _) = ()
         member _.ResolveServer _ = ()
         member _.ResolveName _ = ()
         member _.AnnounceName(_, _) = ()

@@ -274,7 +274,7 @@ let private watches =
 
           watched "leaves a shared port to its next try" (fun options loops ->
               use shared = SharedPort.Open(0us, options)
-              Expect.equal (openPorts loops) shared.Bound.Count "watched") ]
+              Expect.equal (openPorts loops) shared.Lanes[0].Bound.Count "watched") ]
 
 let private owners =
     testList

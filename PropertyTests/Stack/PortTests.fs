@@ -148,6 +148,9 @@ let private table =
               table.Name("mallory", [||])
               Expect.equal (table.ByFragment "aaaa") "alice" "and mallory's leaving takes nothing along"
               table.Name("alice", [| "aaaa"; "bbbb" |])
+              Expect.equal (table.ByFragment(ReadOnlySpan "bbbb"B)) "alice" "by octets"
+              Expect.isNull (table.ByFragment(ReadOnlySpan [| 98uy; 98uy; 98uy; 255uy |])) "not ASCII"
+              Expect.isNull (table.ByFragment(ReadOnlySpan(Array.create 300 97uy))) "too long"
               Expect.equal (table.ByFragment "bbbb") "alice" "a restart adds one"
               table.Remove "alice"
               Expect.isNull (table.ByFragment "aaaa") "gone"

@@ -38,6 +38,8 @@ type SmallServer =
         /// Refusals: the method, the code, and how often.
         Refusals: (struct (Method * int * int)) list
         Alternate: Endpoint voption
+        /// Where it takes nothing but DTLS.
+        Dtls: TurnDtls voption
         /// Requests that it answered, last first.
         Served: Method list
     }
@@ -59,6 +61,7 @@ module SmallServer =
           NextPort = 49152
           Refusals = []
           Alternate = ValueNone
+          Dtls = ValueNone
           Served = [] }
 
     let modern (server: SmallServer) : SmallServer =
@@ -368,7 +371,27 @@ module SmallServer =
 
     /// A datagram arrives: what the server sends, from where and to whom.
     let receive now (source: Endpoint) (destination: Endpoint) (datagram: byte[]) (server: SmallServer) =
-        if destination.Equals server.At then
-            fromClient now source datagram server
-        else
-            server, fromPeer now source destination datagram server
+        let server, answers, sent =
+            match server.Dtls with
+            | ValueSome front when destination.Equals server.At ->
+                let front, plain, answers = TurnDtls.receive now source datagram front
+                let server = { server with Dtls = ValueSome front }
+
+                ((server, answers, []), plain)
+                ||> List.fold (fun (server, answers, sent) bytes ->
+                    let server, more = fromClient now source bytes server
+                    server, answers, sent @ more)
+            | _ when destination.Equals server.At ->
+                let server, sent = fromClient now source datagram server
+                server, [], sent
+            | _ -> server, [], fromPeer now source destination datagram server
+
+        // What is for a client goes into its records.
+        (((server, [ for bytes in answers -> struct (server.At, source, bytes) ]), sent)
+         ||> List.fold (fun (server, all) (struct (from, target, bytes)) ->
+             match server.Dtls with
+             | ValueSome front when from.Equals server.At ->
+                 let front, bytes = TurnDtls.seal now target bytes front
+                 { server with Dtls = ValueSome front }, struct (from, target, bytes) :: all
+             | _ -> server, struct (from, target, bytes) :: all))
+        |> fun (server, all) -> server, List.rev all

@@ -52,6 +52,7 @@ internal static class InputCodec
         AnswerNomination = 40,
         SelectCandidatePair = 41,
         RemoveCandidatePair = 42,
+        CertificateVerified = 45,
     }
 
     /// <summary>Writes an input.</summary>
@@ -277,6 +278,11 @@ internal static class InputCodec
                 to.Path(closed.Path);
                 to.Text(closed.Reason);
                 break;
+            case Input.CertificateVerified verified:
+                to.Byte((byte)Kind.CertificateVerified);
+                to.Number(verified.Port);
+                to.Option(verified.Refusal, to.Text);
+                break;
             default:
                 throw new UnreachableException("An input that the journal does not know.");
         }
@@ -360,6 +366,7 @@ internal static class InputCodec
             Kind.AnswerNomination => Input.NewAnswerNomination(from.Path(), from.Flag()),
             Kind.SelectCandidatePair => Input.NewSelectCandidatePair(from.Number(), from.Path()),
             Kind.RemoveCandidatePair => Input.NewRemoveCandidatePair(from.Number(), from.Path()),
+            Kind.CertificateVerified => Input.NewCertificateVerified(from.Int32(), from.Option(from.Text)),
             var unknown => throw new JournalException(
                 $"The journal has an input of kind {(byte)unknown}, of a later release."
             ),

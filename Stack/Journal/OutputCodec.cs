@@ -47,6 +47,9 @@ internal enum OutputKind : byte
 
     /// <summary><c>Output.AnnounceName</c>.</summary>
     AnnounceName = 13,
+
+    /// <summary><c>Output.VerifyCertificate</c>.</summary>
+    VerifyCertificate = 18,
 }
 
 /// <summary>Outputs as octets, one way only: they are compared, never read back. Every field takes part.</summary>

@@ -7,8 +7,8 @@ namespace Hybrid.WebRtc.Stack;
 /// <summary>A shell that also takes a datagram that is already written: a packet may be written only once.</summary>
 internal interface IDatagramShell : IShell
 {
-    /// <summary>Sends octets as they are; they are lent. See <see cref="Packet.MayFragment"/>.</summary>
-    void Send(Path path, ReadOnlySpan<byte> bytes, bool mayFragment);
+    /// <summary>Sends octets as they are; they are lent. See <see cref="Packet.MayFragment"/> and <see cref="Packet.IsToStranger"/>.</summary>
+    void Send(Path path, ReadOnlySpan<byte> bytes, bool mayFragment, bool isToStranger);
 }
 
 /// <summary>Stands between the core and the shell, and sees every output as octets. A new output breaks its build, as it should.</summary>
@@ -32,7 +32,7 @@ internal abstract class OutputWitness(IDatagramShell? inner) : IShell
         _seen.Path(path);
         _seen.Octets(written);
         Saw(OutputKind.Transmit, _seen.Written);
-        inner?.Send(path, written, packet.MayFragment);
+        inner?.Send(path, written, packet.MayFragment, packet.IsToStranger);
     }
 
     /// <inheritdoc/>
@@ -48,7 +48,7 @@ internal abstract class OutputWitness(IDatagramShell? inner) : IShell
             _seen.Path(path);
             _seen.Octets(written);
             Saw(OutputKind.Transmit, _seen.Written);
-            inner?.Send(path, written, mayFragment: false);
+            inner?.Send(path, written, mayFragment: false, isToStranger: false);
         }
     }
 
@@ -79,6 +79,17 @@ internal abstract class OutputWitness(IDatagramShell? inner) : IShell
         _seen.Text(serverName);
         Saw(OutputKind.OpenStream, _seen.Written);
         inner?.OpenStream(port, kind, from, to, serverName);
+    }
+
+    /// <inheritdoc/>
+    public void VerifyCertificate(int port, string serverName, byte[][] chain)
+    {
+        _seen.Clear();
+        _seen.Number(port);
+        _seen.Text(serverName);
+        _seen.Array(chain, certificate => _seen.Octets(certificate));
+        Saw(OutputKind.VerifyCertificate, _seen.Written);
+        inner?.VerifyCertificate(port, serverName, chain);
     }
 
     /// <inheritdoc/>

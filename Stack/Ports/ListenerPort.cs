@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
 using Hybrid.WebRtc.Core;
 using Microsoft.Extensions.Logging;
 using Path = Hybrid.WebRtc.Core.Path;
@@ -257,9 +258,8 @@ internal sealed class ListenerPort : IPort
     /// <summary>The first frame says whose it is. False: nobody's, and it is closed.</summary>
     private bool Name(Accepted accepted, ReadOnlySpan<byte> first)
     {
-        var owner = Peer.RequestedFragment(first) is { IsValueSome: true, Value: var fragment }
-            ? _directory.Find(fragment)
-            : null;
+        var fragment = Peer.RequestedFragment(first);
+        var owner = fragment.IsEmpty ? null : _directory.Find(Encoding.UTF8.GetString(fragment));
 
         _unnamed.Remove(accepted);
 

@@ -1,3 +1,5 @@
+using System.Buffers;
+using System.Text;
 using Path = Hybrid.WebRtc.Core.Path;
 
 namespace Hybrid.WebRtc.Stack.Ports;
@@ -11,7 +13,8 @@ namespace Hybrid.WebRtc.Stack.Ports;
 /// request from another's address claims nothing. A signalled candidate can still lie, so a path may have several claimants,
 /// each of whom gets a copy, and whoever cannot authenticate it drops it. Every table is bounded per member.
 /// </remarks>
-internal sealed class SharedPortTable<TMember>
+/// <param name="observer">Who is told of every change; null: nobody.</param>
+internal sealed class SharedPortTable<TMember>(ITableObserver? observer = null)
     where TMember : class
 {
     /// <summary>Paths that one member may claim; past them its oldest claim lapses.</summary>
@@ -19,6 +22,9 @@ internal sealed class SharedPortTable<TMember>
 
     /// <summary>Members that may claim one path; more are not heard along it.</summary>
     public const int MembersPerPath = 4;
+
+    /// <summary>Characters of a fragment, RFC 8839 §5.4.</summary>
+    public const int LongestFragment = 256;
 
     private readonly Dictionary<string, TMember> _byFragment = new(StringComparer.Ordinal);
     private readonly Dictionary<Path, TMember[]> _byPath = [];
@@ -57,7 +63,8 @@ internal sealed class SharedPortTable<TMember>
                 Forget(former, member);
 
         foreach (var fragment in fragments)
-            _byFragment.TryAdd(fragment, member);
+            if (_byFragment.TryAdd(fragment, member))
+                observer?.FragmentChanged(fragment, held: true);
 
         holdings.Fragments = fragments;
     }
@@ -78,18 +85,37 @@ internal sealed class SharedPortTable<TMember>
 
         holdings.Paths.Enqueue(path);
         _byPath[path] = claimed ? [.. claimants!, member] : [member];
+
+        if (!claimed)
+            observer?.PathChanged(path, held: true);
     }
 
     /// <summary>Whom a fragment belongs to; null: nobody.</summary>
     public TMember? ByFragment(string fragment) => _byFragment.GetValueOrDefault(fragment);
+
+    /// <summary>The same by the fragment's octets as they came, and allocates nothing: most may be forged.</summary>
+    public TMember? ByFragment(ReadOnlySpan<byte> fragment)
+    {
+        Span<char> text = stackalloc char[LongestFragment];
+
+        // Fragments of ours are ASCII (RFC 8839 §5.4), so what is not, or is longer, is nobody's.
+        return
+            Ascii.ToUtf16(fragment, text, out var length) == OperationStatus.Done
+            && _byFragment.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(text[..length], out var member)
+            ? member
+            : null;
+    }
 
     /// <summary>Who has claimed a path, the first first.</summary>
     public ReadOnlySpan<TMember> ByPath(in Path path) => _byPath.GetValueOrDefault(path);
 
     private void Forget(string fragment, TMember member)
     {
-        if (_byFragment.TryGetValue(fragment, out var owner) && owner == member)
-            _byFragment.Remove(fragment);
+        if (!_byFragment.TryGetValue(fragment, out var owner) || owner != member)
+            return;
+
+        _byFragment.Remove(fragment);
+        observer?.FragmentChanged(fragment, held: false);
     }
 
     private void Unclaim(in Path path, TMember member)
@@ -98,9 +124,14 @@ internal sealed class SharedPortTable<TMember>
             return;
 
         if (claimants.Length == 1 && claimants[0] == member)
+        {
             _byPath.Remove(path);
+            observer?.PathChanged(path, held: false);
+        }
         else
+        {
             _byPath[path] = [.. claimants.Where(claimant => claimant != member)];
+        }
     }
 
     private sealed class Holdings

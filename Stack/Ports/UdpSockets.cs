@@ -72,6 +72,9 @@ internal static class UdpSockets
         if (OperatingSystem.IsWindows())
             socket.IOControl(UdpConnectionReset, [0, 0, 0, 0], null);
 
+        if (options.ReusePort)
+            socket.SetRawSocketOption(Libc.SocketLevel, Libc.ReusePort, BitConverter.GetBytes(1));
+
         socket.Blocking = false;
         Fragmentation.Set(socket, allowed: false);
         SetBuffers(socket, options.ReceiveBuffer, options.SendBuffer);

@@ -16,6 +16,7 @@ internal static unsafe partial class Libc
     public const int NonBlocking = 0x800;
 
     public const int SocketLevel = 1;
+    public const int ReusePort = 15;
     public const int SendBufferForce = 32;
     public const int ReceiveBufferForce = 33;
     public const int UdpLevel = 17;
