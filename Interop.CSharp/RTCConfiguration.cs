@@ -30,7 +30,10 @@ public sealed record RTCConfiguration
     /// </summary>
     public IReadOnlyList<RTCCertificate> Certificates { get; init; } = [];
 
-    /// <summary>How many transports' candidates are gathered ahead of the first description, from 0 to 255. Default 0.</summary>
+    /// <summary>
+    /// How many transports' candidates are gathered before the first description is set, from 0 to 255: they are there at once when it is. There is one
+    /// transport, so any number above 0 is 1. Cannot be changed once a local description is set. Default 0.
+    /// </summary>
     public byte IceCandidatePoolSize { get; init; }
 
     /// <summary>

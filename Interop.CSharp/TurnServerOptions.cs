@@ -280,9 +280,6 @@ public sealed record TurnServerOptions
     private static bool IsUnspecified(IPAddress address) =>
         address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any);
 
-    private static Prefix[] ToPrefixes(IReadOnlyList<IPNetwork> networks) =>
-        [.. networks.Select(network => PrefixModule.Parse(network.ToString()).Value)];
-
     private void CheckDiscovery()
     {
         if (BehaviourDiscovery is not { } other)
@@ -309,7 +306,12 @@ public sealed record TurnServerOptions
 
     private PeerFilter ToFilter()
     {
-        List<Prefix> denied = [.. PeerFilterModule.Multicast, .. PeerFilterModule.Reserved, .. ToPrefixes(DeniedPeers)];
+        List<Prefix> denied =
+        [
+            .. PeerFilterModule.Multicast,
+            .. PeerFilterModule.Reserved,
+            .. Translate.ToPrefixes(DeniedPeers),
+        ];
 
         if (!AllowLoopbackPeers)
             denied.AddRange(PeerFilterModule.Loopback);
@@ -320,6 +322,6 @@ public sealed record TurnServerOptions
         if (!AllowLinkLocalPeers)
             denied.AddRange(PeerFilterModule.LinkLocal);
 
-        return new PeerFilter(ToPrefixes(AllowedPeers), [.. denied]);
+        return new PeerFilter(Translate.ToPrefixes(AllowedPeers), [.. denied]);
     }
 }

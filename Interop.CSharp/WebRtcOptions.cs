@@ -33,6 +33,28 @@ public sealed record WebRtcOptions
     /// <summary>Which local addresses are used. Default: all that are usable.</summary>
     public Func<IPAddress, bool>? AddressFilter { get; init; }
 
+    /// <summary>
+    /// Which candidates are gathered and told to the peer; without <see cref="WebRtcCandidateTypes.PeerReflexive"/> addresses that only the peer's checks
+    /// tell of are not used. At least one. <see cref="RTCConfiguration.IceTransportPolicy"/> narrows it further. Default: all.
+    /// </summary>
+    public WebRtcCandidateTypes CandidateTypes { get; init; } = WebRtcCandidateTypes.All;
+
+    /// <summary>
+    /// Where the peer's addresses may be: candidates and checks from elsewhere are not heeded, whatever its descriptions say. A relay of the peer's is at
+    /// the relay's address. Default: none, which is anywhere.
+    /// </summary>
+    public IReadOnlyList<IPNetwork> AllowedRemotes { get; init; } = [];
+
+    /// <summary>Where they may not be, though <see cref="AllowedRemotes"/> has them. Default: none.</summary>
+    public IReadOnlyList<IPNetwork> DeniedRemotes { get; init; } = [];
+
+    /// <summary>
+    /// Whether the connection is a lite agent of ICE, RFC 8445 §2.5: it tells its host candidates, answers the peer's checks, sends none, and sends where the
+    /// peer nominates. For servers that every peer can reach at their own addresses, or at <see cref="ExternalAddresses"/>; it spares them checks and timers. The peer
+    /// should be a full agent, as browsers are. <c>disconnected</c> takes twice <see cref="DisconnectedAfter"/>: the peer's checks are all that it hears. Default false.
+    /// </summary>
+    public bool IceLite { get; init; }
+
     /// <summary>Whether <c>127.0.0.1</c> and <c>::1</c> become candidates: for two peers on one machine. Default false.</summary>
     public bool IncludeLoopback { get; init; }
 
@@ -300,6 +322,30 @@ public sealed record WebRtcOptions
             );
         }
 
+        ArgumentNullException.ThrowIfNull(AllowedRemotes);
+        ArgumentNullException.ThrowIfNull(DeniedRemotes);
+        if (CandidateTypes == 0 || (CandidateTypes & ~WebRtcCandidateTypes.All) != 0)
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(CandidateTypes),
+                "CandidateTypes are at least one of WebRtcCandidateTypes' values."
+            );
+        }
+
+        if (IceLite && !CandidateTypes.HasFlag(WebRtcCandidateTypes.Host))
+            throw new ArgumentException(
+                "A lite agent has host candidates: let CandidateTypes have Host.",
+                nameof(CandidateTypes)
+            );
+
+        if (IceLite && !CandidateTypes.HasFlag(WebRtcCandidateTypes.PeerReflexive))
+        {
+            throw new ArgumentException(
+                "A lite agent sends to where checks come from: let CandidateTypes have PeerReflexive.",
+                nameof(CandidateTypes)
+            );
+        }
+
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxDatagramSize, 576, nameof(MaxDatagramSize));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(MaxDatagramSize, 65_507, nameof(MaxDatagramSize));
         if (MtuDiscoveryLimit is { } limit)
@@ -450,6 +496,29 @@ public sealed record WebRtcExternalAddress(IPAddress External, IPAddress? Local 
     /// else a server-reflexive candidate has it beside each.
     /// </summary>
     public bool Replaces { get; init; } = true;
+}
+
+/// <summary>Kinds of ICE candidates, RFC 8445 §4, as a set.</summary>
+[Flags]
+public enum WebRtcCandidateTypes
+{
+    /// <summary>None of them.</summary>
+    None = 0,
+
+    /// <summary>Addresses of this host.</summary>
+    Host = 1,
+
+    /// <summary>What a STUN server sees of them behind a NAT.</summary>
+    ServerReflexive = 2,
+
+    /// <summary>What checks tell of.</summary>
+    PeerReflexive = 4,
+
+    /// <summary>Addresses on a TURN server.</summary>
+    Relayed = 8,
+
+    /// <summary>All of them.</summary>
+    All = Host | ServerReflexive | PeerReflexive | Relayed,
 }
 
 /// <summary>When a connection itself asks for an ICE restart.</summary>

@@ -158,6 +158,8 @@ type Internet =
             Uplinks: Map<struct (uint64 * uint64), int>
             /// How much longer datagrams from an address take than the weather says.
             Detours: Map<struct (uint64 * uint64), Duration>
+            /// Directions of streams, as they are on the wire, and when the last piece of each arrives.
+            Streams: Map<struct (struct (uint64 * uint64) * uint16 * struct (uint64 * uint64) * uint16), Instant>
             Servers: Endpoint list
             Turns: SmallServer list
             /// Hosts that no UDP passes to or from.
@@ -177,7 +179,7 @@ module Internet =
           Links = Map.empty
           Uplinks = Map.empty
           Detours = Map.empty
-
+          Streams = Map.empty
           Servers = []
           Turns = []
           Firewalled = Set.empty
@@ -219,7 +221,7 @@ module Internet =
         { net with
             Firewalled = Set.add (key host) net.Firewalled }
 
-    /// Local ports of streams to TURN servers, whose frames are carried as datagrams are, on a wire that loses nothing.
+    /// Local ports of streams to TURN servers, whose frames are carried as datagrams are: in order, and late where they would be lost.
     let streamPorts = 30_000us
 
     let private isOfStream (e: Endpoint) =
@@ -292,11 +294,31 @@ module Internet =
             && Set.contains (key e.Address) net.Firewalled
             && not (isOfStream e)
 
+        let direction (from: Endpoint) (towards: Endpoint) =
+            struct (key from.Address, from.Port, key towards.Address, towards.Port)
+
+        let isStream (onWire: Flow) =
+            isOfStream flow.From
+            || (not net.Streams.IsEmpty
+                && net.Streams.ContainsKey(direction onWire.To onWire.From))
+
+        let inOrder (flow: Flow) (net: Internet) =
+            let name = direction flow.From flow.To
+
+            let last = Map.tryFind name net.Streams |> Option.defaultValue 0L<us>
+
+            let struct (at, wire) = Wire.sendInOrder last now flow bytes net.Wire
+
+            { net with
+                Wire = wire
+                Streams = Map.add name at net.Streams }
+
         let onto flow net =
             let longer =
                 Map.tryFind (key flow.From.Address) net.Detours |> Option.defaultValue 0L<us>
 
             match Map.tryFind (key flow.From.Address) net.Uplinks with
+            | _ when isStream flow -> inOrder flow net
             | None ->
                 { net with
                     Wire = Wire.sendAs size (now + longer) flow bytes net.Wire }

@@ -109,6 +109,7 @@ let private runTests args =
       Interop.MediaStatsTests.tests
       Interop.SentSimulcastTests.tests
       Interop.LoopbackTests.tests
+      Interop.PairTests.tests
       Interop.StreamLoopbackTests.tests
       Interop.SharedPortTests.tests
       Interop.TurnLoopbackTests.tests
@@ -126,6 +127,7 @@ let private runTests args =
       PathTests.tests
       PublicationTests.tests
       RelayTests.tests
+      ScopeTests.tests
       DtlsRelayTests.tests
       ConnectivityTests.tests
       StreamPeerTests.tests

@@ -60,18 +60,19 @@ module Wire =
         let struct (drawn, entropy) = Entropy.unit wire.Entropy
         struct (drawn < probability, { wire with Entropy = entropy })
 
-    let private launch (now: Instant) (destination: 'address) (bytes: byte[]) (wire: Wire<'address>) =
+    let private arrival (now: Instant) (wire: Wire<'address>) =
         let struct (drawn, entropy) = Entropy.unit wire.Entropy
         let jitter = int64 (drawn * float wire.Weather.Jitter) * 1L<us>
+        struct (now + wire.Weather.Delay + jitter, { wire with Entropy = entropy })
 
+    let private arriving (at: Instant) (destination: 'address) (bytes: byte[]) (wire: Wire<'address>) =
         { wire with
-            Entropy = entropy
-            UnderWay =
-                Map.add
-                    (struct (now + wire.Weather.Delay + jitter, wire.Serial))
-                    (struct (destination, bytes))
-                    wire.UnderWay
+            UnderWay = Map.add (struct (at, wire.Serial)) (struct (destination, bytes)) wire.UnderWay
             Serial = wire.Serial + 1L }
+
+    let private launch (now: Instant) (destination: 'address) (bytes: byte[]) (wire: Wire<'address>) =
+        let struct (at, wire) = arrival now wire
+        arriving at destination bytes wire
 
     /// Sends `bytes` (not to be changed afterwards) towards `destination`, as what the path takes for `size` octets: less
     /// where it may be fragmented, more where it stands for what it is wrapped in.
@@ -84,6 +85,22 @@ module Wire =
             let wire = launch now destination bytes wire
             let struct (doubled, wire) = chance wire.Weather.Duplication wire
             if doubled then launch now destination bytes wire else wire
+
+    /// Sends `bytes` as a piece of a stream whose last piece arrives at `last`: a loss is a delay, by TCP's repetition, and nothing overtakes.
+    /// Answers when it arrives.
+    let sendInOrder (last: Instant) (now: Instant) (destination: 'address) (bytes: byte[]) (wire: Wire<'address>) =
+        let rec leaves (at: Instant) (timeout: Duration) (wire: Wire<'address>) =
+            let struct (lost, wire) = chance wire.Weather.Loss wire
+
+            if lost then
+                leaves (at + timeout) (2L * timeout) wire
+            else
+                struct (at, wire)
+
+        let struct (at, wire) = leaves now (Duration.milliseconds 200L) wire
+        let struct (at, wire) = arrival at wire
+        let at = max at last
+        struct (at, arriving at destination bytes wire)
 
     /// Sends `bytes` (not to be changed afterwards) towards `destination`.
     let send (now: Instant) (destination: 'address) (bytes: byte[]) (wire: Wire<'address>) : Wire<'address> =

@@ -103,6 +103,10 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
         _lane?.Enter();
         _seat = loop.Join(this);
         Telemetry.PeersChanged(+1);
+
+        // What it has to do before it is asked, such as to gather candidates ahead.
+        if (Peer.Deadline(_state) < long.MaxValue)
+            _seat.Post(Input.Tick);
     }
 
     /// <summary>Makes a peer and gives it a place in a loop. It lives until it is closed or stopped.</summary>

@@ -16,7 +16,7 @@ internal static class IceSteps
             new("aaaa", "aaaaaaaaaaaaaaaaaaaaaaaa"),
             new("bbbb", "bbbbbbbbbbbbbbbbbbbbbbbb"),
         ];
-        Ice.State[] ends =
+        IceState[] ends =
         [
             Ice.Create(IceOptionsModule.defaults, EntropyModule.ofNumber(1), setting.Ciphers),
             Ice.Create(IceOptionsModule.defaults, EntropyModule.ofNumber(2), setting.Ciphers),

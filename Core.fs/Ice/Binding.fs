@@ -5,7 +5,10 @@ open Hybrid.WebRtc.Core.Stun
 
 /// Who we are in every check, RFC 8445 §7.1.
 [<NoComparison; NoEquality>]
-type internal Agent = { Role: IceRole; TieBreaker: uint64 }
+type internal Agent =
+    { Role: IceRole
+      TieBreaker: uint64
+      Scope: IceScope }
 
 /// Credentials with the key they make.
 [<NoComparison; NoEquality>]

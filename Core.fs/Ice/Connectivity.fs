@@ -42,7 +42,14 @@ module internal Connectivity =
             let known = Trickle.remoteAt origin.Candidate.Transport path.Remote g
             let g = if known.IsSome then g else Trickle.makeRoom now g
 
-            if known.IsNone && g.Remote.Candidates.Length >= Generation.MaxRemote then
+            let scope = g.Agent.Scope
+
+            if
+                known.IsNone
+                && (g.Remote.Candidates.Length >= Generation.MaxRemote
+                    || not (IceScope.has CandidateType.PeerReflexive scope.Candidates)
+                    || not (IceScope.reaches path.Remote.Address scope))
+            then
                 ValueNone
             else
                 let remote =
@@ -145,7 +152,9 @@ module internal Connectivity =
                 { Pair.served now pair with
                     Number = if nominates then max number pair.Number else pair.Number }
 
-            if Pair.hasSucceeded pair then
+            if Generation.isLite g then
+                Lite.served now nominates pair g
+            elif Pair.hasSucceeded pair then
                 if nominates then
                     nominated options now pair g
                 elif isStale now pair g then
@@ -241,6 +250,8 @@ module internal Connectivity =
             | _ when Checklist.isRemoved path g.List -> refused Drop.Stale g
             | _, [||] ->
                 match Binding.compareRoles g.Agent message with
+                // A lite agent has the role that the peer leaves it.
+                | _ when Generation.isLite g -> accept options now path message local origin g
                 | Binding.Roles.PeerYields ->
                     let conflict = Binding.error local message 487 "Role Conflict" [||]
                     Step.one (GenerationOutput.Send(path, conflict)) g
@@ -260,6 +271,7 @@ module internal Connectivity =
         options
         (now: Instant)
         (credentials: IceParameters)
+        (lite: bool)
         (g: Generation)
         : Step<Generation, GenerationOutput> =
         let early = g.Early
@@ -268,7 +280,8 @@ module internal Connectivity =
             { g with
                 Remote =
                     { g.Remote with
-                        Secret = ValueSome(Binding.secret credentials) }
+                        Secret = ValueSome(Binding.secret credentials)
+                        Lite = lite }
                 Progress = { g.Progress with NewsAt = now }
                 Early = [||] }
 
@@ -308,7 +321,11 @@ module internal Connectivity =
         // No NAT has changed it: it is what the active candidate stands for.
         | _ when origin.Kind.IsStream && seen.Equals origin.Endpoint -> struct (pair, g)
         | Some candidate -> struct ({ pair with Local = candidate }, g)
-        | None when g.Local.Candidates.Length >= Generation.MaxRemote -> struct (pair, g)
+        | None when
+            g.Local.Candidates.Length >= Generation.MaxRemote
+            || not (IceScope.has CandidateType.PeerReflexive g.Agent.Scope.Candidates)
+            ->
+            struct (pair, g)
         | None ->
             let candidate =
                 { origin.Candidate with
@@ -517,7 +534,7 @@ module internal Connectivity =
                     Selection = ValueSome selection }
 
             let successor =
-                if Consent.isWeak now selection then
+                if Consent.isWeak now selection && not (Generation.isLite g) then
                     Generation.liveliest options now selection.AnsweredAt selection.Path g
                 else
                     ValueNone

@@ -12,6 +12,8 @@ type IceOptions =
         Publication: Publication
         /// Whether active candidates of TCP are gathered, and passive ones connected to, RFC 6544. True.
         Tcp: bool
+        /// A full agent, or less.
+        Scope: IceScope
         /// Whether gathering goes on for as long as the agent lives, for addresses that appear: it never completes then. False.
         Continual: bool
         /// Whether a controlling agent may nominate anew, where the peer says that it follows. True.
@@ -27,6 +29,7 @@ module IceOptions =
           FailedAfter = Duration.seconds 30L
           Publication = Publication.plain
           Tcp = true
+          Scope = IceScope.everything
           Continual = false
           Renomination = true }
 
@@ -50,6 +53,8 @@ type internal Selection =
         /// When the next request is to be sent.
         NextAt: Instant
         Liveness: Liveness
+        /// When the peer last nominated it: a lite agent's to know.
+        NominatedAt: Instant
         /// How long a request stays unanswered until the pair yields to one that answers.
         Patience: Duration
     }
@@ -65,7 +70,7 @@ module internal Consent =
     let private retry: Duration = Duration.seconds 1L
 
     /// A pair that answers no request for so long yields to one that has answered since.
-    let private yieldAfter: Duration = Duration.seconds 2L
+    let yieldAfter: Duration = Duration.seconds 2L
 
     /// The same where the peer's checks come by another pair, which is what they do when it has lost an address: three round
     /// trips, and no less than this, within which a request is repeated so many times.
@@ -97,8 +102,30 @@ module internal Consent =
                   AnsweredAt = answeredAt
                   NextAt = if now - answeredAt < Duration.seconds 1L then next else now
                   Liveness = Liveness.Answering
+                  NominatedAt = now
                   Patience = yieldAfter },
                 entropy)
+
+    /// A lite agent has selected a pair: it asks for nothing, and hears the peer ask.
+    let listening (now: Instant) (path: Path) : Selection =
+        { Path = path
+          AnsweredAt = now
+          NextAt = Instant.never
+          Liveness = Liveness.Unanswered now
+          NominatedAt = now
+          Patience = yieldAfter }
+
+    /// Both agents are lite, and nobody will ask, RFC 8445 §8.2: taken for good.
+    let assumed (now: Instant) (path: Path) : Selection =
+        { listening now path with
+            AnsweredAt = Instant.never / 2L
+            Liveness = Liveness.Answering }
+
+    /// The peer asked.
+    let heard (now: Instant) (selection: Selection) : Selection =
+        { selection with
+            AnsweredAt = now
+            Liveness = Liveness.Unanswered now }
 
     /// To be asked at once.
     let askAt (now: Instant) (selection: Selection) : Selection =

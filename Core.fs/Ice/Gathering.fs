@@ -36,7 +36,8 @@ type internal Gathering =
     {
         Started: bool
         PortsComplete: bool
-        Policy: IceTransportPolicy
+        /// Which candidates are gathered.
+        Kinds: CandidateKinds
         /// Whether each socket has an active candidate of TCP, too.
         Tcp: bool
         /// Whether it goes on for addresses that appear.
@@ -99,7 +100,7 @@ module internal Gathering =
     let create (salt: uint32) (nextPort: PortId) (entropy: Entropy) : Gathering =
         { Started = false
           PortsComplete = false
-          Policy = IceTransportPolicy.All
+          Kinds = CandidateKinds.All
           Tcp = false
           Continual = false
           Servers = [||]
@@ -263,17 +264,22 @@ module internal Gathering =
                 | ValueNone -> None))
         |> Array.distinctBy _.Url
 
-    /// Begins, with these servers and this policy.
-    let start (servers: IceServer[]) (policy: IceTransportPolicy) (options: IceOptions) (g: Gathering) =
+    /// Begins, with these servers and for these candidates.
+    let start (servers: IceServer[]) (kinds: CandidateKinds) (options: IceOptions) (g: Gathering) =
         let known, unknown =
             entries servers |> Array.partition (fun server -> supported server.Where)
 
         // With `relay`, not even a request to a STUN server leaves, RFC 8829 §3.5.3.
         let asked =
-            if policy = IceTransportPolicy.Relay then
-                Array.filter _.Where.IsTurn known
-            else
-                known
+            known
+            |> Array.filter (fun server ->
+                kinds
+                |> IceScope.has (
+                    if server.Where.IsTurn then
+                        CandidateType.Relayed
+                    else
+                        CandidateType.ServerReflexive
+                ))
 
         let outputs =
             [ for server in unknown do
@@ -288,8 +294,8 @@ module internal Gathering =
 
         struct ({ g with
                     Started = true
-                    Policy = policy
-                    Tcp = options.Tcp
+                    Kinds = kinds
+                    Tcp = options.Tcp && not options.Scope.Lite
                     Continual = options.Continual
                     Servers = asked },
                 outputs)
@@ -349,14 +355,16 @@ module internal Gathering =
                 { g with
                     Bases = Array.append g.Bases [| local |] }
 
-            if g.Policy = IceTransportPolicy.Relay then
+            if not (IceScope.isDirect g.Kinds) then
                 Step.only g
             else
                 let candidates =
-                    [| local.Candidate
-                       match local.Active with
-                       | ValueSome active -> active
-                       | ValueNone -> () |]
+                    [| if IceScope.has CandidateType.Host g.Kinds then
+                           local.Candidate
+
+                           match local.Active with
+                           | ValueSome active -> active
+                           | ValueNone -> () |]
 
                 struct ({ g with
                             Candidates = Array.append g.Candidates candidates },

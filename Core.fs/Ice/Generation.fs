@@ -3,94 +3,6 @@ namespace Hybrid.WebRtc.Core
 open System
 open Hybrid.WebRtc.Core.Stun
 
-/// Our side of a generation.
-[<NoComparison; NoEquality>]
-type internal LocalEnd =
-    {
-        Secret: Secret voption
-        Bases: Base[]
-        /// Gathered ones, and what the peer's responses told (peer-reflexive, RFC 8445 §7.2.5.3.1).
-        Candidates: Candidate[]
-        /// Those of them that came from a server, and its URL.
-        Servers: struct (Candidate * string)[]
-        /// The number of the next stream.
-        NextStream: PortId
-        /// How many may still be opened.
-        StreamsLeft: int
-    }
-
-/// The peer's side of a generation.
-[<NoComparison; NoEquality>]
-type internal RemoteEnd =
-    {
-        Secret: Secret voption
-        Candidates: Candidate[]
-        /// Candidates whose names are being resolved.
-        Unresolved: Candidate[]
-        /// No more will come, RFC 8838 §14.
-        Complete: bool
-    }
-
-/// A check that came before the peer's credentials were known, RFC 8445 §7.3: answered, and remembered.
-[<NoComparison; NoEquality>]
-type internal EarlyCheck =
-    {
-        Path: Path
-        Priority: uint32
-        Nominated: bool
-        /// Of the nomination; 0: none.
-        Number: uint32
-        /// The sender's, from USERNAME.
-        Fragment: string
-    }
-
-/// Whether a generation may still come to something.
-[<RequireQualifiedAccess; NoComparison>]
-type internal Verdict =
-    | Open
-    /// Every pair failed. A new candidate, or the peer's voice, opens it again.
-    | Exhausted
-    /// Consent expired: these credentials are not used again, RFC 7675 §5.1.
-    | Lost
-
-[<NoComparison; NoEquality>]
-type internal Progress =
-    {
-        /// When the peer's credentials or a candidate came last: patience counts from here.
-        NewsAt: Instant
-        /// Whether the peer's checks have reached us.
-        Heard: bool
-        /// When we nominate even though better pairs have not been checked yet; `never` until a pair works.
-        NominateAt: Instant
-        /// Not before this is all taken for failed: what was selected has gone with its socket, and another may come.
-        GraceUntil: Instant
-        Verdict: Verdict
-    }
-
-/// Nominations that follow the first, draft-thatcher-ice-renomination.
-[<Struct; NoComparison; NoEquality>]
-type internal Renominating =
-    {
-        /// Both sides say that they can.
-        IsAgreed: bool
-        /// The greatest number that was given out, or followed.
-        Latest: uint32
-        /// When a pair was selected last.
-        At: Instant
-    }
-
-/// What the application decides of pairs, W3C webrtc-extensions.
-[<NoComparison; NoEquality>]
-type internal PairDecisions =
-    {
-        /// Nominations are put to it first.
-        Decides: bool
-        /// Those that were, and are not accepted.
-        Proposed: Path[]
-        /// It has selected the present pair itself: no other takes its place while it lives.
-        IsChosen: bool
-    }
-
 /// One ICE session, RFC 8445 §2: from the credentials of both sides to a selected pair and its consent.
 [<NoComparison; NoEquality>]
 type internal Generation =
@@ -158,7 +70,8 @@ module internal Generation =
             { Secret = ValueNone
               Candidates = [||]
               Unresolved = [||]
-              Complete = false }
+              Complete = false
+              Lite = false }
           List = Checklist.empty
           Early = [||]
           Selection = ValueNone
@@ -180,6 +93,9 @@ module internal Generation =
           Entropy = entropy }
 
     let isControlling (g: Generation) = g.Agent.Role = IceRole.Controlling
+
+    /// Whether we are a lite agent.
+    let isLite (g: Generation) = g.Agent.Scope.Lite
 
     let baseOf (port: PortId) (g: Generation) : Base voption =
         match g.Local.Bases |> Array.tryFind (fun b -> b.Port = port) with
@@ -330,7 +246,7 @@ module internal Generation =
 
     /// Starts checks as the pace allows: triggered ones first, RFC 8445 §6.1.4.2.
     let rec pump (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
-        if g.Remote.Secret.IsNone || g.Local.Secret.IsNone then
+        if g.Remote.Secret.IsNone || g.Local.Secret.IsNone || isLite g then
             Step.only g
         else
             let struct (triggered, list) =
@@ -358,6 +274,7 @@ module internal Generation =
     /// Whether we are the one who nominates, and have not yet.
     let private mayNominate (g: Generation) =
         isControlling g
+        && not (isLite g)
         && g.Selection.IsNone
         && not (g.List.Pairs |> Array.exists Pair.isNominating)
 
@@ -424,10 +341,6 @@ module internal Generation =
         | ValueSome pair when now >= nominatesAt g -> nominatePair now pair g
         | _ -> Step.only g
 
-    /// Whatever may be done at once.
-    let advance (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
-        g |> nominate now |> Step.bind (pump now)
-
     /// A pair works: how long it waits for a better one.
     let awaitBetter (now: Instant) (pair: Pair) (g: Generation) : Generation =
         if g.Progress.NominateAt = Instant.never then
@@ -490,7 +403,10 @@ module internal Generation =
         | ValueSome selection when selection.Path.Equals pair.Path -> Step.only g
         | _ ->
             let struct (selection, entropy) =
-                Consent.create now pair.Path pair.AnsweredAt g.Entropy
+                match isLite g, g.Remote.Lite with
+                | true, true -> struct (Consent.assumed now pair.Path, g.Entropy)
+                | true, false -> struct (Consent.listening now pair.Path, g.Entropy)
+                | _ -> Consent.create now pair.Path pair.AnsweredAt g.Entropy
 
             // A controlled agent goes on with better pairs, which an aggressive peer may still nominate; and so does one that may
             // nominate them itself.
@@ -507,6 +423,32 @@ module internal Generation =
                 Entropy = entropy }
             |> Step.one (GenerationOutput.Chose pair.Path)
             |> Step.bind (closeOthers pair.Path)
+
+    // RFC 8445 §8.2 of two lite agents: the pair that both take for the best, unasked.
+    let private assume (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
+        if
+            isLite g
+            && g.Remote.Lite
+            && g.Local.Secret.IsSome
+            && not (Array.isEmpty g.List.Pairs)
+        then
+            let best =
+                { g.List.Pairs[0] with
+                    State = PairState.Succeeded
+                    AnsweredAt = now }
+
+            let isKnown = Pair.hasSucceeded g.List.Pairs[0]
+
+            struct (put best g,
+                    [ if not isKnown then
+                          GenerationOutput.Works best.Path ])
+            |> Step.bind (select now best)
+        else
+            Step.only g
+
+    /// Whatever may be done at once.
+    let advance (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
+        g |> nominate now |> Step.bind (pump now) |> Step.bind (assume now)
 
     /// The working pair that showed signs of life last, after `since`; not the one of `except`, and none whose consent is over.
     let liveliest (options: IceOptions) (now: Instant) (since: Instant) (except: Path) (g: Generation) : Pair voption =
@@ -531,7 +473,8 @@ module internal Generation =
     /// A request of the peer's came by this path: where another is selected, it may be gone at the peer's end.
     let doubt (now: Instant) (path: Path) (g: Generation) : Generation =
         match g.Selection with
-        | ValueSome selection when not (selection.Path.Equals path) ->
+        // A lite agent asks nobody.
+        | ValueSome selection when not (isLite g || selection.Path.Equals path) ->
             match Checklist.find selection.Path g.List with
             | ValueSome selected ->
                 { g with
@@ -574,7 +517,8 @@ module internal Generation =
 
         match liveliest options now Pair.longAgo gone g with
         | ValueSome pair ->
-            select now pair g |> Step.bind (verify now pair)
+            let selected = select now pair g
+            if isLite g then selected else Step.bind (verify now pair) selected
         | ValueNone -> Step.only g
 
     /// Consent is gone, RFC 7675 §5.1: where no other pair lives, these credentials are done with.

@@ -3,26 +3,18 @@ namespace Hybrid.WebRtc.Core
 open System
 open Hybrid.WebRtc.Core.Stun
 open Hybrid.WebRtc.Core.Turn
+open Hybrid.WebRtc.Core.IceStates
 
 [<RequireQualifiedAccess>]
 module Ice =
-    [<NoComparison; NoEquality>]
-    type State =
-        private
-            { Setup: IceSetup
-              Current: IceSession
-              Former: FormerSession voption
-              Shown: IceShown
-              Published: Published
-              Refusals: Refusals
-              Closed: bool
-              Entropy: Entropy }
+    type State = IceState
 
     [<NoComparison; NoEquality>]
     type Input =
         | Tick
         | Received of Path: Path * Datagram: ReadOnlyMemory<byte>
         | SetServers of Servers: IceServer[] * Policy: IceTransportPolicy
+        | SetPool of IsWanted: bool
         | Gather
         | PortOpened of Port: PortId * Base: Endpoint * Preference: int
         | PortClosed of Port: PortId
@@ -81,41 +73,11 @@ module Ice =
 
     [<CompiledName "Create">]
     let create (options: IceOptions) (entropy: Entropy) (ciphers: ICiphers) : State =
-        let struct (tieBreaker, entropy) = Entropy.uint64 entropy
-        let struct (salt, entropy) = Entropy.uint32 entropy
-
-        let agent =
-            { Role = IceRole.Unknown
-              TieBreaker = tieBreaker }
-
-        { Setup =
-            { Ciphers = ciphers
-              Options = options
-              Servers = [||]
-              Policy = IceTransportPolicy.All
-              Salt = salt
-              Generations = 1
-              Watch = ValueNone }
-          Current = IceSession.create agent 0 salt RelayJobs.firstPort entropy
-          Former = ValueNone
-          Shown =
-            { Transport = IceTransportState.New
-              Gathering = IceGatheringState.New
-              Valid = [||]
-              Deadline = Instant.never }
-          Published =
-            { Terms = options.Publication
-              Names = [||]
-              Salt = salt
-              Entropy = Entropy.split "names" entropy }
-          Refusals = Refusals.none
-          Closed = false
-          Entropy = Entropy.split "generations" entropy }
+        IceStates.create options entropy ciphers
 
     [<CompiledName "Deadline">]
     let deadline (state: State) : Instant = state.Shown.Deadline
 
-    [<CompiledName "IsValid">]
     let isValid (path: Path) (state: State) : bool =
         let valid = state.Shown.Valid
         let mutable i = 0
@@ -125,49 +87,28 @@ module Ice =
 
         i < valid.Length
 
-    [<CompiledName "TransportState">]
     let transportState (state: State) : IceTransportState = state.Shown.Transport
 
-    [<CompiledName "GatheringState">]
     let gatheringState (state: State) : IceGatheringState = state.Shown.Gathering
 
-    [<CompiledName "Role">]
     let role (state: State) : IceRole = state.Current.Checks.Agent.Role
 
-    [<CompiledName "LocalCredentials">]
     let localCredentials (state: State) : IceParameters voption =
         state.Current.Checks.Local.Secret |> ValueOption.map _.Credentials
 
-    [<CompiledName "RemoteCredentials">]
     let remoteCredentials (state: State) : IceParameters voption =
         state.Current.Checks.Remote.Secret |> ValueOption.map _.Credentials
 
-    [<CompiledName "LocalCandidates">]
     let localCandidates (state: State) : Candidate[] =
         state.Current.Checks.Local.Candidates
         |> Array.map (Publication.see state.Published)
 
-    [<CompiledName "LocalServers">]
     let localServers (state: State) : struct (Candidate * string)[] =
         state.Current.Checks.Local.Servers
         |> Array.map (fun struct (candidate, url) -> struct (Publication.see state.Published candidate, url))
 
-    [<CompiledName "RemoteCandidates">]
     let remoteCandidates (state: State) : Candidate[] = state.Current.Checks.Remote.Candidates
 
-    let private former (state: State) : IceSession voption =
-        state.Former |> ValueOption.map _.Session
-
-    let private either (test: IceSession -> bool) (state: State) : bool =
-        test state.Current || former state |> ValueOption.exists test
-
-    // Of both generations.
-    let private ofBoth (choose: IceSession -> 'a[]) (state: State) : 'a[] =
-        match former state with
-        | ValueSome session -> Array.append (choose state.Current) (choose session) |> Array.distinct
-        | ValueNone -> choose state.Current
-
-    [<CompiledName "UsernameFragments">]
     let usernameFragments (state: State) : string[] =
         state
         |> ofBoth (fun session ->
@@ -175,7 +116,6 @@ module Ice =
             | ValueSome secret -> [| secret.Credentials.UsernameFragment |]
             | ValueNone -> [||])
 
-    [<CompiledName "SelectedPair">]
     let selectedPair (state: State) : IcePair voption =
         IceSession.selected state.Current
         |> ValueOption.orElseWith (fun () -> former state |> ValueOption.bind IceSession.selected)
@@ -189,21 +129,11 @@ module Ice =
     let isUsable (now: Instant) (path: Path) (state: State) : bool =
         PairControl.isUsable state.Setup.Options now path state.Current.Checks
 
-    [<CompiledName "Pairs">]
     let pairs (state: State) : IcePair[] =
         state.Current.Checks.List.Pairs
         |> Array.map (Publication.seePair state.Published)
 
     // One function a part: steps it, and says what its outputs mean to the whole.
-
-    let private withRole (role: IceRole) (state: State) : State =
-        { state with
-            Current = IceSession.setRole role state.Current
-            Former =
-                state.Former
-                |> ValueOption.map (fun f ->
-                    { f with
-                        Session = IceSession.setRole role f.Session }) }
 
     // What is told of a pair, where it is still there.
     let private told (output: IcePair -> Output) (path: Path) (state: State) (session: IceSession) : Output list =
@@ -288,16 +218,20 @@ module Ice =
                   | ValueSome(struct (name, address)) -> Announce(name, address)
                   | ValueNone -> ()
                   for candidate in candidates do
-                      Gathered(candidate, url) ])
+                      // A NAT that maps one to one leaves a server-reflexive one beside that of the host.
+                      if IceScope.has candidate.Type state.Setup.Options.Scope.Candidates then
+                          Gathered(candidate, url) ])
 
     let private gathering
         now
         (change: Gathering -> Step<Gathering, GatheringOutput>)
         (state: State)
         : Step<State, Output> =
-        let struct (part, outputs) = change state.Current.Gathering
+        let struct (part, found) = change state.Current.Gathering
+        let struct (pool, outputs) = IcePool.hold found state.Pool
 
         { state with
+            Pool = pool
             Current = { state.Current with Gathering = part } }
         |> Step.route
             (fun output state ->
@@ -328,24 +262,6 @@ module Ice =
                       Release port
                   for port in Array.except (ofBoth IceSession.ports state) (IceSession.ports gone) do
                       ClosePort port ])
-
-    let private fresh (state: State) : struct (IceSession * State) =
-        let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize state.Entropy
-
-        let setup = state.Setup
-
-        struct (IceSession.create
-                    state.Current.Checks.Agent
-                    setup.Generations
-                    setup.Salt
-                    state.Current.Gathering.NextPort
-                    (Entropy.ofSeed (ReadOnlySpan seed))
-                 |> IceSession.watched setup.Watch,
-                { state with
-                    Entropy = entropy
-                    Setup =
-                        { setup with
-                            Generations = setup.Generations + 1 } })
 
     /// ICE restart, RFC 8445 §9: a new generation. The one that serves data is kept; one that never came to serve is dropped.
     let private restart (state: State) : Step<State, Output> =
@@ -412,11 +328,11 @@ module Ice =
             (if known.IsSome then restart state else Step.only state)
             // RFC 8445 §6.1.1: of a full and a lite agent the full one controls.
             |> Step.bind (fun state ->
-                if lite then
-                    setRole IceRole.Controlling state
-                else
-                    Step.only state)
-            |> Step.bind (current now (Connectivity.setRemote state.Setup.Options now credentials))
+                match state.Setup.Options.Scope.Lite, lite with
+                | false, true -> setRole IceRole.Controlling state
+                | true, false -> setRole IceRole.Controlled state
+                | _ -> Step.only state)
+            |> Step.bind (current now (Connectivity.setRemote state.Setup.Options now credentials lite))
 
     let private addRemote now (candidate: Candidate) (fragment: string voption) (state: State) : Step<State, Output> =
         let fragment =
@@ -480,11 +396,66 @@ module Ice =
         | ValueSome f when now >= f.DropAt -> closing f.Session { state with Former = ValueNone }
         | _ -> Step.only state
 
+    let private gather now (state: State) : Step<State, Output> =
+        let setup = state.Setup
+        let kinds = IceScope.gathers setup.Policy setup.Options.Scope
+
+        Step.one OpenPorts state
+        |> Step.bind (gathering now (Gathering.start setup.Servers kinds setup.Options))
+
+    // What was gathered ahead is told, now that there is somebody to tell.
+    let private released now (state: State) : Step<State, Output> =
+        let struct (pool, held) = IcePool.release state.Pool
+
+        struct ({ state with Pool = pool },
+                [ if Gathering.state state.Current.Gathering = IceGatheringState.Complete then
+                      GatheringChanged IceGatheringState.Gathering ])
+        |> Step.bind (gathering now (fun g -> struct (g, held)))
+
+    // What was gathered ahead is dropped, and gathered anew where that is still wanted.
+    let private setPool (isWanted: bool) (state: State) : Step<State, Output> =
+        let pool = { IcePool.none with Wanted = isWanted }
+
+        if IcePool.isHeld state.Pool then
+            let gone = state.Current
+            let struct (next, state) = fresh state
+
+            closing
+                gone
+                { state with
+                    Current = next
+                    Pool = pool }
+        else
+            Step.only { state with Pool = pool }
+
+    let private setServers (servers: IceServer[]) (policy: IceTransportPolicy) (state: State) : Step<State, Output> =
+        let isNews = servers <> state.Setup.Servers || policy <> state.Setup.Policy
+
+        { state with
+            Setup =
+                { state.Setup with
+                    Servers = servers
+                    Policy = policy } }
+        |> if isNews && IcePool.isHeld state.Pool then
+               setPool true
+           else
+               Step.only
+
+    let private ahead now (state: State) : Step<State, Output> =
+        if state.Pool.Wanted && not state.Current.Gathering.Started then
+            gather
+                now
+                { state with
+                    Pool = { Wanted = true; Held = ValueSome [] } }
+        else
+            Step.only state
+
     let private tick now (state: State) : Step<State, Output> =
         let options = state.Setup.Options
 
         state
         |> retire now
+        |> Step.bind (ahead now)
         |> Step.bind (gathering now (Gathering.tick now))
         |> Step.bind (fun state ->
             current now (Connectivity.tick options (IceSession.isGathered state.Current) now) state)
@@ -499,29 +470,9 @@ module Ice =
                   for port in ofBoth IceSession.ports state do
                       ClosePort port ])
 
-    let private due (state: State) : Instant =
-        let options = state.Setup.Options
-
-        if state.Closed then
-            Instant.never
-        else
-            let ours = IceSession.deadline options state.Current
-
-            match state.Former with
-            | ValueSome f ->
-                ours
-                |> Instant.min f.DropAt
-                |> Instant.min (Prospects.deadline options true f.Session.Checks)
-            | ValueNone -> ours
-
     // Tells what changed, and stores what is asked often.
     let private finish (before: State) (struct (state, outputs): Step<State, Output>) : Step<State, Output> =
-        let shown =
-            { Transport = IceSession.shownState state.Closed (former state) state.Current
-              Gathering = Gathering.state state.Current.Gathering
-              Valid = IceSession.shownPaths state.Closed (former state) state.Current
-              Deadline = due state }
-
+        let shown = shownOf state
         let told = before.Shown
         let state = { state with Shown = shown }
 
@@ -589,18 +540,12 @@ module Ice =
         match input with
         | Tick -> tick now state
         | Received(path, datagram) -> received now path datagram state
-        | SetServers(servers, policy) ->
-            Step.only
-                { state with
-                    Setup =
-                        { state.Setup with
-                            Servers = servers
-                            Policy = policy } }
+        | SetServers(servers, policy) -> setServers servers policy state
+        | SetPool _ when state.Current.Gathering.Started && not (IcePool.isHeld state.Pool) -> Step.only state
+        | SetPool isWanted -> setPool isWanted state
+        | Gather when IcePool.isHeld state.Pool -> released now state
         | Gather when state.Current.Gathering.Started -> Step.one (Ignored Drop.Unexpected) state
-        | Gather ->
-            state
-            |> Step.one OpenPorts
-            |> Step.bind (gathering now (Gathering.start state.Setup.Servers state.Setup.Policy state.Setup.Options))
+        | Gather -> gather now { state with Pool = IcePool.none }
         | PortOpened(port, endpoint, preference) -> gathering now (Gathering.opened now port endpoint preference) state
         | ListenerOpened(port, endpoint, preference) ->
             gathering now (Gathering.listening port endpoint preference) state

@@ -16,8 +16,7 @@ open Hybrid.WebRtc.Core.Turn
 [<RequireQualifiedAccess>]
 module Ice =
     /// The agent.
-    [<NoComparison; NoEquality>]
-    type State
+    type State = IceState
 
     [<NoComparison; NoEquality>]
     type Input =
@@ -26,6 +25,8 @@ module Ice =
         | Received of Path: Path * Datagram: ReadOnlyMemory<byte>
         /// Servers and policy for the next `Gather`.
         | SetServers of Servers: IceServer[] * Policy: IceTransportPolicy
+        /// Whether the first generation gathers before it is asked to, W3C's iceCandidatePoolSize; before anything is gathered.
+        | SetPool of IsWanted: bool
         /// Starts gathering for the present generation: once for each.
         | Gather
         /// The shell bound a socket: a base for candidates. `Preference` from 0 to 65535, higher is better: the local
@@ -135,44 +136,33 @@ module Ice =
 
     /// Whether packets from this path may be taken for the peer's: our check was answered there, or the peer's authentic
     /// check came from there. Cheap enough for every packet.
-    [<CompiledName "IsValid">]
     val isValid: path: Path -> state: State -> bool
 
     /// Present state, W3C RTCIceTransport.state.
-    [<CompiledName "TransportState">]
     val transportState: state: State -> IceTransportState
 
-    [<CompiledName "GatheringState">]
     val gatheringState: state: State -> IceGatheringState
 
-    [<CompiledName "Role">]
     val role: state: State -> IceRole
 
     /// Credentials of the present generation.
-    [<CompiledName "LocalCredentials">]
     val localCredentials: state: State -> IceParameters voption
 
     /// The fragments that requests to this agent may be addressed to: the present generation's, and the former's while it
     /// still serves.
-    [<CompiledName "UsernameFragments">]
     val usernameFragments: state: State -> string[]
 
-    [<CompiledName "RemoteCredentials">]
     val remoteCredentials: state: State -> IceParameters voption
 
     /// Candidates of the present generation; the local ones with those learnt from the peer's responses.
-    [<CompiledName "LocalCandidates">]
     val localCandidates: state: State -> Candidate[]
 
     /// Those of the local candidates that came from a server, and its URL.
-    [<CompiledName "LocalServers">]
     val localServers: state: State -> struct (Candidate * string)[]
 
-    [<CompiledName "RemoteCandidates">]
     val remoteCandidates: state: State -> Candidate[]
 
     /// The pair that data is sent on: the present generation's, or until it has one, that of the generation before.
-    [<CompiledName "SelectedPair">]
     val selectedPair: state: State -> IcePair voption
 
     /// Whether the present generation has the pair of this path.
@@ -184,5 +174,4 @@ module Ice =
     val isUsable: now: Instant -> path: Path -> state: State -> bool
 
     /// The pairs of the present generation, best first.
-    [<CompiledName "Pairs">]
     val pairs: state: State -> IcePair[]

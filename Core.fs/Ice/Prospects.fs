@@ -15,7 +15,7 @@ module internal Prospects =
 
     // When the pace lets the next check go, if there is one.
     let private paced (g: Generation) : Instant =
-        if g.Remote.Secret.IsNone || g.Local.Secret.IsNone then
+        if g.Remote.Secret.IsNone || g.Local.Secret.IsNone || Generation.isLite g then
             Instant.never
         else
             let struct (triggered, _) = Checklist.takeTriggered g.List
@@ -26,6 +26,10 @@ module internal Prospects =
                 Pace.next Pace.Ordinary g.Pace
             else
                 Instant.never
+
+    // What a lite agent awaits are not its own checks.
+    let private isWorthwhile (g: Generation) (pair: Pair) : bool =
+        not (Generation.isLite g) && Checklist.isWorthwhile g.List pair
 
     /// When a working pair that nobody selected is forgotten: consent to send holds for 30 s, RFC 7675 §5.1.
     let lapsesAt (options: IceOptions) (pair: Pair) : Instant =
@@ -46,7 +50,7 @@ module internal Prospects =
         let hope =
             g.Selection.IsSome
             || g.List.Pairs
-               |> Array.exists (fun pair -> Pair.hasSucceeded pair || Checklist.isWorthwhile g.List pair)
+               |> Array.exists (fun pair -> Pair.hasSucceeded pair || isWorthwhile g pair)
 
         match g.Progress.Verdict with
         | Verdict.Open when g.Remote.Secret.IsSome && not hope ->
@@ -82,7 +86,7 @@ module internal Prospects =
 
     /// RTCIceTransportState of this generation alone. `gathered`: no more local candidates will come.
     let transportState (gathered: bool) (g: Generation) : IceTransportState =
-        let pending = g.List.Pairs |> Array.exists (Checklist.isWorthwhile g.List)
+        let pending = g.List.Pairs |> Array.exists (isWorthwhile g)
 
         match g.Progress.Verdict, g.Selection with
         | (Verdict.Exhausted | Verdict.Lost), _ -> IceTransportState.Failed

@@ -21,7 +21,7 @@ module internal Relaying =
     let allocated now (port: PortId) (relayed: Endpoint[]) (mapped: Endpoint voption) (g: Gathering) =
         match relayJob port g with
         | ValueSome job when RelayJobs.isPending job ->
-            let hides = g.Policy = IceTransportPolicy.Relay
+            let hides = not (IceScope.has CandidateType.ServerReflexive g.Kinds)
             let shown = if hides then ValueNone else mapped
 
             let bases =

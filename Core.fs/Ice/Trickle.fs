@@ -191,6 +191,8 @@ module internal Trickle =
 
     let private addResolved now (endpoint: Endpoint) (candidate: Candidate) (g: Generation) =
         match remoteAt candidate.Transport endpoint g with
+        | _ when not (IceScope.reaches endpoint.Address g.Agent.Scope) ->
+            Step.one (GenerationOutput.Refused Drop.Unsupported) g
         | ValueSome known when known.Type.IsPeerReflexive -> Step.only (correct endpoint known candidate g)
         // Known already: browsers tell a candidate both in the description and by itself.
         | ValueSome _ -> Step.only g

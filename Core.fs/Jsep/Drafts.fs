@@ -31,6 +31,8 @@ type internal LocalFacts =
         SessionId: string
         Fingerprints: Fingerprint[]
         SctpPort: uint16
+        /// We are a lite agent of ICE.
+        IceLite: bool
         /// Octets; 0: no limit.
         MaxMessageSize: int64
         /// Whether we follow nominations after the first, draft-thatcher-ice-renomination.
@@ -116,6 +118,10 @@ module internal Drafts =
                 [| for mids in groups do
                        if mids.Length > 0 then
                            group mids
+                   // RFC 8839 §5.3.
+                   if facts.IceLite then
+                       SdpAttribute.flag "ice-lite"
+
                    if options.Length > 0 then
                        SdpAttribute.create "ice-options" (String.Join(" ", options)) |]
           Media = media }

@@ -11,6 +11,7 @@ module Jsep =
           MaxMessageSize: int64
           SctpPort: uint16
           Renomination: bool
+          IceLite: bool
           Capabilities: MediaCapabilities }
 
     [<NoComparison; NoEquality>]
@@ -67,6 +68,7 @@ module Jsep =
             config.MaxMessageSize
             config.SctpPort
             config.Renomination
+            config.IceLite
             config.Capabilities
             entropy
         |> Session

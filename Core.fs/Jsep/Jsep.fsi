@@ -35,6 +35,8 @@ module Jsep =
             SctpPort: uint16
             /// Whether descriptions say that we follow nominations after the first, draft-thatcher-ice-renomination.
             Renomination: bool
+            /// Whether descriptions say that our agent of ICE is lite, RFC 8839 §5.3.
+            IceLite: bool
             /// What media may be negotiated.
             Capabilities: MediaCapabilities
         }

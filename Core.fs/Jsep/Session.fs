@@ -92,6 +92,7 @@ module internal JsepSession =
         (maxMessageSize: int64)
         (sctpPort: uint16)
         (renomination: bool)
+        (iceLite: bool)
         (capabilities: MediaCapabilities)
         (entropy: Entropy)
         : JsepSession =
@@ -102,6 +103,7 @@ module internal JsepSession =
               SessionId = string (id >>> 1)
               Fingerprints = fingerprints
               SctpPort = sctpPort
+              IceLite = iceLite
               MaxMessageSize = maxMessageSize
               Renomination = renomination }
           Configuration = configuration

@@ -44,6 +44,8 @@ type PeerOptions =
         IceTcp: bool
         /// What peers are told of our addresses. Default: what they are.
         Publication: Publication
+        /// A full agent of ICE or a lite one, which candidates it gathers, and where its peers may be. Default: everything.
+        Scope: IceScope
         /// What is done about networks that change.
         Mobility: MobilityOptions
     }

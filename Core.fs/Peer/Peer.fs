@@ -31,6 +31,7 @@ module Peer =
           SrtpProfiles = DtlsConfig.srtpProfiles
           IceTcp = true
           Publication = Publication.plain
+          Scope = IceScope.everything
           Mobility = MobilityOptions.defaults }
 
     /// W3C WebRTC 1.0 §4.4.1.6 setConfiguration: descriptions' part in JSEP, the servers for the next gathering in ICE.
@@ -42,10 +43,9 @@ module Peer =
 
             match outputs with
             | Reply _ :: _ ->
-                let struct (s, more) =
-                    ice now (Ice.SetServers(configuration.IceServers, configuration.IceTransportPolicy)) s
-
-                struct (s, outputs @ more)
+                ice now (Ice.SetServers(configuration.IceServers, configuration.IceTransportPolicy)) s
+                |> Step.bind (ice now (Ice.SetPool(configuration.IceCandidatePoolSize > 0)))
+                |> fun (struct (s, more)) -> struct (s, outputs @ more)
             | _ -> struct (s, outputs)
 
     /// Without a path, the association's time stands still: ICE decides when a connection is lost, and until its caller restarts

@@ -213,6 +213,7 @@ module internal Session =
               MaxMessageSize = int64 config.Options.MaxMessageSize
               SctpPort = 5000us
               Renomination = config.Options.Mobility.Renomination
+              IceLite = config.Options.Scope.Lite
               Capabilities = config.Capabilities }
             entropy
 
@@ -221,6 +222,7 @@ module internal Session =
             Ice.create
                 { DisconnectedAfter = config.Options.DisconnectedAfter
                   FailedAfter = config.Options.FailedAfter
+                  Scope = config.Options.Scope
                   Publication = config.Options.Publication
                   Tcp = config.Options.IceTcp
                   Continual = config.Options.Mobility.ContinualGathering
@@ -231,7 +233,9 @@ module internal Session =
         let servers =
             Ice.SetServers(config.Configuration.IceServers, config.Configuration.IceTransportPolicy)
 
+        let pool = Ice.SetPool(config.Configuration.IceCandidatePoolSize > 0)
         let struct (agent, _) = Ice.step 0L<us> servers agent
+        let struct (agent, _) = Ice.step 0L<us> pool agent
         agent
 
     /// A session before its first input; `seed` is split among its parts.

@@ -60,6 +60,15 @@ module Prefix =
             else
                 ValueNone
 
+    /// As `parse` reads it.
+    [<CompiledName "ToText">]
+    let toText (prefix: Prefix) : string =
+        let bits = if prefix.Base.IsV4 then prefix.Bits - 96 else prefix.Bits
+
+        Address.toText prefix.Base
+        + "/"
+        + bits.ToString Globalization.CultureInfo.InvariantCulture
+
     let internal ofText (text: string) : Prefix =
         match parse text with
         | ValueSome prefix -> prefix

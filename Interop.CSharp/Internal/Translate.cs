@@ -107,8 +107,18 @@ internal static class Translate
             [.. options.SrtpProfiles.Select(profile => (Core.SrtpProfile)profile)],
             options.IceTcp,
             new(options.HideAddresses, [.. options.ExternalAddresses.Select(ToCore)]),
+            new(
+                options.IceLite,
+                (Core.CandidateKinds)options.CandidateTypes,
+                ToPrefixes(options.AllowedRemotes),
+                ToPrefixes(options.DeniedRemotes)
+            ),
             new(options.ContinualGathering, options.Renomination, (Core.IceRestartPolicy)options.IceRestart)
         );
+
+    /// <summary>Networks as the core has them.</summary>
+    public static Core.Turn.Prefix[] ToPrefixes(IReadOnlyList<System.Net.IPNetwork> networks) =>
+        [.. networks.Select(network => Core.Turn.PrefixModule.Parse(network.ToString()).Value)];
 
     private static Core.ExternalAddress ToCore(WebRtcExternalAddress address) =>
         new(

@@ -185,6 +185,7 @@ let internal genInput: Gen<Ice.Input> =
               )
           )
           Gen.constant Ice.Gather
+          Gen.elements [ Ice.SetPool true; Ice.SetPool false ]
           Gen.map3 (fun p e n -> Ice.PortOpened(p, e, n)) port endpoint gen<int>
           Gen.map Ice.PortClosed port
           Gen.map3 (fun p e n -> Ice.ListenerOpened(p, e, n)) port endpoint gen<int>

@@ -22,6 +22,7 @@ let config (number: int64) : Jsep.Config =
       MaxMessageSize = 262_144L
       SctpPort = 5000us
       Renomination = false
+      IceLite = false
       Capabilities = Capabilities.none }
 
 /// What the orders to the transport amount to.

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Hybrid.WebRtc.Core;
+using Hybrid.WebRtc.Core.Turn;
 using Hybrid.WebRtc.Rtp;
 
 namespace Hybrid.WebRtc.Stack;
@@ -450,6 +451,10 @@ internal static class InputCodec
                 to.Flag(each.Replaces);
             }
         );
+        to.Flag(value.Scope.Lite);
+        to.Number((int)value.Scope.Candidates);
+        to.Array(value.Scope.AllowedRemotes, prefix => to.Text(PrefixModule.ToText(prefix)));
+        to.Array(value.Scope.DeniedRemotes, prefix => to.Text(PrefixModule.ToText(prefix)));
         to.Flag(value.Mobility.ContinualGathering);
         to.Flag(value.Mobility.Renomination);
         to.Number((int)value.Mobility.Restart);
@@ -485,6 +490,12 @@ internal static class InputCodec
                         from.Flag()
                     )
                 )
+            ),
+            new IceScope(
+                from.Flag(),
+                (CandidateKinds)from.Int32(),
+                from.Array(() => PrefixModule.Parse(from.Text()).Value),
+                from.Array(() => PrefixModule.Parse(from.Text()).Value)
             ),
             new MobilityOptions(from.Flag(), from.Flag(), (IceRestartPolicy)from.Int32())
         );
