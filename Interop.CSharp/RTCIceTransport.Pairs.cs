@@ -102,10 +102,7 @@ public sealed partial class RTCIceTransport
         if (_isProposing)
             return Refuse("A nomination is being decided; do it when the handler has returned.");
 
-        return State
-            is RTCIceTransportState.New
-                or RTCIceTransportState.Failed
-                or RTCIceTransportState.Closed
+        return State is RTCIceTransportState.New or RTCIceTransportState.Failed or RTCIceTransportState.Closed
             ? Refuse($"The transport is {State}; pairs are selected and removed while it is connected or checks.")
             : null;
 

@@ -88,7 +88,7 @@ public sealed partial class RTCPeerConnection
         _iceGatheringStates = Notify.State(() => IceGatheringState);
         _connectionStates = Notify.State(() => ConnectionState);
 
-        _ice = new RTCIceTransport(Notify, input => _post(input), input => Ask(input, Nothing));
+        _ice = new RTCIceTransport(Notify, input => _post!(input), input => Ask(input, Nothing));
         _dtls = new RTCDtlsTransport(Notify, _ice);
         _sctp = new RTCSctpTransport(Notify, _dtls);
 

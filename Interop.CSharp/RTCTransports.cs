@@ -136,11 +136,7 @@ public sealed partial class RTCIceTransport
     private readonly Notifier<Unit> _pairChanges;
     private volatile Snapshot _now = new(null, null, RTCIceTransportState.New, 0);
 
-    internal RTCIceTransport(
-        Notifications notify,
-        Func<Core.Input, bool> post,
-        Func<Func<long, Core.Input>, Task> ask
-    )
+    internal RTCIceTransport(Notifications notify, Func<Core.Input, bool> post, Func<Func<long, Core.Input>, Task> ask)
     {
         _post = post;
         _ask = ask;

@@ -394,7 +394,8 @@ module internal Connectivity =
                 Generation.select now current g
             | ValueSome current, Nomination.Requested when not (Generation.isControlling g) ->
                 nominated options now current g
-            | ValueSome current, _ when Renomination.isWorthwhile now current g -> Generation.nominatePair now current g
+            | ValueSome current, _ when Renomination.isWorthwhile now current g ->
+                Generation.nominatePair now current g
             | _ -> Step.only g)
 
     // RFC 8445 §7.2.5.1: the peer kept its role.
@@ -540,7 +541,7 @@ module internal Connectivity =
                     ValueNone
 
             match successor, Checklist.find selection.Path g.List with
-            | ValueSome pair, _ -> g |> Generation.select now pair |> Step.bind (keepConsent options now)
+            | ValueSome pair, _ -> g |> Generation.takeOver now pair |> Step.bind (keepConsent options now)
             | ValueNone, ValueSome pair when now >= selection.NextAt ->
                 { g with
                     Selection = ValueSome(Consent.asked now selection) }

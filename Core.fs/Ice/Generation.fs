@@ -490,6 +490,14 @@ module internal Generation =
                 Selection = ValueSome(Consent.askAt now selection) }
         | _ -> g
 
+    /// A pair takes over from one that is gone, or silent: the peer learns of it by the request for consent, which is sent at once.
+    let takeOver (now: Instant) (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
+        select now pair g
+        |> Step.bind (fun g ->
+            Step.only
+                { g with
+                    Selection = ValueOption.map (Consent.askAt now) g.Selection })
+
     // Pairs that are asked at once when the selected one is gone.
     [<Literal>]
     let private MaxAsked = 8
@@ -499,16 +507,14 @@ module internal Generation =
     let private verify (now: Instant) (taken: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
         let g =
             { g with
-                Selection =
-                    ValueOption.map (Consent.hasten now taken.Counters.CurrentRoundTripTime) g.Selection }
+                Selection = ValueOption.map (Consent.hasten now taken.Counters.CurrentRoundTripTime) g.Selection }
 
         g.List.Pairs
         |> Array.filter (fun pair -> Pair.hasSucceeded pair && pair.Check.IsNone && not (pair.Path.Equals taken.Path))
         |> Array.truncate MaxAsked
         |> Array.fold (fun step pair -> Step.bind (check now false pair) step) (Step.only g)
 
-    /// The selected pair is gone: another that lives takes its place, or nothing does. The peer learns of it by the request
-    /// for consent, which is sent at once.
+    /// The selected pair is gone: another that lives takes its place, or nothing does.
     let replace (options: IceOptions) (now: Instant) (gone: Path) (g: Generation) : Step<Generation, GenerationOutput> =
         let g =
             { g with
@@ -517,8 +523,12 @@ module internal Generation =
 
         match liveliest options now Pair.longAgo gone g with
         | ValueSome pair ->
-            let selected = select now pair g
-            if isLite g then selected else Step.bind (verify now pair) selected
+            let selected = takeOver now pair g
+
+            if isLite g then
+                selected
+            else
+                Step.bind (verify now pair) selected
         | ValueNone -> Step.only g
 
     /// Consent is gone, RFC 7675 §5.1: where no other pair lives, these credentials are done with.

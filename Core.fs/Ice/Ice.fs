@@ -507,9 +507,7 @@ module Ice =
 
     let private removePorts now (ports: PortId[]) (state: State) : Step<State, Output> =
         (Step.only state, ports)
-        ||> Array.fold (fun step port ->
-            step
-            |> Step.bind (both now (Trickle.removePort state.Setup.Options now port)))
+        ||> Array.fold (fun step port -> step |> Step.bind (both now (Trickle.removePort state.Setup.Options now port)))
 
     // An allocation is gone: what its pairs carried goes by another that works.
     let private unallocated now (port: PortId) (state: State) : Step<State, Output> =
@@ -577,8 +575,7 @@ module Ice =
         | RemovePair path -> current now (PairControl.remove state.Setup.Options now path) state
         | AddRemote(candidate, fragment) -> addRemote now candidate fragment state
         | EndOfRemoteCandidates -> current now (Trickle.endOfCandidates >> Step.only) state
-        | Resolved(name, address) ->
-            both now (Trickle.resolved now name address) state
+        | Resolved(name, address) -> both now (Trickle.resolved now name address) state
         | Close -> close state
 
     [<CompiledName "Step">]

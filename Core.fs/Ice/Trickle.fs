@@ -161,6 +161,7 @@ module internal Trickle =
 
         let isAlive (pair: Pair) =
             Checklist.isWorthwhile g.List pair
+            || Pair.holdsStream pair
             || (match g.Selection with
                 | ValueSome selection -> selection.Path.Equals pair.Path
                 | ValueNone -> false)

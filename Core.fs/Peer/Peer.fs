@@ -147,8 +147,7 @@ module Peer =
                 (Refuse(command, Mistake.create ErrorName.NotFoundError "There is no such pair, or not any more."))
                 s
         | SelectCandidatePair(command, path) when Ice.isUsable now path s.Ice ->
-            ice now (Ice.SelectPair path) s
-            |> Step.bind (Step.one (Reply(command, Done)))
+            ice now (Ice.SelectPair path) s |> Step.bind (Step.one (Reply(command, Done)))
         | SelectCandidatePair(command, _) ->
             Step.one
                 (Refuse(
@@ -159,8 +158,7 @@ module Peer =
                 ))
                 s
         | RemoveCandidatePair(command, path) ->
-            ice now (Ice.RemovePair path) s
-            |> Step.bind (Step.one (Reply(command, Done)))
+            ice now (Ice.RemovePair path) s |> Step.bind (Step.one (Reply(command, Done)))
         | CreateDataChannel(command, init) -> channels now (Channels.Create(command, init)) s
         | Send(channel, text, payload) -> channels now (Channels.Send(channel, text, payload)) s
         | CloseChannel channel -> channels now (Channels.Close channel) s

@@ -233,6 +233,7 @@ internal static class Translate
             Core.ErrorName.TypeError => "TypeError",
             Core.ErrorName.RangeError => "RangeError",
             Core.ErrorName.AbortError => "AbortError",
+            Core.ErrorName.NotFoundError => "NotFoundError",
             _ => "UnknownError",
         };
 }

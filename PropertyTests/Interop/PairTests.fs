@@ -79,8 +79,12 @@ let private kept (events: IObservable<RTCIceCandidatePairEvent>) =
 
 let private answers (channel: RTCDataChannel) (callee: RTCPeerConnection) : Task =
     task {
-        let heard = TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously)
-        use _ = channel.OnMessage.Subscribe(fun m -> heard.TrySetResult(string m.Text) |> ignore)
+        let heard =
+            TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+        use _ =
+            channel.OnMessage.Subscribe(fun m -> heard.TrySetResult(string m.Text) |> ignore)
+
         ignore callee
         channel.Send "are you there?"
         do! within heard.Task
@@ -102,6 +106,16 @@ let private pair renominates (before: RTCPeerConnection -> RTCPeerConnection -> 
         return struct (caller, callee, channel)
     }
 
+/// Selects a pair as soon as it works: it may have been nominated before the other was checked.
+let rec private select tries (transport: RTCIceTransport) (pair: RTCIceCandidatePair) : Task =
+    task {
+        try
+            do! within (transport.SelectCandidatePairAsync pair)
+        with :? RTCException as e when e.Name = "OperationError" && tries > 0 ->
+            do! Task.Delay 20
+            do! select (tries - 1) transport pair
+    }
+
 let tests =
     testList
         "Candidate pairs"
@@ -121,17 +135,7 @@ let tests =
                           let isOther (p: RTCIceCandidatePair) = p.Local.Address <> first.Local.Address
                           let other = added |> Seq.find isOther
 
-                          // It may have been nominated before the other was checked.
-                          let rec select tries : Task =
-                              task {
-                                  try
-                                      do! within ((ice caller).SelectCandidatePairAsync other)
-                                  with :? RTCException as e when e.Name = "OperationError" && tries > 0 ->
-                                      do! Task.Delay 20
-                                      do! select (tries - 1)
-                              }
-
-                          do! select 200
+                          do! select 200 (ice caller) other
                           Expect.isTrue (isOther (nonNull (selected ()))) "selected when it ends"
 
                           do!
@@ -160,37 +164,40 @@ let tests =
                   do! answers channel callee
               })
 
-          testCaseTask "a handler prevents nominations: data flows all the same, until the application selects" (fun () ->
-              task {
-                  let proposals = ConcurrentQueue<RTCIceCandidatePair>()
-                  let within' = ConcurrentQueue<Task>()
+          testCaseTask
+              "a handler prevents nominations: data flows all the same, until the application selects"
+              (fun () ->
+                  task {
+                      let proposals = ConcurrentQueue<RTCIceCandidatePair>()
+                      let within' = ConcurrentQueue<Task>()
 
-                  let! struct (caller, callee, channel) =
-                      pair true (fun caller _ ->
-                          (ice caller).OnIceCandidatePairNominate.Subscribe(fun e ->
-                              Expect.isTrue e.Cancelable "cancelable"
+                      let! struct (caller, callee, channel) =
+                          pair true (fun caller _ ->
+                              (ice caller)
+                                  .OnIceCandidatePairNominate.Subscribe(fun e ->
+                                      Expect.isTrue e.Cancelable "cancelable"
 
-                              if proposals.IsEmpty then
-                                  within'.Enqueue((ice caller).SelectCandidatePairAsync e.CandidatePair)
-                                  e.PreventDefault()
+                                      if proposals.IsEmpty then
+                                          within'.Enqueue((ice caller).SelectCandidatePairAsync e.CandidatePair)
+                                          e.PreventDefault()
 
-                              proposals.Enqueue e.CandidatePair)
-                          |> ignore)
+                                      proposals.Enqueue e.CandidatePair)
+                              |> ignore)
 
-                  use _ = caller
-                  use _ = callee
-                  do! eventually "proposed" (fun () -> not proposals.IsEmpty)
-                  do! fails "InvalidStateError" (Seq.head within')
-                  do! answers channel callee
-                  do! within ((ice caller).SelectCandidatePairAsync(Seq.head proposals))
-                  do! eventually "proposed again, and accepted" (fun () -> proposals.Count >= 2)
+                      use _ = caller
+                      use _ = callee
+                      do! eventually "proposed" (fun () -> not proposals.IsEmpty)
+                      do! fails "InvalidStateError" (Seq.head within')
+                      do! answers channel callee
+                      do! within ((ice caller).SelectCandidatePairAsync(Seq.head proposals))
+                      do! eventually "proposed again, and accepted" (fun () -> proposals.Count >= 2)
 
-                  do!
-                      eventually "the peer has it selected" (fun () ->
-                          not (isNull ((ice callee).GetSelectedCandidatePair())))
+                      do!
+                          eventually "the peer has it selected" (fun () ->
+                              not (isNull ((ice callee).GetSelectedCandidatePair())))
 
-                  do! answers channel callee
-              })
+                      do! answers channel callee
+                  })
 
           testCaseTask "on a closed connection pairs are neither selected nor removed" (fun () ->
               task {

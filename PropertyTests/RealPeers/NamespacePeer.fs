@@ -100,8 +100,8 @@ let run (arguments: string[]) : int =
     let options =
         WebRtcOptions(
             ContinualGathering = (arguments |> Array.contains "continually"),
-            // What the system tells must do.
-            NetworkWatchInterval = Timeout.InfiniteTimeSpan
+            // The system tells of most changes at once.
+            NetworkWatchInterval = TimeSpan.FromSeconds 1.0
         )
 
     use stop = new CancellationTokenSource()

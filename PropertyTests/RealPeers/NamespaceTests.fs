@@ -37,6 +37,22 @@ type private Hosts(ip: string) =
             Expect.equal code 0 $"ip {command}: {told}"
         }
 
+    /// Waits until the system says that an interface works.
+    let isUp (who: char) (n: int) : Task =
+        task {
+            let deadline = DateTime.UtcNow.AddSeconds 20.0
+            let mutable up = false
+
+            while not up do
+                let! struct (_, told) =
+                    Outside.execute 10.0 Outside.root ip [ "-n"; name who; "link"; "show"; $"eth{n}" ]
+
+                up <- told.Contains "state UP"
+
+                if not up && DateTime.UtcNow > deadline then
+                    failtest told
+        }
+
     member _.Make() : Task =
         task {
             for who in [ 'a'; 'b' ] do
@@ -89,6 +105,9 @@ type private Hosts(ip: string) =
             for who in [ 'a'; 'b' ] do
                 do! this.Give who n
                 do! run [ "-n"; name who; "link"; "set"; $"eth{n}"; "up" ]
+
+            for who in [ 'a'; 'b' ] do
+                do! isUp who n
         }
 
     /// Pulled out, and gone at both ends.
