@@ -53,7 +53,7 @@ type internal Selection =
         /// When the next request is to be sent.
         NextAt: Instant
         Liveness: Liveness
-        /// When the peer last nominated it: a lite agent's to know.
+        /// When it was selected; of a lite agent, when the peer last nominated it.
         NominatedAt: Instant
         /// How long a request stays unanswered until the pair yields to one that answers.
         Patience: Duration
@@ -75,6 +75,9 @@ module internal Consent =
     /// The same where the peer's checks come by another pair, which is what they do when it has lost an address: three round
     /// trips, and no less than this, within which a request is repeated so many times.
     let private doubtedFor: Duration = Duration.milliseconds 200L
+
+    /// Just after the selection peers are still at their checks: what comes by other pairs says nothing.
+    let private settles: Duration = Duration.seconds 3L
 
     [<Literal>]
     let private DoubtedRequests = 4L
@@ -147,6 +150,7 @@ module internal Consent =
         if
             selection.Patience < yieldAfter
             || now - selection.AnsweredAt < doubtedFor
+            || now - selection.NominatedAt < settles
             || selection.Liveness.IsSilent
         then
             selection

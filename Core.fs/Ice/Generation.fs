@@ -117,9 +117,9 @@ module internal Generation =
         | _, CandidateTransport.OtherTransport _ -> Candidate.priority CandidateType.PeerReflexive local.Preference 1
 
     // RFC 8445 §14.3: RTO = MAX(500 ms, Ta * N * (waiting and in-progress pairs)), there being one checklist.
-    // The wait doubles up to four RTOs and not beyond: a check is repeated for the same 39.5 s as with RFC 8489's seven
-    // requests, but a path that opens late, or loses much, is found within two seconds and not within sixteen. All pairs
-    // together then repeat at most once every 4 Ta.
+    // Five requests are one RTO apart, and then the wait doubles up to four RTOs and not beyond: a check is repeated for the same
+    // 39.5 s as with RFC 8489's seven requests, but a path that loses much is found within the first seconds, and one that opens late
+    // within two more and not within sixteen. All pairs together then repeat at most once every Ta, the pace that §14.2 has for checks.
     let private timing (g: Generation) : Timing =
         let busy =
             g.List.Pairs
@@ -134,13 +134,15 @@ module internal Generation =
         let rto = max Transaction.standard.Rto (Pace.ta * busy)
 
         { Rto = rto
+          Steady = 4
           Longest = 4L * rto
-          Requests = 21
+          Requests = 24
           LastWait = 4 }
 
     /// Over TCP a request is sent once, RFC 8489 §6.2.2 (Ti); a connection has as long to be made.
     let private once: Timing =
         { Rto = Duration.milliseconds 39_500L
+          Steady = 0
           Longest = Duration.milliseconds 39_500L
           Requests = 1
           LastWait = 1 }
@@ -293,7 +295,7 @@ module internal Generation =
 
         let least =
             if isRelayed pair.Local || isRelayed pair.Remote || Pair.isReliable pair then
-                Duration.seconds 1L
+                Duration.seconds 2L
             else
                 Duration.milliseconds 20L
 

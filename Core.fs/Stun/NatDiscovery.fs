@@ -83,6 +83,7 @@ module NatDiscovery =
     /// requests within 3 s, and 1.6 s for the last.
     let timing: Timing =
         { Rto = Duration.milliseconds 200L
+          Steady = 0
           Longest = Duration.milliseconds 1_600L
           Requests = 5
           LastWait = 8 }

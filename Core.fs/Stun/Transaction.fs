@@ -6,8 +6,10 @@ open Hybrid.WebRtc.Core
 [<Struct; NoComparison>]
 type Timing =
     {
-        /// The first wait for an answer; each further one is twice as long,
+        /// The first wait for an answer;
         Rto: Duration
+        /// as many more are as long, RFC 8489 §6.2.1 has none; each further one is twice as long,
+        Steady: int
         /// up to this.
         Longest: Duration
         /// Rc: how often the request is sent in all.
@@ -38,6 +40,7 @@ module Transaction =
     /// RTO 500 ms, Rc 7, Rm 16, RFC 8489 §6.2.1: given up after 39.5 s.
     let standard: Timing =
         { Rto = Duration.milliseconds 500L
+          Steady = 0
           Longest = Duration.seconds 60L
           Requests = 7
           LastWait = 16 }
@@ -47,7 +50,7 @@ module Transaction =
         if sent >= timing.Requests then
             timing.Rto * int64 timing.LastWait
         else
-            min timing.Longest (timing.Rto * (1L <<< min 16 (sent - 1)))
+            min timing.Longest (timing.Rto * (1L <<< min 16 (max 0 (sent - 1 - timing.Steady))))
 
     /// Sent for the first time now.
     let start (timing: Timing) (id: TransactionId) (now: Instant) : Transaction =

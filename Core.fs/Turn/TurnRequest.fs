@@ -53,6 +53,7 @@ module internal TurnRequest =
 
     let private once (ti: Duration) =
         { Rto = ti
+          Steady = 0
           Longest = ti
           Requests = 1
           LastWait = 1 }

@@ -28,10 +28,10 @@ type internal Line =
       ToServer: RTCDataChannel
       ToClient: RTCDataChannel }
 
-let private connect (shared: WebRtcSharedPort) (client: WebRtcOptions) : Task<Line> =
+let private connectTo (server: WebRtcOptions) (client: WebRtcOptions) : Task<Line> =
     task {
         let caller = new RTCPeerConnection(null, client)
-        let callee = new RTCPeerConnection(null, WebRtcOptions(SharedPort = shared))
+        let callee = new RTCPeerConnection(null, server)
         let agreed = RTCDataChannelInit(Negotiated = true, Id = Nullable 1us)
 
         let line =
@@ -50,6 +50,9 @@ let private connect (shared: WebRtcSharedPort) (client: WebRtcOptions) : Task<Li
         do! within (line.ToClient.WaitForOpenAsync())
         return line
     }
+
+let private connect (shared: WebRtcSharedPort) (client: WebRtcOptions) : Task<Line> =
+    connectTo (WebRtcOptions(SharedPort = shared)) client
 
 /// Many, a few of them at a time.
 let internal connectMany (shared: WebRtcSharedPort) client count : Task<Line[]> =
@@ -209,6 +212,30 @@ let tests =
                           do! closeAll lines
                           Expect.equal (tables shared) (struct (0, 0)) "nothing is left"
                       })
+
+          testCaseTask "lite agents share a port, too" (fun () ->
+              task {
+                  use shared = WebRtcSharedPort.Open(0us, options WebRtcSockets.Automatic)
+                  let server = WebRtcOptions(SharedPort = shared, IceLite = true)
+
+                  let! lines =
+                      [ for _ in 1..5 -> connectTo server (options WebRtcSockets.Automatic) ]
+                      |> Task.WhenAll
+
+                  for line in lines do
+                      Expect.stringContains
+                          (nonNull line.Server.LocalDescription).Sdp
+                          "\r\na=ice-lite\r\n"
+                          "it says so"
+
+                      Expect.equal
+                          (nonNull line.Server.Sctp).Transport.IceTransport.Role
+                          RTCIceRole.Controlled
+                          "and is controlled"
+
+                  do! exchange 20 lines
+                  do! closeAll lines
+              })
 
           for loops in [ 1; 2 ] do
               testCase $"a number that is taken is refused, {loops} loops" (fun () ->

@@ -166,7 +166,8 @@ let private liteAgents =
               Expect.equal (World.connection 'a' world) PeerConnectionState.Connected "and stay so") ]
 
 let private kindsOf (kinds: CandidateKinds) =
-    scoped (fun scope -> { scope with Candidates = kinds }) good
+    configOf [| "stun:stun.example.org"; turnUrl |] "secret" IceTransportPolicy.All
+    |> scoped (fun scope -> { scope with Candidates = kinds })
 
 let private filters =
     testList

@@ -1,6 +1,7 @@
 /// Browsers on a port that two hundred other connections use.
 module Hybrid.WebRtc.PropertyTests.RealPeers.SharedPortBrowserTests
 
+open System.Linq
 open System.Threading.Tasks
 open Expecto
 open Hybrid.WebRtc
@@ -67,8 +68,38 @@ let private beside (path: string) : Task =
         do! SharedPortTests.closeAll others
     }
 
+/// A lite agent of ours, which the browser checks, nominates, and asks for consent.
+let private lite (offerer: Offerer) (path: string) : Task =
+    task {
+        use! chromium = Chromium.Launch(path, true)
+        use shared = WebRtcSharedPort.Open(0us)
+        let! page = chromium.Open()
+        let! _ = page.Call prepare
+        use ours = new OurPeer(WebRtcOptions(SharedPort = shared, IceLite = true))
+
+        if offerer = Ours then
+            ours.Create "ours" |> ignore
+
+        do! negotiate offerer ours page
+        let! theirs = ours.Incoming "theirs"
+        do! theirs.Opened()
+        do! echoes 1 theirs
+        let! report = ours.Pc.GetStatsAsync()
+
+        for pair in report.OfType<RTCIceCandidatePairStats>() do
+            Expect.equal pair.RequestsSent 0L "it asks for nothing"
+
+        // A restart makes another generation, and the channels stay.
+        ours.Pc.RestartIce()
+        do! negotiate Ours ours page
+        do! echoes 1 theirs
+        Expect.equal ours.Pc.ConnectionState RTCPeerConnectionState.Connected "as before"
+    }
+
 let tests =
     testSequenced
     <| testList
         "Browsers on one port"
-        [ Outside.needing Peers.chromium "three Chromium pages beside two hundred other connections" beside ]
+        [ Outside.needing Peers.chromium "three Chromium pages beside two hundred other connections" beside
+          Outside.needing Peers.chromium "a lite agent, we offer" (lite Ours)
+          Outside.needing Peers.chromium "a lite agent, Chromium offers" (lite Browsers) ]
