@@ -197,7 +197,8 @@ let peers =
       "/usr/bin/ffmpeg", "ffmpeg"
       "/usr/lib/python3/dist-packages/aiortc", "python3-aiortc"
       "/usr/bin/openssl", "openssl"
-      "/usr/bin/turnutils_uclient", "coturn" ]
+      "/usr/bin/turnutils_uclient", "coturn"
+      "/usr/sbin/ip", "iproute2" ]
 
 /// Installs what is missing of `peers` where that can be done; answers why not where it cannot.
 let installPeers () =

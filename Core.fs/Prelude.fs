@@ -164,6 +164,7 @@ type ErrorName =
     | RangeError = 7
     | UnknownError = 8
     | AbortError = 9
+    | NotFoundError = 10
 
 /// A caller's mistake, or an operation that could not be done. `Message` says what was wrong and what would be right.
 [<NoComparison>]

@@ -22,7 +22,7 @@ public sealed class RTCException : Exception
 
     /// <summary>
     /// The DOMException's name: <c>InvalidStateError</c>, <c>InvalidAccessError</c>, <c>InvalidModificationError</c>,
-    /// <c>NotSupportedError</c>, <c>SyntaxError</c>, <c>OperationError</c>, <c>UnknownError</c> or <c>AbortError</c>; and
+    /// <c>NotSupportedError</c>, <c>SyntaxError</c>, <c>OperationError</c>, <c>UnknownError</c>, <c>AbortError</c> or <c>NotFoundError</c>; and
     /// <c>TypeError</c> or <c>RangeError</c>, which ECMAScript has beside them.
     /// </summary>
     public string Name { get; }

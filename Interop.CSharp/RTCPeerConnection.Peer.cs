@@ -88,7 +88,7 @@ public sealed partial class RTCPeerConnection
         _iceGatheringStates = Notify.State(() => IceGatheringState);
         _connectionStates = Notify.State(() => ConnectionState);
 
-        _ice = new RTCIceTransport(Notify);
+        _ice = new RTCIceTransport(Notify, input => _post!(input), input => Ask(input, Nothing));
         _dtls = new RTCDtlsTransport(Notify, _ice);
         _sctp = new RTCSctpTransport(Notify, _dtls);
 
@@ -347,6 +347,15 @@ public sealed partial class RTCPeerConnection
 
             case Core.Event.IceTransportChanged e:
                 return _ice.Apply(e.Item);
+
+            case Core.Event.CandidatePairAdded e:
+                return () => _ice.TellAdded(e.Item);
+
+            case Core.Event.CandidatePairRemoved e:
+                return () => _ice.TellRemoved(e.Item);
+
+            case Core.Event.CandidatePairNominated e:
+                return () => _ice.Propose(e.Item);
 
             case Core.Event.DtlsTransportChanged e:
                 return _dtls.Apply(e.Item);

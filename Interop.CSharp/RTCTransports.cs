@@ -129,18 +129,26 @@ public sealed class RTCDtlsTransport
 /// <summary>
 /// The search for a path, and the path, <see href="https://www.w3.org/TR/webrtc/#rtcicetransport-interface">RTCIceTransport</see>.
 /// </summary>
-public sealed class RTCIceTransport
+public sealed partial class RTCIceTransport
 {
     private readonly Notifier<RTCIceTransportState> _states;
     private readonly Notifier<RTCIceGathererState> _gatheringStates;
     private readonly Notifier<Unit> _pairChanges;
     private volatile Snapshot _now = new(null, null, RTCIceTransportState.New, 0);
 
-    internal RTCIceTransport(Notifications notify)
+    internal RTCIceTransport(Notifications notify, Func<Core.Input, bool> post, Func<Func<long, Core.Input>, Task> ask)
     {
+        _post = post;
+        _ask = ask;
         _states = notify.State(() => State);
         _gatheringStates = notify.State(() => GatheringState);
         _pairChanges = notify.Event<Unit>();
+        _pairAdds = notify.Event<RTCIceCandidatePairEvent>(0);
+        _pairRemoves = notify.Event<RTCIceCandidatePairEvent>(0);
+        _pairNominations = notify.Event<RTCIceCandidatePairEvent>(0);
+        OnIceCandidatePairAdd = new Watched(this, Watch.Pairs, _pairAdds);
+        OnIceCandidatePairRemove = new Watched(this, Watch.Pairs, _pairRemoves);
+        OnIceCandidatePairNominate = new Watched(this, Watch.PairsAndNominations, _pairNominations);
     }
 
     /// <summary>Who decides which pair is used.</summary>
@@ -220,6 +228,7 @@ public sealed class RTCIceTransport
         _states.Complete();
         _gatheringStates.Complete();
         _pairChanges.Complete();
+        CompletePairs();
     }
 
     private sealed record Snapshot(
@@ -233,11 +242,15 @@ public sealed class RTCIceTransport
 /// <summary>A local and a remote candidate, <see href="https://www.w3.org/TR/webrtc/#rtcicecandidatepair-interface">RTCIceCandidatePair</see>.</summary>
 public sealed class RTCIceCandidatePair : IEquatable<RTCIceCandidatePair>
 {
-    internal RTCIceCandidatePair(RTCIceCandidate local, RTCIceCandidate remote)
+    internal RTCIceCandidatePair(RTCIceCandidate local, RTCIceCandidate remote, Core.Path path)
     {
+        Path = path;
         Local = local;
         Remote = remote;
     }
+
+    /// <summary>What the core knows it by.</summary>
+    internal Core.Path Path { get; }
 
     /// <summary>Ours.</summary>
     public RTCIceCandidate Local { get; }

@@ -2,8 +2,7 @@ module Hybrid.WebRtc.PropertyTests.Program
 
 open Expecto
 
-[<EntryPoint>]
-let main args =
+let private runTests args =
     // One to a line, so that two changes to the list merge.
     [ House.Purity.tests
       House.Surface.tests
@@ -18,6 +17,7 @@ let main args =
       RealPeers.MediaBrowserTests.tests
       RealPeers.AiortcTests.tests
       RealPeers.TurnServerPeersTests.tests
+      RealPeers.NamespaceTests.tests
       House.Examples.tests
       House.MediaExamples.tests
       House.RelayExamples.tests
@@ -41,6 +41,7 @@ let main args =
       Ice.IceTests.tests
       Ice.RulesTests.tests
       Ice.IceTcpTests.tests
+      Ice.RenominationTests.tests
       SdpTests.tests
       ConnectionStatesTests.tests
       SignallingTableTests.tests
@@ -93,6 +94,7 @@ let main args =
       Stack.JournalTests.tests
       Stack.NamesTests.tests
       Stack.HostTests.tests
+      Stack.NetworkTests.tests
       Stack.PortFaultTests.tests
       Stack.StreamTests.tests
       Stack.StreamServersTests.tests
@@ -107,6 +109,7 @@ let main args =
       Interop.MediaStatsTests.tests
       Interop.SentSimulcastTests.tests
       Interop.LoopbackTests.tests
+      Interop.PairTests.tests
       Interop.StreamLoopbackTests.tests
       Interop.SharedPortTests.tests
       Interop.TurnLoopbackTests.tests
@@ -128,6 +131,7 @@ let main args =
       DtlsRelayTests.tests
       ConnectivityTests.tests
       StreamPeerTests.tests
+      MobilityTests.tests
       Media.FormatsTests.tests
       Media.SampleBuilderTests.tests
       Media.FilesTests.tests
@@ -148,3 +152,10 @@ let main args =
       Media.SendingTests.tests ]
     |> testList "Hybrid"
     |> runTestsWithCLIArgs [] args
+
+[<EntryPoint>]
+let main args =
+    if args |> Array.tryHead = Some RealPeers.NamespacePeer.Argument then
+        RealPeers.NamespacePeer.run args[1..]
+    else
+        runTests args

@@ -33,8 +33,8 @@ module Routes =
                     Ports = Map.remove path.Local e.Ports })
             |> World.tell who (PortClosed path.Local)
 
-    /// An interface comes, with this address.
-    let plugged (who: char) (address: Address) (world: World) : World =
+    /// An interface comes, with this address, and with this preference: those that were there in the beginning have 100 and 99.
+    let pluggedAs (preference: int) (who: char) (address: Address) (world: World) : World =
         let number = world.NextPort
         let port = number * 1<port>
 
@@ -47,11 +47,13 @@ module Routes =
             { e with
                 Interfaces = e.Interfaces @ [ address ]
                 Ports = Map.add port local e.Ports })
-        |> World.tell who (PortOpened(port, local, 90))
+        |> World.tell who (PortOpened(port, local, preference))
 
-    /// ICE restarts, `a` offering: candidates that came before the description that they go with come again behind it.
-    let restarted (change: Description -> Description) (world: World) : World =
-        let world, _ = World.demand 'a' RestartIce world
+    /// The same, less preferred than what is there.
+    let plugged who address world = pluggedAs 90 who address world
+
+    /// The next offer and answer, `a` offering: candidates that came before the description that they go with come again behind it.
+    let renegotiated (change: Description -> Description) (world: World) : World =
         let world = World.negotiateWith change 0L<us> 'a' world
 
         (world, [ 'a', 'b'; 'b', 'a' ])
@@ -62,3 +64,7 @@ module Routes =
                 | IceCandidate(ValueSome candidate) ->
                     World.ask to' (fun c -> AddIceCandidate(c, candidate.Candidate)) world |> fst
                 | _ -> world))
+
+    /// ICE restarts.
+    let restarted (change: Description -> Description) (world: World) : World =
+        World.demand 'a' RestartIce world |> fst |> renegotiated change

@@ -149,6 +149,8 @@ internal sealed class NetworkWatch
         try
         {
             NetworkChange.NetworkAddressChanged += OnChanged;
+            // A link that comes up, or goes down, with an address.
+            NetworkChange.NetworkAvailabilityChanged += OnChanged;
         }
         catch (Exception e) when (e is NetworkInformationException or PlatformNotSupportedException)
         {
@@ -163,8 +165,11 @@ internal sealed class NetworkWatch
         _isSettling = false;
         _pace = Timeout.InfiniteTimeSpan;
 
-        if (_hearsSystem)
-            NetworkChange.NetworkAddressChanged -= OnChanged;
+        if (!_hearsSystem)
+            return;
+
+        NetworkChange.NetworkAddressChanged -= OnChanged;
+        NetworkChange.NetworkAvailabilityChanged -= OnChanged;
     }
 
     private void OnChanged(object? sender, EventArgs e) => Heard();

@@ -17,8 +17,7 @@ internal sealed partial class PeerHost
     /// <summary>What was told while ports were being bound: looked at when they are.</summary>
     private Action? _deferred;
 
-    private void WatchNetwork() =>
-        _watching ??= _options.Network.Listen(_options.NetworkWatchInterval, NetworkChanged);
+    private void WatchNetwork() => _watching ??= _options.Network.Listen(_options.NetworkWatchInterval, NetworkChanged);
 
     /// <summary>The watch tells; the thread pool.</summary>
     private void NetworkChanged(InterfaceSnapshot now)

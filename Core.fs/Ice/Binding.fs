@@ -29,8 +29,18 @@ module internal Binding =
         | ValueSome known -> known.Credentials = credentials
         | ValueNone -> false
 
-    /// A check, RFC 8445 §7.2.2: named for both, signed with the password of the one who is asked.
-    let request id (asControlling: bool) tieBreaker priority nominating (local: Secret) (remote: Secret) : Outgoing =
+    /// A check, RFC 8445 §7.2.2: named for both, signed with the password of the one who is asked. `number`: of the nomination; 0:
+    /// it is not numbered.
+    let request
+        id
+        (asControlling: bool)
+        tieBreaker
+        priority
+        nominating
+        (number: uint32)
+        (local: Secret)
+        (remote: Secret)
+        : Outgoing =
         let attributes =
             [| Username(remote.Credentials.UsernameFragment + ":" + local.Credentials.UsernameFragment)
                Priority priority
@@ -39,7 +49,10 @@ module internal Binding =
                else
                    IceControlled tieBreaker
                if nominating then
-                   UseCandidate |]
+                   UseCandidate
+
+                   if number > 0u then
+                       Nomination number |]
 
         { Message = Message.request Method.Binding id attributes
           Integrity = HmacSha1 remote.Key

@@ -57,6 +57,8 @@ type internal Checklist =
         Pairs: Pair[]
         /// Pairs that are to be checked before others, RFC 8445 §6.1.4.1: by path, first come first.
         Triggered: Path[]
+        /// What the application has removed: not formed again, and not served.
+        Removed: Path[]
         /// Pairs up to this priority are no longer worth a check of our own: a better one was selected.
         Floor: uint64
         NextId: int
@@ -72,6 +74,7 @@ module internal Checklist =
     let empty: Checklist =
         { Pairs = [||]
           Triggered = [||]
+          Removed = [||]
           Floor = 0UL
           NextId = 1 }
 
@@ -130,6 +133,16 @@ module internal Checklist =
         else
             PairState.Frozen
 
+    /// Whether the application has removed the pair of a path.
+    let isRemoved (path: Path) (list: Checklist) : bool = Array.contains path list.Removed
+
+    /// Without a pair, for good; the oldest of very many is forgotten.
+    let remove (path: Path) (list: Checklist) : Checklist =
+        { list with
+            Pairs = list.Pairs |> Array.filter (fun pair -> not (pair.Path.Equals path))
+            Triggered = list.Triggered |> Array.filter (fun other -> not (other.Equals path))
+            Removed = Array.truncate MaxPairs (Array.append [| path |] list.Removed) }
+
     /// Adds the pair of a base and a remote candidate, unless its path is there. Where the list is full the worst pair
     /// that is not in use makes room for a better one, RFC 8445 §6.1.2.5; ValueNone where there is no room.
     let add (controlling: bool) (path: Path) (local: Candidate) (remote: Candidate) (list: Checklist) =
@@ -140,7 +153,9 @@ module internal Checklist =
                 State = firstState pair list }
 
         let room =
-            if list.Pairs.Length < MaxPairs then
+            if isRemoved path list then
+                ValueNone
+            elif list.Pairs.Length < MaxPairs then
                 ValueSome list.Pairs
             else
                 match

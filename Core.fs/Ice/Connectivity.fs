@@ -75,9 +75,14 @@ module internal Connectivity =
     /// Aggressive or not, a peer asks by the pair that it uses and nominates that: one that nominates another, and has not been heard
     /// by the selected one for a while, has lost it.
     let private givesWay now (pair: Pair) (g: Generation) : bool =
+        let numbered = g.Renominating.IsAgreed && g.Renominating.Latest > 0u
+
         match g.Selection with
         | ValueNone -> true
         | ValueSome selection when selection.Path.Equals pair.Path -> false
+        | ValueSome _ when g.Renominating.IsAgreed && pair.Number > g.Renominating.Latest -> true
+        // Overtaken by a later one, or without a number where there are numbers.
+        | ValueSome selection when numbered || g.Control.IsChosen -> Consent.isWeak now selection
         | ValueSome selection ->
             Consent.isWeak now selection
             || (match Checklist.find selection.Path g.List with
@@ -88,15 +93,20 @@ module internal Connectivity =
 
     // The peer nominates a pair that works: selected where it answered lately, checked again where not, RFC 7675 §5.1.
     let private nominated (options: IceOptions) now (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
+        let isLatest =
+            match g.Selection with
+            | ValueSome selection -> selection.Path.Equals pair.Path
+            | ValueNone -> false
+
         if not (givesWay now pair g) then
-            Step.only (
-                Generation.put
-                    { pair with
-                        Nomination = Nomination.Done }
-                    g
-            )
+            Generation.put
+                { pair with
+                    Nomination = Nomination.Done }
+                g
+            |> (if isLatest then Renomination.followed pair.Number else id)
+            |> Step.only
         elif now - pair.AnsweredAt < options.FailedAfter then
-            Generation.select now pair g
+            g |> Renomination.followed pair.Number |> Generation.select now pair
         elif pair.Check.IsSome then
             Step.only (
                 Generation.put
@@ -122,13 +132,25 @@ module internal Connectivity =
             | ValueNone -> true)
 
     // RFC 8445 §7.3.1.4 and §7.3.1.5.
-    let private serve options now (path: Path) (priority: uint32) (nominates: bool) (origin: Base) (g: Generation) =
+    let private serve
+        options
+        now
+        (path: Path)
+        (priority: uint32)
+        (nominates: bool)
+        (number: uint32)
+        (origin: Base)
+        (g: Generation)
+        =
         match pairOf now path priority origin g with
         | ValueNone -> refused Drop.TooMany g
         | ValueSome(struct (pair, g)) ->
             let g = Generation.doubt now path g
-            let pair = Pair.served now pair
             let nominates = nominates && not (Generation.isControlling g)
+
+            let pair =
+                { Pair.served now pair with
+                    Number = if nominates then max number pair.Number else pair.Number }
 
             if Generation.isLite g then
                 Lite.served now nominates pair g
@@ -188,7 +210,8 @@ module internal Connectivity =
             Message.priority message
             |> ValueOption.defaultWith (fun () -> Generation.reflexivePriority origin)
 
-        let nominates = Message.usesCandidate message
+        let number = Message.nomination message
+        let nominates = number > 0u || Message.usesCandidate message
         let struct (_, theirs) = fragments message
 
         heard g
@@ -200,11 +223,12 @@ module internal Connectivity =
                     { Path = path
                       Priority = priority
                       Nominated = nominates
+                      Number = number
                       Fragment = theirs }
                     g
             // From a generation of the peer's that we do not know (yet, or any more): answered, no more.
             | ValueSome remote when remote.Credentials.UsernameFragment <> theirs -> refused Drop.Stale g
-            | ValueSome _ -> serve options now path priority nominates origin g)
+            | ValueSome _ -> serve options now path priority nominates number origin g)
         |> Step.bind (Generation.advance now)
 
     /// Takes the other role, with a new tie-breaker, RFC 8445 §7.2.5.1.
@@ -223,6 +247,7 @@ module internal Connectivity =
         | ValueSome local, ValueSome origin ->
             match g.Progress.Verdict, Message.unknownRequired message with
             | Verdict.Lost, _ -> refused Drop.Stale g
+            | _ when Checklist.isRemoved path g.List -> refused Drop.Stale g
             | _, [||] ->
                 match Binding.compareRoles g.Agent message with
                 // A lite agent has the role that the peer leaves it.
@@ -263,7 +288,7 @@ module internal Connectivity =
         let replay (check: EarlyCheck) (g: Generation) =
             match Generation.baseOf check.Path.Local g with
             | ValueSome origin when check.Fragment = credentials.UsernameFragment ->
-                serve options now check.Path check.Priority check.Nominated origin g
+                serve options now check.Path check.Priority check.Nominated check.Number origin g
             | _ -> refused Drop.Stale g
 
         (Step.only g, early)
@@ -349,7 +374,8 @@ module internal Connectivity =
                     AnsweredAt = now }
                 g
 
-        let g = Generation.put pair g |> refresh now pair |> Generation.yieldSoon now pair.Path
+        let g =
+            Generation.put pair g |> refresh now pair |> Generation.yieldSoon now pair.Path
 
         let step =
             if isNews then
@@ -368,6 +394,8 @@ module internal Connectivity =
                 Generation.select now current g
             | ValueSome current, Nomination.Requested when not (Generation.isControlling g) ->
                 nominated options now current g
+            | ValueSome current, _ when Renomination.isWorthwhile now current g ->
+                Generation.nominatePair now current g
             | _ -> Step.only g)
 
     // RFC 8445 §7.2.5.1: the peer kept its role.
@@ -445,6 +473,10 @@ module internal Connectivity =
                     g.Agent.TieBreaker
                     (Generation.reflexivePriority origin)
                     request.Nominating
+                    (if request.Nominating && g.Renominating.IsAgreed then
+                         pair.Number
+                     else
+                         0u)
                     local
                     remote
 
@@ -509,7 +541,7 @@ module internal Connectivity =
                     ValueNone
 
             match successor, Checklist.find selection.Path g.List with
-            | ValueSome pair, _ -> g |> Generation.select now pair |> Step.bind (keepConsent options now)
+            | ValueSome pair, _ -> g |> Generation.takeOver now pair |> Step.bind (keepConsent options now)
             | ValueNone, ValueSome pair when now >= selection.NextAt ->
                 { g with
                     Selection = ValueSome(Consent.asked now selection) }

@@ -16,6 +16,8 @@ type IceOptions =
         Scope: IceScope
         /// Whether gathering goes on for as long as the agent lives, for addresses that appear: it never completes then. False.
         Continual: bool
+        /// Whether a controlling agent may nominate anew, where the peer says that it follows. True.
+        Renomination: bool
     }
 
 /// Agents' options.
@@ -28,7 +30,8 @@ module IceOptions =
           Publication = Publication.plain
           Tcp = true
           Scope = IceScope.everything
-          Continual = false }
+          Continual = false
+          Renomination = true }
 
 /// Whether the selected pair answers.
 [<RequireQualifiedAccess; Struct; NoComparison; NoEquality>]
@@ -132,6 +135,16 @@ module internal Consent =
         { selection with
             NextAt = Instant.min now selection.NextAt }
 
+    /// Asked at once, and not waited for any longer than it takes.
+    let hasten (now: Instant) (roundTrip: Duration voption) (selection: Selection) : Selection =
+        let patience =
+            match roundTrip with
+            | ValueSome roundTrip -> min yieldAfter (max doubtedFor (3L * roundTrip))
+            | ValueNone -> yieldAfter / 4L
+
+        { askAt now selection with
+            Patience = patience }
+
     /// The peer speaks by another pair: whether this one still answers is asked at once, and soon known. `roundTrip`: its last.
     let doubt (now: Instant) (roundTrip: Duration voption) (selection: Selection) : Selection =
         if
@@ -142,13 +155,7 @@ module internal Consent =
         then
             selection
         else
-            let patience =
-                match roundTrip with
-                | ValueSome roundTrip -> min yieldAfter (max doubtedFor (3L * roundTrip))
-                | ValueNone -> yieldAfter / 4L
-
-            { askAt now selection with
-                Patience = patience }
+            hasten now roundTrip selection
 
     /// A request was sent.
     let asked (now: Instant) (selection: Selection) : Selection =

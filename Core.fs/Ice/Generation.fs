@@ -3,70 +3,6 @@ namespace Hybrid.WebRtc.Core
 open System
 open Hybrid.WebRtc.Core.Stun
 
-/// Our side of a generation.
-[<NoComparison; NoEquality>]
-type internal LocalEnd =
-    {
-        Secret: Secret voption
-        Bases: Base[]
-        /// Gathered ones, and what the peer's responses told (peer-reflexive, RFC 8445 §7.2.5.3.1).
-        Candidates: Candidate[]
-        /// Those of them that came from a server, and its URL.
-        Servers: struct (Candidate * string)[]
-        /// The number of the next stream.
-        NextStream: PortId
-        /// How many may still be opened.
-        StreamsLeft: int
-    }
-
-/// The peer's side of a generation.
-[<NoComparison; NoEquality>]
-type internal RemoteEnd =
-    {
-        Secret: Secret voption
-        Candidates: Candidate[]
-        /// Candidates whose names are being resolved.
-        Unresolved: Candidate[]
-        /// No more will come, RFC 8838 §14.
-        Complete: bool
-        /// It is a lite agent.
-        Lite: bool
-    }
-
-/// A check that came before the peer's credentials were known, RFC 8445 §7.3: answered, and remembered.
-[<NoComparison; NoEquality>]
-type internal EarlyCheck =
-    {
-        Path: Path
-        Priority: uint32
-        Nominated: bool
-        /// The sender's, from USERNAME.
-        Fragment: string
-    }
-
-/// Whether a generation may still come to something.
-[<RequireQualifiedAccess; NoComparison>]
-type internal Verdict =
-    | Open
-    /// Every pair failed. A new candidate, or the peer's voice, opens it again.
-    | Exhausted
-    /// Consent expired: these credentials are not used again, RFC 7675 §5.1.
-    | Lost
-
-[<NoComparison; NoEquality>]
-type internal Progress =
-    {
-        /// When the peer's credentials or a candidate came last: patience counts from here.
-        NewsAt: Instant
-        /// Whether the peer's checks have reached us.
-        Heard: bool
-        /// When we nominate even though better pairs have not been checked yet; `never` until a pair works.
-        NominateAt: Instant
-        /// Not before this is all taken for failed: what was selected has gone with its socket, and another may come.
-        GraceUntil: Instant
-        Verdict: Verdict
-    }
-
 /// One ICE session, RFC 8445 §2: from the credentials of both sides to a selected pair and its consent.
 [<NoComparison; NoEquality>]
 type internal Generation =
@@ -76,6 +12,8 @@ type internal Generation =
       List: Checklist
       Early: EarlyCheck[]
       Selection: Selection voption
+      Renominating: Renominating
+      Control: PairDecisions
       Progress: Progress
       Pace: Pace
       Entropy: Entropy }
@@ -90,6 +28,8 @@ type internal GenerationOutput =
     | Works of Path: Path
     | Broke of Path: Path
     | Chose of Path: Path
+    /// It is to be nominated, unless the application says otherwise.
+    | Proposed of Path: Path
     /// Connect from the address of a socket; the path is that of the pair.
     | Connect of Path: Path * From: PortId
     /// Close a stream.
@@ -135,6 +75,14 @@ module internal Generation =
           List = Checklist.empty
           Early = [||]
           Selection = ValueNone
+          Renominating =
+            { IsAgreed = false
+              Latest = 0u
+              At = Pair.longAgo }
+          Control =
+            { Decides = false
+              Proposed = [||]
+              IsChosen = false }
           Progress =
             { NewsAt = Pair.longAgo
               Heard = false
@@ -199,15 +147,25 @@ module internal Generation =
           Requests = 1
           LastWait = 1 }
 
+    // That of the pair's nomination while it is the last one; else the next.
+    let private numberFor (pair: Pair) (g: Generation) : uint32 =
+        let latest = g.Renominating.Latest
+
+        if not g.Renominating.IsAgreed then 0u
+        elif pair.Number = latest && latest > 0u then latest
+        else min (latest + 1u) 0xffffffu
+
     /// A new request over a pair; the pair remembers it. `repeated` requests become the pair's check.
     let private ask now nominating repeated (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
         match g.Local.Secret, g.Remote.Secret, baseOf pair.Path.Local g with
         | ValueSome local, ValueSome remote, ValueSome origin ->
             let struct (id, entropy) = TransactionId.draw g.Entropy
             let controlling = isControlling g
+            let number = if nominating then numberFor pair g else 0u
 
             let pair =
-                pair
+                { pair with
+                    Number = max number pair.Number }
                 |> Pair.remember
                     { Id = id
                       SentAt = now
@@ -230,9 +188,20 @@ module internal Generation =
                     pair
 
             let message =
-                Binding.request id controlling g.Agent.TieBreaker (reflexivePriority origin) nominating local remote
+                Binding.request
+                    id
+                    controlling
+                    g.Agent.TieBreaker
+                    (reflexivePriority origin)
+                    nominating
+                    number
+                    local
+                    remote
 
             { put pair g with
+                Renominating =
+                    { g.Renominating with
+                        Latest = max number g.Renominating.Latest }
                 Entropy = entropy
                 Pace = Pace.spend now g.Pace }
             |> Step.one (GenerationOutput.Send(pair.Path, message))
@@ -275,7 +244,7 @@ module internal Generation =
                     { pair.Counters with
                         ConsentRequestsSent = pair.Counters.ConsentRequestsSent + 1L } }
 
-        ask now (isControlling g) false counted g
+        ask now (isControlling g && pair.Nomination.IsDone) false counted g
 
     /// Starts checks as the pace allows: triggered ones first, RFC 8445 §6.1.4.2.
     let rec pump (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
@@ -343,6 +312,7 @@ module internal Generation =
     let nominatesAt (g: Generation) : Instant =
         if mayNominate g then
             match bestWorking g with
+            | ValueSome working when Array.contains working.Path g.Control.Proposed -> Instant.never
             | ValueSome working ->
                 (Pair.longAgo, g.List.Pairs)
                 ||> Array.fold (fun until pair ->
@@ -354,10 +324,23 @@ module internal Generation =
         else
             Instant.never
 
-    // Regular nomination, RFC 8445 §8.1.1: the check again, with USE-CANDIDATE.
+    /// Regular nomination, RFC 8445 §8.1.1: the check again, with USE-CANDIDATE. Where the application decides, it is asked first, and
+    /// once.
+    let nominatePair (now: Instant) (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
+        if not g.Control.Decides then
+            check now true pair g
+        elif Array.contains pair.Path g.Control.Proposed then
+            Step.only g
+        else
+            { g with
+                Control =
+                    { g.Control with
+                        Proposed = Array.append g.Control.Proposed [| pair.Path |] } }
+            |> Step.one (GenerationOutput.Proposed pair.Path)
+
     let private nominate (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
         match bestWorking g with
-        | ValueSome pair when now >= nominatesAt g -> check now true pair g
+        | ValueSome pair when now >= nominatesAt g -> nominatePair now pair g
         | _ -> Step.only g
 
     /// A pair works: how long it waits for a better one.
@@ -427,12 +410,18 @@ module internal Generation =
                 | true, false -> struct (Consent.listening now pair.Path, g.Entropy)
                 | _ -> Consent.create now pair.Path pair.AnsweredAt g.Entropy
 
-            // A controlled agent goes on with better pairs, which an aggressive peer may still nominate.
-            let floor = if isControlling g then UInt64.MaxValue else pair.Priority
+            // A controlled agent goes on with better pairs, which an aggressive peer may still nominate; and so does one that may
+            // nominate them itself.
+            let floor =
+                if isControlling g && not g.Renominating.IsAgreed then
+                    UInt64.MaxValue
+                else
+                    pair.Priority
 
             { g with
                 List = Checklist.settle floor g.List
                 Selection = ValueSome selection
+                Renominating = { g.Renominating with At = now }
                 Entropy = entropy }
             |> Step.one (GenerationOutput.Chose pair.Path)
             |> Step.bind (closeOthers pair.Path)
@@ -486,7 +475,8 @@ module internal Generation =
     /// A request of the peer's came by this path: where another is selected, it may be gone at the peer's end.
     let doubt (now: Instant) (path: Path) (g: Generation) : Generation =
         match g.Selection with
-        | ValueSome selection when not (selection.Path.Equals path) ->
+        // A lite agent asks nobody.
+        | ValueSome selection when not (isLite g || selection.Path.Equals path) ->
             match Checklist.find selection.Path g.List with
             | ValueSome selected ->
                 { g with
@@ -502,8 +492,31 @@ module internal Generation =
                 Selection = ValueSome(Consent.askAt now selection) }
         | _ -> g
 
-    /// The selected pair is gone: another that lives takes its place, or nothing does. The peer learns of it by the request
-    /// for consent, which is sent at once.
+    /// A pair takes over from one that is gone, or silent: the peer learns of it by the request for consent, which is sent at once.
+    let takeOver (now: Instant) (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
+        select now pair g
+        |> Step.bind (fun g ->
+            Step.only
+                { g with
+                    Selection = ValueOption.map (Consent.askAt now) g.Selection })
+
+    // Pairs that are asked at once when the selected one is gone.
+    [<Literal>]
+    let private MaxAsked = 8
+
+    // What has worked may not any more: a route may have gone with the address. All are asked, and the one that took over yields to
+    // whichever answers, soon.
+    let private verify (now: Instant) (taken: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
+        let g =
+            { g with
+                Selection = ValueOption.map (Consent.hasten now taken.Counters.CurrentRoundTripTime) g.Selection }
+
+        g.List.Pairs
+        |> Array.filter (fun pair -> Pair.hasSucceeded pair && pair.Check.IsNone && not (pair.Path.Equals taken.Path))
+        |> Array.truncate MaxAsked
+        |> Array.fold (fun step pair -> Step.bind (check now false pair) step) (Step.only g)
+
+    /// The selected pair is gone: another that lives takes its place, or nothing does.
     let replace (options: IceOptions) (now: Instant) (gone: Path) (g: Generation) : Step<Generation, GenerationOutput> =
         let g =
             { g with
@@ -512,11 +525,12 @@ module internal Generation =
 
         match liveliest options now Pair.longAgo gone g with
         | ValueSome pair ->
-            select now pair g
-            |> Step.bind (fun g ->
-                Step.only
-                    { g with
-                        Selection = ValueOption.map (Consent.askAt now) g.Selection })
+            let selected = takeOver now pair g
+
+            if isLite g then
+                selected
+            else
+                Step.bind (verify now pair) selected
         | ValueNone -> Step.only g
 
     /// Consent is gone, RFC 7675 §5.1: where no other pair lives, these credentials are done with.

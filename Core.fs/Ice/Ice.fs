@@ -29,6 +29,11 @@ module Ice =
         | SetLocal of IceParameters
         | RollbackLocal
         | SetRemote of Credentials: IceParameters * Lite: bool
+        | SetRenomination of bool
+        | WatchPairs of Decides: bool
+        | AnswerNomination of Path: Path * Accepted: bool
+        | SelectPair of Path: Path
+        | RemovePair of Path: Path
         | AddRemote of Candidate: Candidate * UsernameFragment: string voption
         | EndOfRemoteCandidates
         | Resolved of Name: string * Address: Address voption
@@ -57,6 +62,9 @@ module Ice =
         | Selected of Local: Candidate * Remote: Candidate * Path: Path
         | Validated of Path: Path
         | Invalidated of Path: Path
+        | PairFormed of IcePair
+        | PairGone of IcePair
+        | Nominating of IcePair
         | Ignored of Drop
 
     /// How long the former generation serves on once the new one has selected. RFC 8445 §8.3 asks for 3 s; under loss
@@ -113,11 +121,25 @@ module Ice =
         |> ValueOption.orElseWith (fun () -> former state |> ValueOption.bind IceSession.selected)
         |> ValueOption.map (Publication.seePair state.Published)
 
+    [<CompiledName "HasPair">]
+    let hasPair (path: Path) (state: State) : bool =
+        (Checklist.find path state.Current.Checks.List).IsSome
+
+    [<CompiledName "IsUsable">]
+    let isUsable (now: Instant) (path: Path) (state: State) : bool =
+        PairControl.isUsable state.Setup.Options now path state.Current.Checks
+
     let pairs (state: State) : IcePair[] =
         state.Current.Checks.List.Pairs
         |> Array.map (Publication.seePair state.Published)
 
     // One function a part: steps it, and says what its outputs mean to the whole.
+
+    // What is told of a pair, where it is still there.
+    let private told (output: IcePair -> Output) (path: Path) (state: State) (session: IceSession) : Output list =
+        match Checklist.find path session.Checks.List with
+        | ValueSome pair -> [ output (Publication.seePair state.Published pair) ]
+        | ValueNone -> []
 
     let private announce (path: Path) (session: IceSession) : Output list =
         match Checklist.find path session.Checks.List with
@@ -134,6 +156,7 @@ module Ice =
         // `finish` tells: the path may still be valid in the other generation.
         | GenerationOutput.Broke _ -> Step.only state
         | GenerationOutput.Chose path -> struct (state, announce path (session state))
+        | GenerationOutput.Proposed path -> struct (state, told Nominating path state (session state))
         | GenerationOutput.Connect(path, from) -> Step.one (OpenStream(path.Local, from, path.Remote)) state
         | GenerationOutput.Disconnect port -> Step.one (ClosePort port) state
         | GenerationOutput.Switched role -> Step.one (RoleChanged role) (withRole role state)
@@ -453,8 +476,24 @@ module Ice =
         let told = before.Shown
         let state = { state with Shown = shown }
 
+        let struct (formed, gone) =
+            if state.Setup.Watch.IsNone then
+                struct ([||], [||])
+            else
+                let known =
+                    if before.Setup.Watch.IsNone then
+                        Checklist.empty
+                    else
+                        before.Current.Checks.List
+
+                PairControl.changes known state.Current.Checks.List
+
         let changes =
-            [ for path in told.Valid do
+            [ for pair in gone do
+                  PairGone(Publication.seePair state.Published pair)
+              for pair in formed do
+                  PairFormed(Publication.seePair state.Published pair)
+              for path in told.Valid do
                   if not (isValid path state) then
                       Invalidated path
               if told.Gathering <> shown.Gathering && not state.Closed then
@@ -468,9 +507,7 @@ module Ice =
 
     let private removePorts now (ports: PortId[]) (state: State) : Step<State, Output> =
         (Step.only state, ports)
-        ||> Array.fold (fun step port ->
-            step
-            |> Step.bind (both now (Trickle.removePort state.Setup.Options now port)))
+        ||> Array.fold (fun step port -> step |> Step.bind (both now (Trickle.removePort state.Setup.Options now port)))
 
     // An allocation is gone: what its pairs carried goes by another that works.
     let private unallocated now (port: PortId) (state: State) : Step<State, Output> =
@@ -526,10 +563,19 @@ module Ice =
         | SetLocal credentials -> setLocal now credentials state
         | RollbackLocal -> rollback state
         | SetRemote(credentials, lite) -> setRemote now credentials lite state
+        | SetRenomination agreed -> current now (Renomination.agree agreed state.Setup.Options >> Step.only) state
+        | WatchPairs decides ->
+            { state with
+                Setup =
+                    { state.Setup with
+                        Watch = ValueSome decides } }
+            |> current now (PairControl.decide decides >> Step.only)
+        | AnswerNomination(path, accepted) -> current now (PairControl.answer now path accepted) state
+        | SelectPair path -> current now (PairControl.select now path) state
+        | RemovePair path -> current now (PairControl.remove state.Setup.Options now path) state
         | AddRemote(candidate, fragment) -> addRemote now candidate fragment state
         | EndOfRemoteCandidates -> current now (Trickle.endOfCandidates >> Step.only) state
-        | Resolved(name, address) ->
-            both now (Trickle.resolved now name address) state
+        | Resolved(name, address) -> both now (Trickle.resolved now name address) state
         | Close -> close state
 
     [<CompiledName "Step">]

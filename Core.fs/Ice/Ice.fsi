@@ -55,6 +55,17 @@ module Ice =
         | RollbackLocal
         /// The peer's credentials, and whether it is lite. Others than before: the peer restarted.
         | SetRemote of Credentials: IceParameters * Lite: bool
+        /// Whether that peer follows nominations after the first, draft-thatcher-ice-renomination; not, until this says so.
+        | SetRenomination of bool
+        /// Pairs are told of from now on as they are formed and removed, those that there are at once. `Decides`: nominations are put
+        /// to the application first, by `Nominating`, and wait for `AnswerNomination`.
+        | WatchPairs of Decides: bool
+        /// The application accepts a nomination, or does not: then data may go by the pair all the same.
+        | AnswerNomination of Path: Path * Accepted: bool
+        /// Data is to go by this pair, which works (`isUsable`).
+        | SelectPair of Path: Path
+        /// This pair is neither asked nor served any more.
+        | RemovePair of Path: Path
         /// A candidate of the peer's; the fragment says of which generation, where the signalling knows.
         | AddRemote of Candidate: Candidate * UsernameFragment: string voption
         /// The peer has no more candidates, RFC 8838 §14.
@@ -104,6 +115,11 @@ module Ice =
         | Validated of Path: Path
         /// No data may be sent here, and none is taken from here, any more.
         | Invalidated of Path: Path
+        /// Where pairs are watched: formed, RFC 8445 §6.1.2.2; and gone.
+        | PairFormed of IcePair
+        | PairGone of IcePair
+        /// A controlling agent would nominate this pair.
+        | Nominating of IcePair
         /// An input had no effect.
         | Ignored of Drop
 
@@ -148,6 +164,14 @@ module Ice =
 
     /// The pair that data is sent on: the present generation's, or until it has one, that of the generation before.
     val selectedPair: state: State -> IcePair voption
+
+    /// Whether the present generation has the pair of this path.
+    [<CompiledName "HasPair">]
+    val hasPair: path: Path -> state: State -> bool
+
+    /// Whether data may go by a pair of the present generation: it was answered while consent lasts.
+    [<CompiledName "IsUsable">]
+    val isUsable: now: Instant -> path: Path -> state: State -> bool
 
     /// The pairs of the present generation, best first.
     val pairs: state: State -> IcePair[]

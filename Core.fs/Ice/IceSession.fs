@@ -34,6 +34,8 @@ type internal IceSetup =
         Salt: uint32
         /// Generations that were begun.
         Generations: int
+        /// Whether pairs are told of, and whether nominations are the application's to decide.
+        Watch: bool voption
     }
 
 [<RequireQualifiedAccess>]
@@ -42,6 +44,11 @@ module internal IceSession =
     let create (agent: Agent) (number: int) (salt: uint32) (nextPort: PortId) (entropy: Entropy) : IceSession =
         { Checks = Generation.create agent number (Entropy.split "checks" entropy)
           Gathering = Gathering.create salt nextPort (Entropy.split "gathering" entropy) }
+
+    /// As an agent whose pairs are watched has it.
+    let watched (watch: bool voption) (session: IceSession) : IceSession =
+        { session with
+            Checks = PairControl.decide (watch = ValueSome true) session.Checks }
 
     /// Whether no candidates of ours are under way.
     let isGathered (session: IceSession) : bool = Gathering.isIdle session.Gathering

@@ -41,7 +41,8 @@ module internal IceStates =
               Servers = [||]
               Policy = IceTransportPolicy.All
               Salt = salt
-              Generations = 1 }
+              Generations = 1
+              Watch = ValueNone }
           Current = IceSession.create agent 0 salt RelayJobs.firstPort entropy
           Former = ValueNone
           Shown =
@@ -90,7 +91,8 @@ module internal IceStates =
                     setup.Generations
                     setup.Salt
                     state.Current.Gathering.NextPort
-                    (Entropy.ofSeed (ReadOnlySpan seed)),
+                    (Entropy.ofSeed (ReadOnlySpan seed))
+                |> IceSession.watched setup.Watch,
                 { state with
                     Entropy = entropy
                     Setup =

@@ -11,6 +11,7 @@ module internal Lite =
         | ValueNone -> true
         | ValueSome selection ->
             now - selection.NominatedAt >= Consent.yieldAfter
+            || (g.Renominating.IsAgreed && pair.Number > g.Renominating.Latest)
             || (match Checklist.find selection.Path g.List with
                 | ValueSome selected -> pair.Priority >= selected.Priority
                 | ValueNone -> true)
@@ -24,7 +25,11 @@ module internal Lite =
                 AnsweredAt = now
                 Nomination = Nomination.Done }
 
-        let g = Generation.put pair g
+        let g =
+            { Generation.put pair g with
+                Renominating =
+                    { g.Renominating with
+                        Latest = max pair.Number g.Renominating.Latest } }
 
         struct (g,
                 [ if isNews then

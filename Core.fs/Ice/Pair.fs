@@ -92,6 +92,8 @@ type internal Pair =
         /// Requests that may still be answered, newest first.
         Outstanding: CheckRequest[]
         Nomination: Nomination
+        /// The number of its last nomination, draft-thatcher-ice-renomination §4; 0: it had none.
+        Number: uint32
         /// When a response last came, and a request; the distant past before the first.
         AnsweredAt: Instant
         HeardAt: Instant
@@ -141,6 +143,7 @@ module internal Pair =
           Check = ValueNone
           Outstanding = [||]
           Nomination = Nomination.None
+          Number = 0u
           AnsweredAt = longAgo
           HeardAt = longAgo
           Counters = noCounters }

@@ -156,10 +156,12 @@ module internal Trickle =
     /// A peer on the move has new addresses for as long as the call lasts. Where there are too many of them or of their pairs, the
     /// oldest that lead nowhere any more make room.
     let rec makeRoom (now: Instant) (g: Generation) : Generation =
-        let isOf (candidate: Candidate) (pair: Pair) = obj.ReferenceEquals(pair.Remote, candidate)
+        let isOf (candidate: Candidate) (pair: Pair) =
+            obj.ReferenceEquals(pair.Remote, candidate)
 
         let isAlive (pair: Pair) =
             Checklist.isWorthwhile g.List pair
+            || Pair.holdsStream pair
             || (match g.Selection with
                 | ValueSome selection -> selection.Path.Equals pair.Path
                 | ValueNone -> false)

@@ -178,9 +178,7 @@ module internal Candidates =
     let gathered (edit: Sdp -> Sdp voption) (session: JsepSession) : JsepSession voption =
         let into (applied: Applied voption) =
             match applied with
-            | ValueSome applied ->
-                edit applied.Sdp
-                |> ValueOption.map (fun sdp -> { applied with Sdp = sdp })
+            | ValueSome applied -> edit applied.Sdp |> ValueOption.map (fun sdp -> { applied with Sdp = sdp })
             | ValueNone -> ValueNone
 
         match into session.Held.CurrentLocal, into session.Held.PendingLocal with

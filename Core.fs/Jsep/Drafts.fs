@@ -35,6 +35,8 @@ type internal LocalFacts =
         IceLite: bool
         /// Octets; 0: no limit.
         MaxMessageSize: int64
+        /// Whether we follow nominations after the first, draft-thatcher-ice-renomination.
+        Renomination: bool
     }
 
 /// Writes offers and answers, RFC 8829 §5.2 and §5.3, RFC 8841, RFC 9143.
@@ -55,7 +57,11 @@ module internal Drafts =
     let private TlsIdLength = 24
 
     /// What we tell the peer of our ICE, RFC 8840 §4.1.1 and RFC 8445 §10.
-    let private iceOptions = [| "trickle"; "ice2" |]
+    let private iceOptions (facts: LocalFacts) =
+        if facts.Renomination then
+            [| "trickle"; "ice2"; "renomination" |]
+        else
+            [| "trickle"; "ice2" |]
 
     /// Credentials and a tls-id that were never used.
     let side (entropy: Entropy) : struct (LocalSide * Entropy) =
@@ -219,7 +225,7 @@ module internal Drafts =
 
         lines
         |> Array.map (write facts side "actpass")
-        |> session facts iceOptions [| live |]
+        |> session facts (iceOptions facts) [| live |]
 
     /// The answer to an offer, its version 0. Its BUNDLE groups are the offer's without what is turned down, RFC 9143 §7.3.
     let answer (facts: LocalFacts) (side: LocalSide) (setup: SdpSetup) (offer: Sdp) (lines: Line[]) : Sdp =
@@ -232,7 +238,7 @@ module internal Drafts =
 
         let groups = Section.bundles offer |> Array.map (Array.filter live.Contains)
         let offered = Section.iceOptions offer
-        let options = iceOptions |> Array.filter (fun o -> Array.contains o offered)
+        let options = iceOptions facts |> Array.filter (fun o -> Array.contains o offered)
 
         let word =
             match setup with

@@ -10,6 +10,7 @@ module Jsep =
           Fingerprints: Fingerprint[]
           MaxMessageSize: int64
           SctpPort: uint16
+          Renomination: bool
           IceLite: bool
           Capabilities: MediaCapabilities }
 
@@ -36,6 +37,7 @@ module Jsep =
         | SetStreams of Command: int64 * Transceiver: TransceiverId * Streams: string[]
         | SetParameters of Command: int64 * Transceiver: TransceiverId * Encodings: EncodingParameters[]
         | SetHeaderExtensions of Command: int64 * Transceiver: TransceiverId * Extensions: ExtensionCapability[]
+        | NeedIceRestart
         | LocalCandidate of Candidate: string * UsernameFragment: string
         | CandidateWithdrawn of Candidate: string * UsernameFragment: string
         | GatheringComplete of UsernameFragment: string
@@ -65,6 +67,7 @@ module Jsep =
             config.Fingerprints
             config.MaxMessageSize
             config.SctpPort
+            config.Renomination
             config.IceLite
             config.Capabilities
             entropy
@@ -398,10 +401,19 @@ module Jsep =
         // W3C's restartIce() does nothing on a closed connection.
         | RestartIce command -> Step.one (Reply(command, Ok Done)) session
         | NeedDataSection
+        | NeedIceRestart
         | LocalCandidate _
         | CandidateWithdrawn _
         | GatheringComplete _
         | Close -> Step.one (Ignored Drop.Stale) session
+
+    // W3C WebRTC 1.0 §4.4.2, restartIce.
+    let private replacing (session: JsepSession) : JsepSession =
+        changed
+            { session with
+                Wishes =
+                    { session.Wishes with
+                        Replace = inUse session } }
 
     let private operate (input: Input) (session: JsepSession) : Step<JsepSession, Output> =
         match input with
@@ -412,14 +424,8 @@ module Jsep =
         | SetLocalDescription(command, description) -> finish command session (setLocal description session)
         | SetRemoteDescription(command, description) -> setRemote command description session
         | AddIceCandidate(command, candidate) -> addCandidate command candidate session
-        | RestartIce command ->
-            let next =
-                { session with
-                    Wishes =
-                        { session.Wishes with
-                            Replace = inUse session } }
-
-            finish command session (Ok(struct (changed next, [])))
+        | RestartIce command -> finish command session (Ok(struct (replacing session, [])))
+        | NeedIceRestart -> refresh false (replacing session)
         | SetConfiguration(command, configuration) -> finish command session (setConfiguration configuration session)
         | NeedDataSection when session.Wishes.Data -> refresh false session
         | NeedDataSection ->
@@ -450,8 +456,7 @@ module Jsep =
             match Candidates.value line with
             | Ok value -> note (Drafts.withoutCandidate fragment value) session
             | Error _ -> Step.one (Ignored Drop.Malformed) session
-        | GatheringComplete fragment ->
-            note (Drafts.withIce fragment (SdpAttribute.flag "end-of-candidates")) session
+        | GatheringComplete fragment -> note (Drafts.withIce fragment (SdpAttribute.flag "end-of-candidates")) session
         | Close ->
             Step.only
                 { session with

@@ -33,6 +33,8 @@ module Jsep =
             MaxMessageSize: int64
             /// Ours; 5000 is every browser's.
             SctpPort: uint16
+            /// Whether descriptions say that we follow nominations after the first, draft-thatcher-ice-renomination.
+            Renomination: bool
             /// Whether descriptions say that our agent of ICE is lite, RFC 8839 §5.3.
             IceLite: bool
             /// What media may be negotiated.
@@ -72,6 +74,8 @@ module Jsep =
         | SetParameters of Command: int64 * Transceiver: TransceiverId * Encodings: EncodingParameters[]
         /// setHeaderExtensionsToNegotiate(), webrtc-extensions §5.
         | SetHeaderExtensions of Command: int64 * Transceiver: TransceiverId * Extensions: ExtensionCapability[]
+        /// restartIce(), which nobody waits for.
+        | NeedIceRestart
         /// ICE gathered: the line behind `a=`, `candidate:…`, and the generation that it belongs to.
         | LocalCandidate of Candidate: string * UsernameFragment: string
         /// A candidate of it is of no use any more.

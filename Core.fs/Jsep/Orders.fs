@@ -64,6 +64,9 @@ module internal Orders =
                   if remoteChanged then
                       JsepOrder.SetIceRemote(peer.Credentials, peer.Lite)
 
+                      if peer.Renominates then
+                          JsepOrder.SetIceRenomination true
+
                   match now.Owner with
                   | ValueSome at ->
                       let former = if remoteChanged then ValueNone else former

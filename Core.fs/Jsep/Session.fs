@@ -91,6 +91,7 @@ module internal JsepSession =
         (fingerprints: Fingerprint[])
         (maxMessageSize: int64)
         (sctpPort: uint16)
+        (renomination: bool)
         (iceLite: bool)
         (capabilities: MediaCapabilities)
         (entropy: Entropy)
@@ -103,7 +104,8 @@ module internal JsepSession =
               Fingerprints = fingerprints
               SctpPort = sctpPort
               IceLite = iceLite
-              MaxMessageSize = maxMessageSize }
+              MaxMessageSize = maxMessageSize
+              Renomination = renomination }
           Configuration = configuration
           Entropy = entropy
           Signaling = SignalingState.Stable

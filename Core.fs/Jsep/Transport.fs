@@ -16,6 +16,8 @@ type JsepOrder =
     | RollbackIceLocal of Former: IceParameters voption
     /// The peer's credentials. Others than before: it restarted ICE.
     | SetIceRemote of Credentials: IceParameters * Lite: bool
+    /// Behind the former, of the same generation: whether the peer follows nominations after the first.
+    | SetIceRenomination of bool
     /// Gather candidates for the credentials that were set last.
     | Gather
     /// A candidate of the peer's, the part from `candidate:` on, and its generation.
@@ -49,7 +51,8 @@ type internal LocalSide =
 [<NoComparison>]
 type internal RemoteSide =
     { Credentials: IceParameters
-      Lite: bool }
+      Lite: bool
+      Renominates: bool }
 
 /// The DTLS association as two descriptions have agreed on it.
 [<NoComparison; NoEquality>]
@@ -114,7 +117,8 @@ module internal JsepTransport =
         Section.credentials at remote
         |> ValueOption.map (fun credentials ->
             { Credentials = credentials
-              Lite = SdpAttributes.iceLite remote.Level.Attributes })
+              Lite = SdpAttributes.iceLite remote.Level.Attributes
+              Renominates = Section.iceOptions remote |> Array.contains "renomination" })
 
     let private sameFingerprints (a: Fingerprint[]) (b: Fingerprint[]) =
         let within (xs: Fingerprint[]) x = Array.exists (SdpFingerprint.same x) xs

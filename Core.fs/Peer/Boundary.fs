@@ -244,6 +244,14 @@ type Input =
     | AddIceCandidate of Command: CommandId * Candidate: CandidateInit
     | RestartIce of Command: CommandId
     | SetConfiguration of Command: CommandId * Configuration: Configuration
+    /// RTCIceTransport's pairs are told of from now on, those that there are at once; and, where the application decides, nominations
+    /// wait for `AnswerNomination`. W3C webrtc-extensions, "RTCIceTransport extensions".
+    | WatchPairs of Decides: bool
+    | AnswerNomination of Path: Path * Accepted: bool
+    /// selectCandidatePair(), of a pair that was told of.
+    | SelectCandidatePair of Command: CommandId * Path: Path
+    /// removeCandidatePair().
+    | RemoveCandidatePair of Command: CommandId * Path: Path
     /// Answered by `Answer.Channel`.
     | CreateDataChannel of Command: CommandId * Init: ChannelInit
     /// `Payload` belongs to the peer from here on: it is not copied, and must not change.
@@ -302,6 +310,12 @@ type Event =
     | IceCandidateError of CandidateError
     /// State, role, candidates or selected pair changed.
     | IceTransportChanged of IceTransportInfo
+    /// icecandidatepairadd.
+    | CandidatePairAdded of CandidatePair
+    /// icecandidatepairremove, which is not cancelable: the pair is gone.
+    | CandidatePairRemoved of CandidatePair
+    /// icecandidatepairnominate: to be answered.
+    | CandidatePairNominated of CandidatePair
     | DtlsTransportChanged of DtlsTransportInfo
     /// RTCDtlsTransport's `error`: the handshake failed or an alert came.
     | DtlsError of Fault

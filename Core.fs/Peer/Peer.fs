@@ -139,6 +139,26 @@ module Peer =
         | AddIceCandidate(command, candidate) -> jsep now (Jsep.AddIceCandidate(command, candidate)) s
         | RestartIce command -> jsep now (Jsep.RestartIce command) s
         | SetConfiguration(command, configuration) -> configure now command configuration s
+        | WatchPairs decides -> ice now (Ice.WatchPairs decides) s
+        | AnswerNomination(path, accepted) -> ice now (Ice.AnswerNomination(path, accepted)) s
+        | SelectCandidatePair(command, path)
+        | RemoveCandidatePair(command, path) when not (Ice.hasPair path s.Ice) ->
+            Step.one
+                (Refuse(command, Mistake.create ErrorName.NotFoundError "There is no such pair, or not any more."))
+                s
+        | SelectCandidatePair(command, path) when Ice.isUsable now path s.Ice ->
+            ice now (Ice.SelectPair path) s |> Step.bind (Step.one (Reply(command, Done)))
+        | SelectCandidatePair(command, _) ->
+            Step.one
+                (Refuse(
+                    command,
+                    Mistake.create
+                        ErrorName.OperationError
+                        "No check of this pair has been answered lately; select one that works."
+                ))
+                s
+        | RemoveCandidatePair(command, path) ->
+            ice now (Ice.RemovePair path) s |> Step.bind (Step.one (Reply(command, Done)))
         | CreateDataChannel(command, init) -> channels now (Channels.Create(command, init)) s
         | Send(channel, text, payload) -> channels now (Channels.Send(channel, text, payload)) s
         | CloseChannel channel -> channels now (Channels.Close channel) s
@@ -186,6 +206,8 @@ module Peer =
         | AddIceCandidate(command, _)
         | RestartIce command
         | SetConfiguration(command, _)
+        | SelectCandidatePair(command, _)
+        | RemoveCandidatePair(command, _)
         | CreateDataChannel(command, _)
         | AddTransceiver(command, _)
         | AddTrack(command, _, _, _)
@@ -212,6 +234,8 @@ module Peer =
         | ServerResolved _
         | ServerFailed _
         | NameResolved _
+        | WatchPairs _
+        | AnswerNomination _
         | Send _
         | CloseChannel _
         | Consumed _

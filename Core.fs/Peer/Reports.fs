@@ -2,7 +2,7 @@ namespace Hybrid.WebRtc.Core
 
 /// What the parts of a peer look like from outside: the values behind RTCIceTransport and the statistics.
 module internal Reports =
-    let private pair (pair: IcePair) : CandidatePair =
+    let pair (pair: IcePair) : CandidatePair =
         { Local = pair.Local
           Remote = pair.Remote
           Path = pair.Path }

@@ -212,6 +212,7 @@ module internal Session =
                      Value = Ciphers.hash config.Ciphers HashAlgorithm.Sha256 certificate } |]
               MaxMessageSize = int64 config.Options.MaxMessageSize
               SctpPort = 5000us
+              Renomination = config.Options.Mobility.Renomination
               IceLite = config.Options.Scope.Lite
               Capabilities = config.Capabilities }
             entropy
@@ -224,7 +225,8 @@ module internal Session =
                   Scope = config.Options.Scope
                   Publication = config.Options.Publication
                   Tcp = config.Options.IceTcp
-                  Continual = config.Options.Mobility.ContinualGathering }
+                  Continual = config.Options.Mobility.ContinualGathering
+                  Renomination = config.Options.Mobility.Renomination }
                 entropy
                 config.Ciphers
 

@@ -70,6 +70,7 @@ module internal Wiring =
             { s with
                 Route = { s.Route with Renewal = ValueNone } }
             |> ice now (Ice.SetRemote(credentials, lite))
+        | JsepOrder.SetIceRenomination agreed -> ice now (Ice.SetRenomination agreed) s
         | JsepOrder.Gather -> ice now Ice.Gather s
         | JsepOrder.AddRemoteCandidate(text, ufrag) ->
             match Candidate.parse text with
@@ -161,7 +162,7 @@ module internal Wiring =
                                 IsSelected = false } }
                 | _ -> s
 
-            tellIce s |> Step.bind tellConnection
+            tellIce s |> Step.bind tellConnection |> Step.bind (restartWhereAsked now state)
         | Ice.RoleChanged _ -> tellIce s
         | Ice.Selected(_, _, path) ->
             let isNew = s.Route.Path <> ValueSome path
@@ -196,7 +197,17 @@ module internal Wiring =
                                 IsSelected = false } }
             else
                 Step.only s
+        | Ice.PairFormed pair -> raising (CandidatePairAdded(Reports.pair pair)) s
+        | Ice.PairGone pair -> raising (CandidatePairRemoved(Reports.pair pair)) s
+        | Ice.Nominating pair -> raising (CandidatePairNominated(Reports.pair pair)) s
         | Ice.Ignored reason -> ignored Layer.Ice reason s
+
+    /// An ICE restart, where the options ask for one in this state.
+    and restartWhereAsked now (state: IceTransportState) (s: State) : Step<State, Output> =
+        match s.Config.Options.Mobility.Restart, state with
+        | IceRestartPolicy.OnDisconnected, (IceTransportState.Disconnected | IceTransportState.Failed)
+        | IceRestartPolicy.OnFailed, IceTransportState.Failed -> jsep now Jsep.NeedIceRestart s
+        | _ -> Step.only s
 
     /// Data goes by this path from now on: where it is a relay's, on a channel.
     and bind now (path: Path) (s: State) : Step<State, Output> =

@@ -60,6 +60,8 @@ type Attribute =
     | PasswordAlgorithm of Algorithm: uint16 * Parameters: byte[]
     | Priority of uint32
     | UseCandidate
+    /// Which nomination this is, 24 bits: the greatest counts. draft-thatcher-ice-renomination §4.
+    | Nomination of uint32
     /// The tie-breaker of a controlled agent.
     | IceControlled of uint64
     /// The tie-breaker of a controlling agent.
@@ -151,6 +153,7 @@ module Attribute =
         | IceControlling _ -> 0x802aus
         | ResponseOrigin _ -> 0x802bus
         | OtherAddress _ -> 0x802cus
+        | Nomination _ -> 0xc001us
         | Unknown(kind, _) -> kind
 
     /// Whether a receiver that does not know this type must refuse the message, RFC 8489 §14.
@@ -195,6 +198,7 @@ module Attribute =
         | AdditionalAddressFamily _
         | RequestedTransport _
         | ConnectionId _
+        | Nomination _
         | ChangeRequest _ -> 4
         | IceControlled _
         | IceControlling _
@@ -287,6 +291,7 @@ module Attribute =
         | EvenPort reserve -> writer.Byte(if reserve then 0x80uy else 0uy)
         | Priority value
         | Lifetime value
+        | Nomination value
         | ConnectionId value -> writer.UInt32 value
         | ChannelNumber number ->
             writer.UInt16 number
@@ -487,4 +492,5 @@ module Attribute =
         | 0x802aus -> uint64Of value |> ValueOption.map IceControlling
         | 0x802bus -> readAddress value |> ValueOption.map ResponseOrigin
         | 0x802cus -> readAddress value |> ValueOption.map OtherAddress
+        | 0xc001us -> uint32Of value |> ValueOption.map Nomination
         | _ -> ValueSome(Unknown(kind, value.ToArray()))

@@ -360,6 +360,15 @@ module Message =
             | _ -> ValueNone)
             message
 
+    /// NOMINATION's number; 0 where it is not there.
+    let nomination (message: Message) : uint32 =
+        pick
+            (function
+            | Nomination number -> ValueSome(number &&& 0xffffffu)
+            | _ -> ValueNone)
+            message
+        |> ValueOption.defaultValue 0u
+
     /// Whether USE-CANDIDATE is there.
     let usesCandidate (message: Message) : bool =
         (pick

@@ -193,9 +193,11 @@ internal static class Translate
 
     /// <summary>The selected pair.</summary>
     public static RTCIceCandidatePair? Pair(Core.IceTransportInfo info) =>
-        info.SelectedPair is { IsSome: true, Value: var pair }
-            ? new(Local(pair.Local, info), Candidate(pair.Remote))
-            : null;
+        info.SelectedPair is { IsSome: true, Value: var pair } ? Pair(pair, info) : null;
+
+    /// <summary>A pair; <paramref name="info"/> knows the servers.</summary>
+    public static RTCIceCandidatePair Pair(Core.CandidatePair pair, Core.IceTransportInfo? info) =>
+        new(info is null ? Candidate(pair.Local) : Local(pair.Local, info), Candidate(pair.Remote), pair.Path);
 
     /// <summary>A transport's candidate, which no longer has a place in a description.</summary>
     public static RTCIceCandidate Candidate(Core.Candidate candidate) => new(candidate, null);
@@ -231,6 +233,7 @@ internal static class Translate
             Core.ErrorName.TypeError => "TypeError",
             Core.ErrorName.RangeError => "RangeError",
             Core.ErrorName.AbortError => "AbortError",
+            Core.ErrorName.NotFoundError => "NotFoundError",
             _ => "UnknownError",
         };
 }

@@ -21,6 +21,7 @@ let config (number: int64) : Jsep.Config =
              Value = Array.init 32 (fun i -> byte (int number + i)) } |]
       MaxMessageSize = 262_144L
       SctpPort = 5000us
+      Renomination = false
       IceLite = false
       Capabilities = Capabilities.none }
 
@@ -62,6 +63,7 @@ let private obey (orders: Orders) (order: JsepOrder) : Orders =
     | JsepOrder.SetIceRemote(credentials, _) ->
         { orders with
             Remote = ValueSome credentials }
+    | JsepOrder.SetIceRenomination _ -> orders
     | JsepOrder.Gather ->
         { orders with
             Gathered = orders.Gathered + 1 }
@@ -268,6 +270,7 @@ let told (e: End) =
             | JsepOrder.SetIceLocal _ -> "local"
             | JsepOrder.RollbackIceLocal former -> "rollback " + (if former.IsSome then "to former" else "to none")
             | JsepOrder.SetIceRemote _ -> "remote"
+            | JsepOrder.SetIceRenomination _ -> "renomination"
             | JsepOrder.Gather -> "gather"
             | JsepOrder.AddRemoteCandidate _ -> "candidate"
             | JsepOrder.EndOfRemoteCandidates _ -> "end"

@@ -119,6 +119,7 @@ let private genAttribute: Gen<Attribute> =
           Gen.map2 (fun a p -> PasswordAlgorithm(a, Array.truncate 40 p)) any<uint16> any<byte[]>
           Gen.map Priority any<uint32>
           Gen.constant UseCandidate
+          Gen.map Nomination any<uint32>
           Gen.map IceControlled any<uint64>
           Gen.map IceControlling any<uint64>
           Gen.map ChannelNumber any<uint16>

@@ -49,6 +49,10 @@ internal static class InputCodec
         ListenerOpened = 36,
         StreamOpened = 37,
         StreamClosed = 38,
+        WatchPairs = 39,
+        AnswerNomination = 40,
+        SelectCandidatePair = 41,
+        RemoveCandidatePair = 42,
         CertificateVerified = 45,
     }
 
@@ -125,6 +129,25 @@ internal static class InputCodec
                 to.Byte((byte)Kind.SetConfiguration);
                 to.Number(set.Command);
                 Write(to, set.Configuration);
+                break;
+            case Input.WatchPairs watch:
+                to.Byte((byte)Kind.WatchPairs);
+                to.Flag(watch.Decides);
+                break;
+            case Input.AnswerNomination answer:
+                to.Byte((byte)Kind.AnswerNomination);
+                to.Path(answer.Path);
+                to.Flag(answer.Accepted);
+                break;
+            case Input.SelectCandidatePair select:
+                to.Byte((byte)Kind.SelectCandidatePair);
+                to.Number(select.Command);
+                to.Path(select.Path);
+                break;
+            case Input.RemoveCandidatePair remove:
+                to.Byte((byte)Kind.RemoveCandidatePair);
+                to.Number(remove.Command);
+                to.Path(remove.Path);
                 break;
             case Input.CreateDataChannel create:
                 to.Byte((byte)Kind.CreateDataChannel);
@@ -340,6 +363,10 @@ internal static class InputCodec
             Kind.ListenerOpened => Input.NewListenerOpened(from.Int32(), from.Endpoint(), from.Int32()),
             Kind.StreamOpened => Input.NewStreamOpened(from.Int32(), from.Endpoint()),
             Kind.StreamClosed => Input.NewStreamClosed(from.Path(), from.Text()),
+            Kind.WatchPairs => Input.NewWatchPairs(from.Flag()),
+            Kind.AnswerNomination => Input.NewAnswerNomination(from.Path(), from.Flag()),
+            Kind.SelectCandidatePair => Input.NewSelectCandidatePair(from.Number(), from.Path()),
+            Kind.RemoveCandidatePair => Input.NewRemoveCandidatePair(from.Number(), from.Path()),
             Kind.CertificateVerified => Input.NewCertificateVerified(from.Int32(), from.Option(from.Text)),
             var unknown => throw new JournalException(
                 $"The journal has an input of kind {(byte)unknown}, of a later release."

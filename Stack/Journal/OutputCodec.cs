@@ -183,6 +183,18 @@ internal static class OutputCodec
                 to.Number(fell.Handle);
                 to.Number(fell.Octets);
                 break;
+            case Event.CandidatePairAdded added:
+                to.Byte(29);
+                Write(to, added.Item);
+                break;
+            case Event.CandidatePairRemoved removed:
+                to.Byte(30);
+                Write(to, removed.Item);
+                break;
+            case Event.CandidatePairNominated nominated:
+                to.Byte(31);
+                Write(to, nominated.Item);
+                break;
             case Event.KeyLogged logged:
                 to.Byte(17);
                 to.Text(logged.Line);
@@ -279,15 +291,14 @@ internal static class OutputCodec
             }
         );
         to.Array(ice.RemoteCandidates, candidate => to.Text(CandidateModule.ToText(candidate)));
-        to.Option(
-            ice.SelectedPair,
-            pair =>
-            {
-                to.Text(CandidateModule.ToText(pair.Local));
-                to.Text(CandidateModule.ToText(pair.Remote));
-                to.Path(pair.Path);
-            }
-        );
+        to.Option(ice.SelectedPair, pair => Write(to, pair));
+    }
+
+    private static void Write(JournalBuffer to, CandidatePair pair)
+    {
+        to.Text(CandidateModule.ToText(pair.Local));
+        to.Text(CandidateModule.ToText(pair.Remote));
+        to.Path(pair.Path);
     }
 
     private static void Write(JournalBuffer to, IceParameters parameters)
