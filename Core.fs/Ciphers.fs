@@ -26,6 +26,8 @@ type NamedGroup =
     | Secp256r1 = 0x0017
     | Secp384r1 = 0x0018
     | X25519 = 0x001d
+    /// ML-KEM-768 (FIPS 203) and X25519 together, draft-ietf-tls-ecdhe-mlkem: safe while either of them is.
+    | X25519MLKEM768 = 0x11ec
 
 /// Signature schemes, by their code point in TLS SignatureScheme (RFC 8446 §4.2.3; in TLS 1.2 the pair of hash and signature).
 type SignatureScheme =
@@ -67,10 +69,11 @@ type IHmacKey =
 /// Our half of a key agreement, made by `ICiphers.Agree` from a seed: the same seed makes the same key.
 type IKeyShare =
     inherit IDisposable
-    /// The public share as it goes on the wire: 32 octets for X25519, an uncompressed point (4, x, y) for the curves.
+    /// The public share as it goes on the wire: 32 octets for X25519, an uncompressed point (4, x, y) for the curves; 1,216 octets for
+    /// X25519MLKEM768, the encapsulation key first.
     abstract Public: byte[]
-    /// The shared secret with the peer's share; ValueNone where that is malformed, off the curve or of small order
-    /// (RFC 7748 §6.1, RFC 8422 §5.11).
+    /// The shared secret with the share of a peer that answered ours; ValueNone where that is malformed, off the curve or of small
+    /// order (RFC 7748 §6.1, RFC 8422 §5.11).
     abstract Secret: peer: ReadOnlySpan<byte> -> byte[] voption
 
 /// The private key of a certificate. Signatures are deterministic (RFC 6979 for ECDSA), so that a handshake replays.
@@ -98,6 +101,12 @@ type ICiphers =
 
     /// Our half of a key agreement; `seed` is 64 octets of entropy, the same seed makes the same key.
     abstract Agree: group: NamedGroup * seed: ReadOnlySpan<byte> -> IKeyShare
+
+    /// Answers a peer's share: our share for the wire, and the shared secret. ValueNone where the peer's is malformed, off the curve
+    /// or of small order. `seed` is 64 octets of entropy. With a group of Diffie-Hellman both sides do the same; with ML-KEM this side
+    /// encapsulates a secret to the peer's key, so that the share is 1,120 octets, the ciphertext first.
+    abstract Answer:
+        group: NamedGroup * seed: ReadOnlySpan<byte> * peer: ReadOnlySpan<byte> -> struct (byte[] * byte[]) voption
 
     /// Whether `signature` over `data` was made by the key of this X.509 certificate (DER). False, too, where the
     /// certificate does not parse or its key does not fit the scheme.

@@ -54,7 +54,7 @@ public sealed record RTCIceServer
     public RTCIceServer() { }
 
     /// <summary>A server that asks for no credentials, or for these.</summary>
-    /// <param name="urls">One URL or several: <c>stun:host[:port]</c>, <c>turn:host[:port][?transport=udp|tcp]</c>, <c>stuns:</c>, <c>turns:</c>.</param>
+    /// <param name="urls">One URL or several; see <see cref="Urls"/>.</param>
     /// <param name="username">TURN's user name.</param>
     /// <param name="credential">TURN's password.</param>
     public RTCIceServer(RTCIceServerUrls urls, string? username = null, string? credential = null)
@@ -65,6 +65,11 @@ public sealed record RTCIceServer
     }
 
     /// <summary>One URL or several, RFC 7064 and RFC 7065: <c>Urls = "stun:example.org"</c> or <c>Urls = ["…", "…"]</c>.</summary>
+    /// <remarks>
+    /// <c>stun:host[:port]</c> over UDP; <c>turn:host[:port]</c> over UDP, or over TCP with <c>?transport=tcp</c>; <c>turns:host[:port]</c>
+    /// over TLS, or over DTLS with <c>?transport=udp</c>. Ports are 3478, and 5349 of <c>turns:</c>. <c>stuns:</c> is a URL, too, and is
+    /// answered by <c>icecandidateerror</c> 701: it finds no candidate that is used.
+    /// </remarks>
     [JsonPropertyName("urls")]
     public RTCIceServerUrls Urls { get; init; }
 

@@ -298,7 +298,8 @@ public sealed partial class RTCPeerConnection : IAsyncDisposable
     /// </summary>
     public void Close() => CloseOnce();
 
-    /// <summary>Closes the connection as <see cref="Close"/> does, and waits until its sockets are released. May be waited for anywhere.</summary>
+    /// <summary>Closes the connection as <see cref="Close"/> does, and waits until its sockets are released: at once, or where TURN servers are
+    /// told, once they have answered, 1.75 s at most. May be waited for anywhere.</summary>
     public Task CloseAsync()
     {
         CloseOnce();

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
+using System.Security.Cryptography.X509Certificates;
 using Hybrid.WebRtc.Core;
 using Hybrid.WebRtc.Core.Turn;
 using Hybrid.WebRtc.Stack;
@@ -21,10 +22,13 @@ public enum TurnServerTransport
 
     /// <summary>TLS over TCP: <c>turns:</c>.</summary>
     Tls,
+
+    /// <summary>DTLS over UDP: <c>turns:…?transport=udp</c>, RFC 7350.</summary>
+    Dtls,
 }
 
 /// <summary>An endpoint that a TURN server listens on.</summary>
-/// <param name="Transport">UDP, TCP or TLS.</param>
+/// <param name="Transport">UDP, TCP, TLS or DTLS.</param>
 /// <param name="Endpoint">Address and port. <see cref="IPAddress.Any"/> and <see cref="IPAddress.IPv6Any"/> stand for every address of that family; port 0 for
 /// any that is free.</param>
 public sealed record TurnServerListener(TurnServerTransport Transport, IPEndPoint Endpoint);
@@ -202,6 +206,15 @@ public sealed record TurnServerOptions
         if (Tls is null && Listeners.Any(listener => listener.Transport == TurnServerTransport.Tls))
             throw new ArgumentException(
                 "A listener speaks TLS, so Tls names a certificate, or how one is chosen.",
+                nameof(Tls)
+            );
+
+        if (
+            Tls is not { ServerCertificateContext: not null } and not { ServerCertificate: X509Certificate2 }
+            && Listeners.Any(listener => listener.Transport == TurnServerTransport.Dtls)
+        )
+            throw new ArgumentException(
+                "A listener speaks DTLS, so Tls has a ServerCertificate (an X509Certificate2 with its private key) or a ServerCertificateContext.",
                 nameof(Tls)
             );
 

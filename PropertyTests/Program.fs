@@ -28,11 +28,16 @@ let private runTests args =
       SerialTests.tests
       RangesTests.tests
       LogTests.tests
+      HybridShareTests.tests
+      Dtls13.KeyScheduleTests.tests
+      Dtls13.CiphertextTests.tests
+      Dtls13.MessagesTests.tests
       StunTests.tests
       Stun.NatDiscoveryTests.tests
       TurnCodecTests.tests
       TurnClientTests.tests
       DtlsTunnelTests.tests
+      DtlsClientsTests.tests
       Turn.TurnServerTests.tests
       Turn.TurnServerDataTests.tests
       Turn.TurnServerCostTests.tests

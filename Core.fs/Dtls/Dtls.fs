@@ -1,6 +1,7 @@
 namespace Hybrid.WebRtc.Core
 
 open System
+open System.Buffers.Binary
 open Hybrid.WebRtc.Core.Tls
 
 [<RequireQualifiedAccess>]
@@ -388,6 +389,28 @@ module Dtls =
         | ContentType.ApplicationData -> ignored Drop.Unexpected (Handshaking h)
         | _ -> ignored Drop.Unsupported (Handshaking h)
 
+    // Behind a HelloVerifyRequest, which somebody has sent for us, the client's numbers go on, and ours with them, RFC 6347 §4.2.1.
+    and private begun (record: Record) (h: Handshaking) : Handshaking =
+        match h.Side, h.Party.Trust with
+        | ServerSide Server.AwaitClientHello, Trust.Chain _ when
+            record.Bytes.Length >= Record.HeaderSize + Fragment.HeaderSize
+            ->
+            let sequence =
+                BinaryPrimitives.ReadUInt16BigEndian(
+                    Span.op_Implicit (record.Bytes.Span.Slice(Record.HeaderSize + 4, 2))
+                )
+
+            { h with
+                Inbox =
+                    { Reassembly.empty with
+                        Next = int sequence }
+                Line =
+                    { h.Line with
+                        Counters =
+                            { h.Line.Counters with
+                                Plain = record.Sequence } } }
+        | _ -> h
+
     and private recordInHandshake (now: Instant) (record: Record) (h: Handshaking) : Step<State, Output> =
         let keepIt () =
             match keep record.Bytes h.Early with
@@ -395,7 +418,7 @@ module Dtls =
             | ValueNone -> ignored Drop.TooMany (Handshaking h)
 
         match record.Epoch, h.Line.Read with
-        | 0us, _ -> content now record.Type 0us (Record.fragment record) h
+        | 0us, _ -> content now record.Type 0us (Record.fragment record) (begun record h)
         // Ahead of the keys, or of the Finished that vouches for it: the network reorders.
         | 1us, ValueNone -> keepIt ()
         | 1us, ValueSome _ when record.Type = ContentType.ApplicationData -> keepIt ()

@@ -26,6 +26,8 @@ type DtlsConfig =
         Ciphers: ICiphers
         /// Our certificate, X.509 DER.
         Certificate: byte[]
+        /// Those that lead from it to an authority, DER, where anyone verifies the chain. Default none.
+        Intermediates: byte[][]
         /// Its private key.
         Key: ISigningKey
         /// Best first. As server, those that fit the kind of `Key` count.
@@ -63,6 +65,7 @@ module DtlsConfig =
     let create (ciphers: ICiphers) (certificate: byte[]) (key: ISigningKey) : DtlsConfig =
         { Ciphers = ciphers
           Certificate = certificate
+          Intermediates = [||]
           Key = key
           Suites =
             [| CipherSuite.EcdheEcdsaAes128GcmSha256

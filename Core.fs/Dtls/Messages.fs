@@ -66,12 +66,14 @@ module internal Alert =
         | UnsupportedExtension -> "unsupported_extension"
         | other -> "alert " + other.ToString()
 
-/// Handshake messages, RFC 6347 §4.3.2.
+/// Handshake messages, RFC 6347 §4.3.2, and those of 1.3, RFC 9147 §5.2.
 type internal MessageType =
     | HelloRequest = 0uy
     | ClientHello = 1uy
     | ServerHello = 2uy
     | HelloVerifyRequest = 3uy
+    | NewSessionTicket = 4uy
+    | EncryptedExtensions = 8uy
     | Certificate = 11uy
     | ServerKeyExchange = 12uy
     | CertificateRequest = 13uy
@@ -79,6 +81,7 @@ type internal MessageType =
     | CertificateVerify = 15uy
     | ClientKeyExchange = 16uy
     | Finished = 20uy
+    | KeyUpdate = 24uy
 
 /// A whole handshake message.
 [<NoComparison; NoEquality>]
@@ -213,13 +216,13 @@ module internal Message =
         message.Body.CopyTo(bytes, Fragment.HeaderSize)
         bytes
 
-    let private writeExtensions (extensions: Extension[]) : byte[] =
+    let writeExtensions (extensions: Extension[]) : byte[] =
         extensions
         |> Array.collect (fun e -> Array.append (Octets.u16 (int e.Type)) (Octets.vector16 e.Data))
         |> Octets.vector16
 
     /// An empty rest is no extensions, RFC 5246 §7.4.1.2. ValueNone where one is malformed or comes twice.
-    let private readExtensions (rest: ReadOnlySpan<byte>) : Extension[] voption =
+    let readExtensions (rest: ReadOnlySpan<byte>) : Extension[] voption =
         if rest.IsEmpty then
             ValueSome [||]
         else

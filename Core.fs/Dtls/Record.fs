@@ -11,6 +11,8 @@ type internal ContentType =
     | Alert = 21uy
     | Handshake = 22uy
     | ApplicationData = 23uy
+    /// DTLS 1.3, RFC 9147 §7.
+    | Ack = 26uy
 
 /// One direction's keys of an epoch, RFC 5246 §6.3.
 [<NoComparison; NoEquality>]

@@ -12,7 +12,8 @@ open Hybrid.WebRtc.Core
 /// Where the client is not asked for a certificate, the states of it are left out.
 ///
 /// No HelloVerifyRequest: its cookie proves that the client can be reached at its address (RFC 6347 §4.2.1), and ICE has
-/// proved that already, with a password; so a handshake costs no round trip more.
+/// proved that already, with a password; so a handshake costs no round trip more. A server that anyone may speak to sends it
+/// before there is a state, see `DtlsClients`.
 [<RequireQualifiedAccess>]
 module internal Server =
     /// What the key exchange has made.
@@ -97,7 +98,8 @@ module internal Server =
                     SessionId = [||]
                     Suite = uint16 terms.Suite.Id
                     Extensions = Extensions.grant terms.Profile offer secureRenegotiation }
-              MessageType.Certificate, Message.writeCertificate [| config.Certificate |]
+              MessageType.Certificate,
+              Message.writeCertificate (Array.append [| config.Certificate |] config.Intermediates)
               MessageType.ServerKeyExchange,
               Message.writeServerKeyExchange
                   { Group = uint16 group
@@ -138,7 +140,8 @@ module internal Server =
                               PeerRandom = hello.Random
                               Profile = firstCommon party.Config.SrtpProfiles offer.Profiles uint16 }
 
-                        let transcript = Transcript.start 0 |> Transcript.hear message
+                        // What a HelloVerifyRequest was numbered is left out, RFC 6347 §4.2.2.
+                        let transcript = Transcript.start message.Sequence |> Transcript.hear message
 
                         let struct (items, transcript) =
                             flight party hello offer terms group scheme transcript

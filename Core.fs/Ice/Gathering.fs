@@ -244,6 +244,12 @@ module internal Gathering =
                     NextPort = next }
         | ValueNone -> g
 
+    /// Asks a server from a base.
+    let askFrom (local: Base) (url: string) (g: Gathering) : Gathering =
+        match g.Servers |> Array.tryFind (fun server -> server.Url = url) with
+        | Some server -> enqueueOne server local g
+        | None -> g
+
     let private supported (where: ServerUrl) : bool =
         match where.Transport with
         | ServerTransport.Udp -> true
@@ -288,7 +294,7 @@ module internal Gathering =
                       server.Url,
                       ValueNone,
                       Unreachable,
-                      "Servers over DTLS, and STUN servers over TCP, are not supported."
+                      "STUN over TLS finds no candidate that is used; give the server as stun:host, or turns: where UDP does not pass."
                   )
               for server in asked do
                   GatheringOutput.Resolve server.Url ]

@@ -507,20 +507,18 @@ module Ice =
 
     let private removePorts now (ports: PortId[]) (state: State) : Step<State, Output> =
         (Step.only state, ports)
-        ||> Array.fold (fun step port -> step |> Step.bind (both now (Trickle.removePort state.Setup.Options now port)))
+        ||> Array.fold (fun step port -> Step.bind (both now (Trickle.removePort state.Setup.Options now port)) step)
 
     // An allocation is gone: what its pairs carried goes by another that works.
     let private unallocated now (port: PortId) (state: State) : Step<State, Output> =
-        let gone = ofBoth (IceSession.relayedPorts port) state
-
         let without f =
             { f with
                 Session = IceSession.unrelayed port f.Session }
 
         { state with
-            Current = IceSession.unrelayed port state.Current
             Former = ValueOption.map without state.Former }
-        |> removePorts now gone
+        |> gathering now (Relaying.lost now port)
+        |> Step.bind (removePorts now (ofBoth (IceSession.relayedPorts port) state))
 
     // What happened to a stream, or to a connection that a listener accepted, told to the generation that has it: both, where
     // they share a listener.

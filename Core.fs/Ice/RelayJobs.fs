@@ -8,8 +8,8 @@ type internal RelayState =
     /// For its turn to be asked for.
     | Waiting
     | Asked
-    /// It makes these bases, one for each family.
-    | Serving of Base[]
+    /// It makes these bases, one for each family, since then.
+    | Serving of Base[] * Since: Instant
 
 /// An allocation on a TURN server, from one of our sockets.
 [<NoComparison; NoEquality>]
@@ -47,9 +47,17 @@ module internal RelayJobs =
 
     let bases (job: RelayJob) : Base[] =
         match job.State with
-        | RelayState.Serving bases -> bases
+        | RelayState.Serving(bases, _) -> bases
         | RelayState.Waiting
         | RelayState.Asked -> [||]
+
+    /// Whether it has served long enough to be asked for anew where its server has lost it: one that loses what it has just given
+    /// is not asked in a circle.
+    let hasLasted (now: Instant) (job: RelayJob) : bool =
+        match job.State with
+        | RelayState.Serving(_, since) -> now - since >= Duration.seconds 60L
+        | RelayState.Waiting
+        | RelayState.Asked -> false
 
     let isPending (job: RelayJob) : bool =
         match job.State with

@@ -38,7 +38,7 @@ module internal Relaying =
                 let serving =
                     withRelay
                         { job with
-                            State = RelayState.Serving bases }
+                            State = RelayState.Serving(bases, now) }
                         g
 
                 struct ({ serving with
@@ -50,6 +50,16 @@ module internal Relaying =
         | ValueSome _
         // Its socket has gone meanwhile, or its generation.
         | ValueNone -> Step.one (GatheringOutput.Release port) g
+
+    /// A TURN server has lost what it had allocated, by a restart perhaps. Another is a candidate of its own, which can be told
+    /// where there is no end of candidates.
+    let lost now (port: PortId) (g: Gathering) : Step<Gathering, GatheringOutput> =
+        let rest = Gathering.unrelayed port g
+
+        match relayJob port g with
+        | ValueSome job when g.Continual && RelayJobs.hasLasted now job ->
+            rest |> Gathering.askFrom job.Base job.Url |> Gathering.pump now
+        | _ -> Step.only rest
 
     /// A TURN server has not.
     let notAllocated now (port: PortId) (code: int) (text: string) (g: Gathering) : Step<Gathering, GatheringOutput> =

@@ -31,7 +31,7 @@ module Configurations =
                             ErrorName.SyntaxError
                             ("\""
                              + url
-                             + "\" is not the URL of an ICE server; one looks like stun:example.org:3478 or turn:example.org?transport=udp.")
+                             + "\" is not the URL of an ICE server; one looks like stun:example.org:3478 or turn:example.org?transport=udp. (Those of STUN have no transport, RFC 7064 §3.1.)")
                     )
                 | ValueNone, ValueSome parsed when
                     parsed.IsTurn && (missing server.Username || missing server.Credential)

@@ -10,6 +10,8 @@ module Peer =
     type State =
         /// With the datagrams that came in, whatever became of them.
         | Live of Session.State * Passed
+        /// Closed, but for what TURN servers are still to be told.
+        | Leaving of Session.State
         | Over
 
     [<CompiledName "DefaultOptions">]
@@ -67,6 +69,13 @@ module Peer =
         |> Step.bind (fun s -> whenDue (associationDeadline s) (sctp now SctpInput.Tick) s)
         |> Step.bind (fun s -> whenDue (MediaSession.deadline s.Media) (media now MediaInput.Tick) s)
 
+    // Its sockets are needed until allocations are given back, which takes a round trip, and 1.75 s at most.
+    let private left (struct (s, outputs): Step<Session.State, Output>) : Step<State, Output> =
+        if Turn.Relays.isEmpty s.Relays then
+            struct (Over, outputs @ [ Ended ])
+        else
+            struct (Leaving s, outputs)
+
     /// W3C WebRTC 1.0 §4.4.2 close(): channels end first, so that the association's end is not told as their failure;
     /// then each transport says its goodbye, the innermost first.
     let private close now command (s: Session.State) : Step<State, Output> =
@@ -78,7 +87,7 @@ module Peer =
                 |> Step.bind (sctp now SctpInput.Tick)
             | ValueNone -> Step.only s
 
-        let struct (_, outputs) =
+        let struct (s, outputs) =
             channels now (Channels.AssociationLost ValueNone) s
             |> Step.bind (media now MediaInput.Close)
             |> Step.bind goodbye
@@ -89,10 +98,9 @@ module Peer =
         let closed =
             [ Raise(IceConnectionStateChanged IceTransportState.Closed)
               Raise(ConnectionStateChanged PeerConnectionState.Closed)
-              Reply(command, Done)
-              Ended ]
+              Reply(command, Done) ]
 
-        struct (Over, outputs @ closed)
+        left (struct (s, outputs @ closed))
 
     /// Notes the path that a datagram came by, where that is another one than before.
     let private from (path: Path) (octets: int) (heard: Passed) (s: Session.State) : Session.State =
@@ -244,6 +252,17 @@ module Peer =
         | RequestKeyFrame _
         | SetJitterBuffer _ -> []
 
+    // What reaches the allocations that are given back.
+    let private leaving now (input: Input) (s: Session.State) : Step<State, Output> =
+        match input with
+        | Tick -> relays now Turn.Relays.Tick s |> left
+        | Datagram(path, bytes) -> received now path bytes s |> left
+        | PortClosed port -> relays now (Turn.Relays.PortClosed port) s |> left
+        | StreamOpened(port, _) when Turn.Relays.isRelayed port -> relays now (Turn.Relays.StreamOpened port) s |> left
+        | StreamClosed(path, reason) when Turn.Relays.isRelayed path.Local ->
+            relays now (Turn.Relays.StreamClosed(path.Local, reason)) s |> left
+        | _ -> struct (Leaving s, over input)
+
     [<CompiledName "Create">]
     let create (entropy: ReadOnlyMemory<byte>) (config: PeerConfig) : Result<State, Mistake> =
         match Configurations.check config.Configuration with
@@ -254,6 +273,7 @@ module Peer =
     let deadline (state: State) : Instant =
         match state with
         | Over -> Instant.never
+        | Leaving s -> Turn.Relays.deadline s.Relays
         | Live(s, _) ->
             Instant.min
                 (Instant.min (Ice.deadline s.Ice) (MediaSession.deadline s.Media))
@@ -274,6 +294,7 @@ module Peer =
 
             let struct (s, outputs) = live now input heard s
             struct (Live(s, heard), outputs)
+        | Leaving s, _ -> leaving now input s
         | Over, _ -> struct (Over, over input)
 
     [<CompiledName "Perform">]
@@ -300,6 +321,7 @@ module Peer =
     [<CompiledName "UsernameFragments">]
     let usernameFragments (state: State) : string[] =
         match state with
+        | Leaving _
         | Over -> [||]
         | Live(s, _) -> Ice.usernameFragments s.Ice
 

@@ -117,7 +117,7 @@ module internal Wiring =
         | Ice.Permit path -> relays now (Turn.Relays.Permit path) s
         | Ice.Release port -> relays now (Turn.Relays.Release port) s
         | Ice.OpenPorts -> Step.one OpenPorts s
-        | Ice.ClosePort port -> Step.one (ClosePort port) s
+        | Ice.ClosePort port -> relays now (Turn.Relays.ClosePort port) s
         | Ice.OpenStream(port, from, remote) -> Step.one (OpenStream(port, StreamKind.IceTcp, from, remote, "")) s
         | Ice.ResolveServer url -> Step.one (ResolveServer url) s
         | Ice.Resolve name -> Step.one (ResolveName name) s
@@ -230,10 +230,13 @@ module internal Wiring =
         | Turn.Relays.VerifyCertificate(port, name, chain) -> Step.one (VerifyCertificate(port, name, chain)) s
         | Turn.Relays.OpenStream(port, kind, from, server, name) ->
             Step.one (OpenStream(port, kind, from, server, name)) s
-        | Turn.Relays.CloseStream port -> Step.one (ClosePort port) s
+        | Turn.Relays.CloseNow port -> Step.one (ClosePort port) s
         | Turn.Relays.Allocated(port, relayed, mapped) -> ice now (Ice.Allocated(port, relayed, mapped)) s
         | Turn.Relays.Failed(port, code, text) -> ice now (Ice.NotAllocated(port, code, text)) s
         | Turn.Relays.Lost port -> ice now (Ice.Unallocated port) s
+        | Turn.Relays.Bound path when s.Route.Path = ValueSome path && s.Sctp.IsSome ->
+            sctp now (SctpInput.Wrapped(overhead s)) s
+        | Turn.Relays.Bound _ -> Step.only s
         | Turn.Relays.Ignored reason -> ignored Layer.Turn reason s
 
     /// A TURN server's own messages are for `Relays`, and what it passes on is unwrapped and goes its way: opened once, where it
@@ -387,7 +390,7 @@ module internal Wiring =
             |> sctp now SctpInput.Connect
         | _ -> Step.only s
 
-    /// What a path has around its packets: a relay's is ChannelData, and DTLS where that is how it is spoken to. (Until the channel is bound it is more, for a round trip.)
+    /// What a path has around its packets, at either end's relay.
     and overhead (s: State) : int =
         match s.Route.Path, Ice.selectedPair s.Ice with
         | ValueSome path, _ when Turn.Relays.isRelayed path.Local -> Turn.Relays.overhead path s.Relays

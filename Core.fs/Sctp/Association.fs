@@ -199,14 +199,18 @@ module internal Association =
             { a with
                 Link = { a.Link with Config = config } }
             |> withPath (PathMtu.rerouted config a.Path)
+            |> acknowledgeSoon now
 
         { a with
-            Sending = Sending.rerouted now a.Link a.Sending
-            Receiving =
-                { a.Receiving with
-                    Acknowledging =
-                        { a.Receiving.Acknowledging with
-                            At = now } } }
+            Sending = Sending.rerouted now a.Link a.Sending }
+
+    /// Packets have something else around them. What they may fill is found anew, and nothing else.
+    let wrapped (config: SctpConfig) (a: Association) : Association =
+        let config = SctpConfig.wrappedAs (SctpConfig.narrowed config) a.Link.Config
+
+        { a with
+            Link = { a.Link with Config = config } }
+        |> withPath (PathMtu.rerouted config a.Path)
 
     /// By another congestion control, also where a reduction is taken back.
     let private controlled (now: Instant) (control: CongestionControl) (until: Instant) (a: Association) : Association =

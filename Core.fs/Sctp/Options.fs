@@ -87,7 +87,7 @@ type SctpConfig =
         /// Ethernet has it. `Mtu` where nothing is to be discovered.
         MaxMtu: int
         /// Octets that every packet has around it on the first path, beside what `Mtu` and `MaxMtu` reckon with: a relay's
-        /// header, 4. 0.
+        /// header. 0.
         Overhead: int
         /// Whether packets come and go without a checksum, where the peer agrees: DTLS has one, RFC 9653. True.
         ZeroChecksum: bool
@@ -121,6 +121,13 @@ module SctpConfig =
             { config with
                 Mtu = (config.Mtu - config.Overhead) &&& ~~~3
                 MaxMtu = (config.MaxMtu - config.Overhead) &&& ~~~3 }
+
+    /// Another one's sizes, and in all else the same.
+    let internal wrappedAs (sizes: SctpConfig) (config: SctpConfig) : SctpConfig =
+        { config with
+            Mtu = sizes.Mtu
+            MaxMtu = sizes.MaxMtu
+            Overhead = sizes.Overhead }
 
     /// All defaults.
     let create (ciphers: ICiphers) : SctpConfig =
@@ -164,6 +171,8 @@ type SctpInput =
     | Consumed of bytes: int
     /// Packets take another way from now on, of which nothing is known but its overhead, RFC 9260 §7.3; see `SctpConfig`.
     | PathChanged of overhead: int
+    /// Packets go the same way with another overhead; see `SctpConfig`.
+    | Wrapped of overhead: int
     /// Media leaves by the same path, and is expected to do so until then: the association gives way to it.
     | Beside of until: Instant
     /// Close once all is delivered, RFC 9260 §9.2.

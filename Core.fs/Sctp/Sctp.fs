@@ -255,6 +255,16 @@ module Sctp =
                     { state with
                         Phase = withAssociation (Association.rerouted now config a) state.Phase }
                 | ValueNone -> state
+            | SctpInput.Wrapped overhead ->
+                match association state with
+                | ValueSome a ->
+                    let config =
+                        { state.Own.Config with
+                            Overhead = overhead }
+
+                    { state with
+                        Phase = withAssociation (Association.wrapped config a) state.Phase }
+                | ValueNone -> state
             | SctpInput.Beside until ->
                 match association state with
                 | ValueSome a ->

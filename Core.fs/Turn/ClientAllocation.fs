@@ -131,6 +131,12 @@ module internal ClientAllocation =
                 struct (ValueSome(RelayHeader.Indication(peer, id)), entropy)
             | _ -> struct (ValueNone, entropy)
 
+    /// Octets around a packet to this peer as `wrap` has it now, padding included.
+    let overhead (peer: Endpoint) (allocation: ClientAllocation) : int =
+        match channelOf peer allocation with
+        | n when n >= 0 && allocation.Channels[n].IsBound -> ChannelData.HeaderSize
+        | _ -> (RelayHeader.Indication(peer, { High = 0u; Low = 0UL })).Offset + 3
+
     /// With a permission that is being asked for; ValueNone where there is no room.
     let addPermission (address: Address) (allocation: ClientAllocation) : ClientAllocation voption =
         if allocation.Permissions.Length >= MaxPeers then
@@ -160,6 +166,10 @@ module internal ClientAllocation =
                                          RenewAt = Instant.never
                                          IsBound = false } |] })
             )
+
+    /// Whether our data may use a channel.
+    let isBound (number: uint16) (allocation: ClientAllocation) : bool =
+        allocation.Channels[indexOf number].IsBound
 
     let hasChannel (peer: Endpoint) (allocation: ClientAllocation) : bool = channelOf peer allocation >= 0
 

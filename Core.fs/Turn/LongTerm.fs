@@ -100,6 +100,21 @@ module internal LongTerm =
         | ValueSome nonce when not (isBidDown stale) -> ValueSome { login with Nonce = nonce }
         | _ -> ValueNone
 
+    /// Whether an answer is from whoever knows the key of what was asked.
+    let verify (ciphers: ICiphers) (asked: Outgoing) (answer: ReadOnlyMemory<byte>) : Verification =
+        match asked.Integrity with
+        | Unprotected -> Verification.Right
+        | HmacSha1 key
+        | HmacSha256 key -> Message.verify ciphers (ReadOnlySpan key) answer.Span
+
+    /// Errors that an older server does not protect are taken: who can guess the transaction id is on the path, and can do as
+    /// much by losing our packets. Not so a 400, RFC 8489 §9.2.5.
+    let isTrusted (code: int) (verification: Verification) : bool =
+        match verification with
+        | Verification.Right -> true
+        | Verification.Absent -> code <> 400
+        | Verification.Wrong -> false
+
     /// A request with credentials, RFC 8489 §9.2.3.2.
     let sign (login: Login) (request: Message) : Outgoing =
         let credentials =

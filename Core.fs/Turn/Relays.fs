@@ -32,6 +32,8 @@ type internal RelayLink =
         /// Where it is reached by DTLS.
         Tunnel: DtlsTunnel.State voption
         Turn: TurnClient.State
+        /// Whether its socket is to be closed once it has left: nothing else uses it any more.
+        IsLast: bool
     }
 
 /// All allocations of a peer: between the ports of the shell, and the ports that ICE has on TURN servers.
@@ -54,6 +56,8 @@ module internal Relays =
         /// This is where data goes.
         | Bind of Path: Path
         | Release of Port: PortId
+        /// A socket is done with: it is closed when whatever leaves by it has left.
+        | ClosePort of Port: PortId
         /// A STUN message of TURN's, by a path of ours to a server.
         | Received of Path: Path * Datagram: ReadOnlyMemory<byte>
         /// A DTLS record of a server's, by a socket's path, lent.
@@ -75,10 +79,13 @@ module internal Relays =
         /// Answered by `CertificateVerified`.
         | VerifyCertificate of Port: PortId * ServerName: string * Chain: byte[][]
         | OpenStream of Port: PortId * Kind: StreamKind * From: PortId * To: Endpoint * ServerName: string
-        | CloseStream of Port: PortId
+        /// A socket, or a stream.
+        | CloseNow of Port: PortId
         | Allocated of Port: PortId * Relayed: Endpoint[] * Mapped: Endpoint voption
         | Failed of Port: PortId * Code: int * Text: string
         | Lost of Port: PortId
+        /// Data goes by a channel on this path of ICE's from now on.
+        | Bound of Path: Path
         | Ignored of Drop
 
     /// Allocations of one peer: as many as two generations of gathering may ask for.
@@ -92,6 +99,9 @@ module internal Relays =
           Due = Instant.never }
 
     let deadline (state: State) : Instant = state.Due
+
+    /// Whether there is no allocation any more, none that is given back either.
+    let isEmpty (state: State) : bool = state.All.Length = 0
 
     /// Whether a port is one that ICE has on a server.
     let inline isRelayed (port: PortId) : bool = port < 0<port> && int port &&& 1 = 0
@@ -185,12 +195,13 @@ module internal Relays =
                         { state with
                             All = Array.updateAt i relay state.All })
 
-    /// Octets around a packet of data by this path of ICE's: ChannelData, and a record where the server is spoken to by DTLS.
+    /// Octets around a packet by this path of ICE's as `wrap` has it now: the one rule for what a relayed packet leaves room for.
+    /// ChannelData, or an indication until the channel is bound, and a record where the server is spoken to by DTLS.
     let overhead (path: Path) (state: State) : int =
         match indexOf path.Local state with
         | -1 -> 0
         | i ->
-            ChannelData.HeaderSize
+            TurnClient.overhead path.Remote state.All[i].Turn
             + (if state.All[i].Tunnel.IsSome then
                    DtlsTunnel.Overhead
                else
@@ -249,10 +260,18 @@ module internal Relays =
                   | _ -> () ]
         | ValueNone ->
             [ if isStream relay then
-                  CloseStream relay.Request.Stream ]
+                  CloseNow relay.Request.Stream ]
 
     let private drop now (relay: RelayLink) (state: State) : Step<State, Output> =
-        struct (without relay state, hangUp now relay)
+        let rest = without relay state
+
+        let isAwaited =
+            rest.All |> Array.exists (fun other -> other.Request.From = relay.Request.From)
+
+        struct (rest,
+                [ yield! hangUp now relay
+                  if relay.IsLast && not isAwaited then
+                      CloseNow relay.Request.From ])
 
     let private openStream (server: Endpoint) (name: string) (relay: RelayLink) : Output =
         let kind =
@@ -290,6 +309,13 @@ module internal Relays =
                     | TurnClient.Failed(code, text) ->
                         Step.one (Failed(port, code, text)) state |> Step.bind (drop now relay)
                     | TurnClient.Lost _ -> Step.one (Lost port) state |> Step.bind (drop now relay)
+                    | TurnClient.Left -> drop now relay state
+                    | TurnClient.Bound peer ->
+                        let path =
+                            { Local = portOf peer.Address relay.Request
+                              Remote = peer }
+
+                        Step.one (Bound path) state
                     // Its checks will fail.
                     | TurnClient.Denied _ -> Step.only state
                     | TurnClient.Ignored reason -> Step.one (Ignored reason) state)
@@ -383,6 +409,7 @@ module internal Relays =
                             request.Stream
                       Remote = request.Server }
                   Tunnel = ValueNone
+                  IsLast = false
                   Turn =
                     TurnClient.create
                         { Ciphers = state.Ciphers
@@ -408,12 +435,24 @@ module internal Relays =
     let private release now (port: PortId) (state: State) : Step<State, Output> =
         match indexOf port state with
         | -1 -> Step.only state
-        | i ->
-            turn now TurnClient.Release state.All[i] state
-            |> Step.bind (fun state ->
-                match indexOf port state with
-                | -1 -> Step.only state
-                | i -> drop now state.All[i] state)
+        | i -> turn now TurnClient.Release state.All[i] state
+
+    let private closePort (port: PortId) (state: State) : Step<State, Output> =
+        let leaves (relay: RelayLink) =
+            relay.Request.From = port && TurnClient.isLeaving relay.Turn
+
+        if Array.exists leaves state.All then
+            Step.only
+                { state with
+                    All =
+                        state.All
+                        |> Array.map (fun relay ->
+                            if relay.Request.From = port then
+                                { relay with IsLast = true }
+                            else
+                                relay) }
+        else
+            Step.one (CloseNow port) state
 
     // What a stream, or a tunnel, belongs to.
     let private ofStream (port: PortId) (state: State) : RelayLink voption =
@@ -449,6 +488,7 @@ module internal Relays =
         | Permit path -> at now path.Local (TurnClient.Permit path.Remote.Address) state
         | Bind path -> at now path.Local (TurnClient.Bind path.Remote) state
         | Release port -> release now port state
+        | ClosePort port -> closePort port state
         | Received(path, datagram) ->
             match indexOfPath path state with
             | -1 -> Step.one (Ignored Drop.Unexpected) state

@@ -19,7 +19,7 @@ type internal TurnConfig =
 /// One allocation on a TURN server, RFC 8656, the client's side: from the first request to its release, with its permissions and
 /// channels. It does not know how its messages travel.
 ///
-///     Idle ──Start──▶ Asking ──────────success──────────▶ Serving ──Release──▶ Over
+///     Idle ──Start──▶ Asking ──────────success──────────▶ Serving ──Release──▶ Leaving ──answered, or not──▶ Over
 ///      ▲                │ 401, 438, 437, 440: asked again    │ 437, 441, not refreshed in time
 ///      └──300───────────┘ anything else, no answer ──▶ Over ◀┘
 [<RequireQualifiedAccess>]
@@ -40,6 +40,8 @@ module internal TurnClient =
         | Idle
         | Asking
         | Serving of ClientAllocation
+        /// It is given back.
+        | Leaving
         | Over
 
     [<NoComparison; NoEquality>]
@@ -84,6 +86,10 @@ module internal TurnClient =
         | Failed of Code: int * Text: string
         /// There is none any more.
         | Lost of Code: int * Text: string
+        /// It was given back, as far as anybody knows: the end that `Release` begins.
+        | Left
+        /// What is sent to this peer goes by a channel from now on: see `overhead`.
+        | Bound of Peer: Endpoint
         /// The server does not pass packets on to this address.
         | Denied of Peer: Address * Code: int * Text: string
         | Ignored of Drop
@@ -121,48 +127,52 @@ module internal TurnClient =
 
     let deadline (state: State) : Instant = state.Due
 
+    let private allocation (state: State) : ClientAllocation voption =
+        match state.Phase with
+        | Phase.Serving allocation -> ValueSome allocation
+        | Phase.Idle
+        | Phase.Asking
+        | Phase.Leaving
+        | Phase.Over -> ValueNone
+
     /// The relayed transport addresses; none before and after it serves.
     let relayed (state: State) : Endpoint[] =
-        match state.Phase with
-        | Phase.Serving allocation -> allocation.Relayed
-        | Phase.Idle
-        | Phase.Asking
-        | Phase.Over -> [||]
+        match allocation state with
+        | ValueSome allocation -> allocation.Relayed
+        | ValueNone -> [||]
 
-    let isOver (state: State) : bool =
-        match state.Phase with
-        | Phase.Over -> true
-        | Phase.Idle
-        | Phase.Asking
-        | Phase.Serving _ -> false
+    /// Whether it is given back, and an answer awaited.
+    let isLeaving (state: State) : bool = state.Phase.IsLeaving
+
+    let isOver (state: State) : bool = state.Phase.IsOver
 
     // Data.
 
     /// What a packet to this peer is wrapped in; ValueNone where none may go.
     let wrap (peer: Endpoint) (state: State) : struct (RelayHeader voption * State) =
-        match state.Phase with
-        | Phase.Serving allocation ->
+        match allocation state with
+        | ValueSome allocation ->
             let struct (header, entropy) = ClientAllocation.wrap peer state.Entropy allocation
             struct (header, { state with Entropy = entropy })
-        | Phase.Idle
-        | Phase.Asking
-        | Phase.Over -> struct (ValueNone, state)
+        | ValueNone -> struct (ValueNone, state)
+
+    /// Octets around a packet to this peer as `wrap` has it now, padding included.
+    let overhead (peer: Endpoint) (state: State) : int =
+        match allocation state with
+        | ValueSome allocation -> ClientAllocation.overhead peer allocation
+        | ValueNone -> 0
 
     /// Whose data a channel carries. The server may have bound it before we are told.
     let peerOf (channel: uint16) (state: State) : Endpoint voption =
-        match state.Phase with
-        | Phase.Serving allocation -> ClientAllocation.peerOf channel allocation
-        | Phase.Idle
-        | Phase.Asking
-        | Phase.Over -> ValueNone
+        match allocation state with
+        | ValueSome allocation -> ClientAllocation.peerOf channel allocation
+        | ValueNone -> ValueNone
 
     /// Whether data of this address was asked for, RFC 8656 §11.4.
     let isPermitted (address: Address) (state: State) : bool =
-        match state.Phase with
-        | Phase.Serving allocation -> ClientAllocation.isPermitted address allocation
-        | Phase.Idle
-        | Phase.Asking
-        | Phase.Over -> false
+        match allocation state with
+        | ValueSome allocation -> ClientAllocation.isPermitted address allocation
+        | ValueNone -> false
 
     // Requests.
 
@@ -216,7 +226,7 @@ module internal TurnClient =
     let private delete (state: State) : Step<State, Output> =
         match state.Login, state.Phase with
         // Nothing can have been allocated yet.
-        | ValueNone, (Phase.Idle | Phase.Asking | Phase.Over) -> Step.only state
+        | ValueNone, (Phase.Idle | Phase.Asking | Phase.Leaving | Phase.Over) -> Step.only state
         | _ ->
             let struct (id, entropy) = TransactionId.draw state.Entropy
 
@@ -224,6 +234,16 @@ module internal TurnClient =
                 signed (Message.request Method.Refresh id [| Attribute.Lifetime 0u |]) state
 
             Step.one (Transmit message) { state with Entropy = entropy }
+
+    // RFC 8656 §8, until there is an answer, whatever it is; a nonce that has expired meanwhile is renewed.
+    let private leave now (state: State) : Step<State, Output> =
+        match state.Login, state.Phase with
+        | ValueNone, (Phase.Idle | Phase.Asking | Phase.Leaving | Phase.Over) -> Step.one Left (over state)
+        | _ ->
+            { state with
+                Phase = Phase.Leaving
+                Pending = [||] }
+            |> ask now TurnRequest.Leave
 
     // RFC 8656 §7.3.
     let private allocated now families (message: Message) (state: State) : Step<State, Output> =
@@ -270,13 +290,11 @@ module internal TurnClient =
     // Peers.
 
     let private serving (change: ClientAllocation -> ClientAllocation) (state: State) : State =
-        match state.Phase with
-        | Phase.Serving allocation ->
+        match allocation state with
+        | ValueSome allocation ->
             { state with
                 Phase = Phase.Serving(change allocation) }
-        | Phase.Idle
-        | Phase.Asking
-        | Phase.Over -> state
+        | ValueNone -> state
 
     let private permit now (address: Address) (allocation: ClientAllocation) (state: State) : Step<State, Output> =
         if ClientAllocation.isPermitted address allocation then
@@ -292,8 +310,8 @@ module internal TurnClient =
             | ValueNone -> Step.one (Ignored Drop.TooMany) state
 
     let private bind now (peer: Endpoint) (state: State) : Step<State, Output> =
-        match state.Phase with
-        | Phase.Serving allocation when
+        match allocation state with
+        | ValueSome allocation when
             ClientAllocation.isPermitted peer.Address allocation
             && not (ClientAllocation.hasChannel peer allocation)
             ->
@@ -304,10 +322,7 @@ module internal TurnClient =
                 |> ask now (TurnRequest.ChannelBind(number, peer))
             | ValueNone -> Step.one (Ignored Drop.TooMany) state
         // It has one, or was refused a permission.
-        | Phase.Serving _
-        | Phase.Idle
-        | Phase.Asking
-        | Phase.Over -> Step.only state
+        | _ -> Step.only state
 
     // Answers.
 
@@ -321,8 +336,20 @@ module internal TurnClient =
             | lifetime -> Step.only (serving (ClientAllocation.refreshed now lifetime) state)
         | TurnRequest.CreatePermission address ->
             Step.only (serving (ClientAllocation.setPermission address (now + permissionRenewal) false) state)
-        | TurnRequest.ChannelBind(number, _) ->
-            Step.only (serving (ClientAllocation.setChannel number (now + channelRenewal) true) state)
+        | TurnRequest.ChannelBind(number, peer) ->
+            let wasBound =
+                match allocation state with
+                | ValueSome allocation -> ClientAllocation.isBound number allocation
+                | ValueNone -> true
+
+            let state =
+                serving (ClientAllocation.setChannel number (now + channelRenewal) true) state
+
+            if wasBound then
+                Step.only state
+            else
+                Step.one (Bound peer) state
+        | TurnRequest.Leave -> Step.one Left (over state)
 
     // The server does not know the allocation, or not as ours: RFC 8656 §5 and §19.
     let private isFatal (code: int) = code = 401 || code = 437 || code = 441
@@ -374,6 +401,7 @@ module internal TurnClient =
                 // Until then, and where there are no channels, indications do.
                 let renewAt = if isPassing code then now + retry else Instant.never
                 Step.only (serving (ClientAllocation.setChannel number renewAt false) state)
+        | TurnRequest.Leave -> Step.one Left (over state)
 
     let private renew now (pending: Pending) (login: Login) (state: State) : Step<State, Output> =
         { state with Login = ValueSome login }
@@ -403,22 +431,8 @@ module internal TurnClient =
         | ValueSome login when pending.Renewals < MaxRenewals -> renew now pending login state
         | _ -> rejected now pending.Request 438 text ValueNone state
 
-    let private verify (pending: Pending) (datagram: ReadOnlyMemory<byte>) (state: State) : Verification =
-        match pending.Message.Integrity with
-        | Unprotected -> Verification.Right
-        | HmacSha1 key
-        | HmacSha256 key -> Message.verify state.Config.Ciphers (ReadOnlySpan key) datagram.Span
-
-    // Errors that an older server does not protect are taken: who can guess the transaction id is on the path, and can do as
-    // much by losing our packets. Not so a 400, RFC 8489 §9.2.5.
-    let private isTrusted (code: int) (verification: Verification) : bool =
-        match verification with
-        | Verification.Right -> true
-        | Verification.Absent -> code <> 400
-        | Verification.Wrong -> false
-
     let private answered now (pending: Pending) (message: Message) datagram (state: State) : Step<State, Output> =
-        let verification = verify pending datagram state
+        let verification = LongTerm.verify state.Config.Ciphers pending.Message datagram
         let rest = without pending.Transaction.Id state
 
         match message.Class, Message.errorCode message with
@@ -436,7 +450,7 @@ module internal TurnClient =
                     rest
             else
                 succeeded now pending.Request message rest
-        | Class.Error, ValueSome(struct (code, text)) when isTrusted code verification ->
+        | Class.Error, ValueSome(struct (code, text)) when LongTerm.isTrusted code verification ->
             rejected now pending.Request code text (ValueSome message) rest
         // RFC 8489 §9.2.5: as if it had not come; another cannot come over a stream.
         | _ when state.Config.IsReliable ->
@@ -494,23 +508,20 @@ module internal TurnClient =
             |> Step.one (Transmit pending.Message)
 
     let private refresh now (state: State) : Step<State, Output> =
-        match state.Phase with
-        | Phase.Serving allocation when now >= allocation.ExpiresAt ->
+        match allocation state with
+        | ValueSome allocation when now >= allocation.ExpiresAt ->
             lose Unreachable "The allocation could not be refreshed in time." state
-        | Phase.Serving allocation when now >= allocation.RefreshAt ->
+        | ValueSome allocation when now >= allocation.RefreshAt ->
             state
             |> serving (fun allocation ->
                 { allocation with
                     RefreshAt = Instant.never })
             |> ask now TurnRequest.Refresh
-        | Phase.Serving _
-        | Phase.Idle
-        | Phase.Asking
-        | Phase.Over -> Step.only state
+        | _ -> Step.only state
 
     let private renewPeers now (state: State) : Step<State, Output> =
-        match state.Phase with
-        | Phase.Serving allocation ->
+        match allocation state with
+        | ValueSome allocation ->
             let permissions =
                 (Step.only state, allocation.Permissions)
                 ||> Array.fold (fun step permission ->
@@ -535,9 +546,7 @@ module internal TurnClient =
                     )
                 else
                     step)
-        | Phase.Idle
-        | Phase.Asking
-        | Phase.Over -> Step.only state
+        | ValueNone -> Step.only state
 
     let private tick now (state: State) : Step<State, Output> =
         (Step.only state, state.Pending)
@@ -551,11 +560,9 @@ module internal TurnClient =
         for pending in state.Pending do
             due <- Instant.min due pending.Transaction.DueAt
 
-        match state.Phase with
-        | Phase.Serving allocation -> due <- Instant.min due (ClientAllocation.deadline allocation)
-        | Phase.Idle
-        | Phase.Asking
-        | Phase.Over -> ()
+        match allocation state with
+        | ValueSome allocation -> due <- Instant.min due (ClientAllocation.deadline allocation)
+        | ValueNone -> ()
 
         due
 
@@ -566,18 +573,20 @@ module internal TurnClient =
                 Phase = Phase.Asking
                 Tried = Array.append state.Tried [| server |] }
             |> ask now (TurnRequest.Allocate state.Config.Families)
-        | (Phase.Asking | Phase.Serving _), Tick -> tick now state
-        | (Phase.Asking | Phase.Serving _), Received datagram -> received now datagram state
+        | (Phase.Asking | Phase.Serving _ | Phase.Leaving), Tick -> tick now state
+        | (Phase.Asking | Phase.Serving _ | Phase.Leaving), Received datagram -> received now datagram state
         | Phase.Serving allocation, Permit address -> permit now address allocation state
         // The channel's own permission is shorter than the channel, RFC 8656 §12.
         | Phase.Serving allocation, Bind peer -> permit now peer.Address allocation state |> Step.bind (bind now peer)
         // The answer may be on its way: what was allocated meanwhile is not left behind.
-        | (Phase.Asking | Phase.Serving _), Release -> delete state |> Step.bind (over >> Step.only)
-        | Phase.Idle, Release -> Step.only (over state)
+        | (Phase.Idle | Phase.Asking | Phase.Serving _), Release -> leave now state
         | (Phase.Idle | Phase.Asking), Closed reason -> fail Unreachable reason state
         | Phase.Serving _, Closed reason -> lose Unreachable reason state
+        | Phase.Leaving, Closed _ -> Step.one Left (over state)
         | (Phase.Idle | Phase.Over), Tick
-        | Phase.Over, (Release | Closed _) -> Step.only state
+        | Phase.Over, (Release | Closed _)
+        | Phase.Leaving, Release -> Step.only state
+        | Phase.Leaving, (Start _ | Permit _ | Bind _)
         | Phase.Over, (Start _ | Received _ | Permit _ | Bind _) -> Step.one (Ignored Drop.Stale) state
         | (Phase.Asking | Phase.Serving _), Start _
         | Phase.Idle, Received _

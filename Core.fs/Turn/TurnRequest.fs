@@ -18,6 +18,8 @@ type internal TurnRequest =
     /// Refresh with a lifetime of 0, of an allocation that somebody before us left behind on this 5-tuple.
     | Clear of RelayFamilies
     | Refresh
+    /// Refresh with a lifetime of 0: the allocation is given back.
+    | Leave
     | CreatePermission of Address
     | ChannelBind of Channel: uint16 * Peer: Endpoint
 
@@ -37,6 +39,7 @@ module internal TurnRequest =
             Message.request Method.Allocate id [| udp; RequestedAddressFamily 2uy |]
         | TurnRequest.Allocate RelayFamilies.Both ->
             Message.request Method.Allocate id [| udp; AdditionalAddressFamily 2uy |]
+        | TurnRequest.Leave
         | TurnRequest.Clear _ -> Message.request Method.Refresh id [| Attribute.Lifetime 0u |]
         | TurnRequest.Refresh -> Message.request Method.Refresh id [| Attribute.Lifetime Lifetime |]
         | TurnRequest.CreatePermission address ->
@@ -59,9 +62,19 @@ module internal TurnRequest =
           Requests = 1
           LastWait = 1 }
 
+    /// Of a farewell: whoever closes a connection waits for it.
+    let private leaving =
+        { Rto = Duration.milliseconds 250L
+          Steady = 0
+          Longest = Duration.milliseconds 500L
+          Requests = 4
+          LastWait = 2 }
+
     /// How it is repeated; over a reliable transport it is not, RFC 8489 §6.2.2.
     let timing (reliable: bool) (request: TurnRequest) : Timing =
         match request, reliable with
+        | TurnRequest.Leave, true -> once (Duration.milliseconds 1_750L)
+        | TurnRequest.Leave, false -> leaving
         | (TurnRequest.Allocate _ | TurnRequest.Clear _), true -> once (Duration.milliseconds 13_500L)
         | (TurnRequest.Allocate _ | TurnRequest.Clear _), false -> gathering
         | (TurnRequest.Refresh | TurnRequest.CreatePermission _ | TurnRequest.ChannelBind _), true ->

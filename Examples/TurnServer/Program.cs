@@ -25,7 +25,7 @@ var port = new Option<int>("--port")
     Description = "The port of UDP and TCP. 0: any that is free.",
     DefaultValueFactory = _ => 3478,
 };
-var tlsPort = new Option<int?>("--tls-port") { Description = "Listens for TLS, too: 5349 is usual." };
+var tlsPort = new Option<int?>("--tls-port") { Description = "Listens for TLS and DTLS, too: 5349 is usual." };
 var certificate = new Option<FileInfo?>("--certificate")
 {
     Description = "The certificate for TLS, PEM, with its chain. Without it: one that nobody has signed, for tests.",
@@ -137,7 +137,10 @@ TurnServerOptions Options(ParseResult arguments)
     ];
 
     if (arguments.GetValue(tlsPort) is { } secure)
+    {
         listeners.Add(new(TurnServerTransport.Tls, new IPEndPoint(here, secure)));
+        listeners.Add(new(TurnServerTransport.Dtls, new IPEndPoint(here, secure)));
+    }
 
     return new TurnServerOptions
     {
@@ -188,7 +191,8 @@ static string Url(TurnServerListener listener) =>
     {
         TurnServerTransport.Udp => $"turn:{listener.Endpoint}",
         TurnServerTransport.Tcp => $"turn:{listener.Endpoint}?transport=tcp",
-        _ => $"turns:{listener.Endpoint}?transport=tcp",
+        TurnServerTransport.Tls => $"turns:{listener.Endpoint}?transport=tcp",
+        _ => $"turns:{listener.Endpoint}?transport=udp",
     };
 
 static bool TryParseRange(string? text, out WebRtcPortRange range)

@@ -38,7 +38,8 @@ let private start (certificate: X509Certificate2) : Task<TurnServer> =
             Listeners =
                 [| at TurnServerTransport.Udp
                    at TurnServerTransport.Tcp
-                   at TurnServerTransport.Tls |],
+                   at TurnServerTransport.Tls
+                   at TurnServerTransport.Dtls |],
             Users = Dictionary(dict [ "user", "secret" ]),
             RelayAddresses = [| IPAddress.Loopback |],
             AllowLoopbackPeers = true,
@@ -53,6 +54,7 @@ let private urlOf (server: TurnServer) (transport: TurnServerTransport) =
     match transport with
     | TurnServerTransport.Udp -> "turn:" + place
     | TurnServerTransport.Tcp -> "turn:" + place + "?transport=tcp"
+    | TurnServerTransport.Dtls -> "turns:" + place + "?transport=udp"
     | _ -> "turns:" + place
 
 /// Relayed or not at all, by one server.
@@ -112,8 +114,9 @@ let tests =
         [ for transport, protocol in
               [ TurnServerTransport.Udp, RTCIceServerTransportProtocol.Udp
                 TurnServerTransport.Tcp, RTCIceServerTransportProtocol.Tcp
-                TurnServerTransport.Tls, RTCIceServerTransportProtocol.Tls ] do
-              testTask $"two connections talk by relays alone, over {protocol}; their journals replay" {
+                TurnServerTransport.Tls, RTCIceServerTransportProtocol.Tls
+                TurnServerTransport.Dtls, RTCIceServerTransportProtocol.Tls ] do
+              testTask $"two connections talk by relays alone, over {transport}; their journals replay" {
                   let folder = Directory.CreateTempSubdirectory("hybrid-turn-").FullName
 
                   try

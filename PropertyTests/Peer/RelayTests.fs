@@ -282,6 +282,38 @@ let tests =
                   let world = world |> changing SmallServer.restart |> World.pass (seconds 245L)
                   Expect.notEqual (World.connection 'a' world) PeerConnectionState.Connected "given up")
 
+          testCase "with continual gathering an allocation that its server has lost is made anew, and told" (fun () ->
+              let continual =
+                  { good with
+                      Options =
+                          { good.Options with
+                              Mobility =
+                                  { good.Options.Mobility with
+                                      ContinualGathering = true } } }
+
+              let world, _ =
+                  World.behindNats FullCone FullCone Weather.fair 22L
+                  |> equipped continual continual 22L
+                  |> connecting (seconds 5L)
+
+              // Known by the next refresh, of the permissions.
+              let world =
+                  world
+                  |> World.pass (seconds 5L)
+                  |> changing SmallServer.restart
+                  |> World.pass (seconds 250L)
+
+              Expect.equal (turn world).Allocations.Length 2 "one each"
+
+              for who in [ 'a'; 'b' ] do
+                  let relayed = candidates who world |> List.filter _.Type.IsRelayed
+                  Expect.equal relayed.Length 4 "IPv4 and IPv6, twice"
+                  Expect.equal (relayed |> List.distinctBy (fun c -> c.Port, c.Host)).Length 4 "other ports"
+
+              // They are paired, too.
+              for allocation in (turn world).Allocations do
+                  Expect.isNonEmpty allocation.Permissions "asked for")
+
           testCase "closed: nothing is left on the server" (fun () ->
               let world, _ = symmetric good good Weather.fair 16L |> connecting (seconds 8L)
               Expect.equal (turn world).Allocations.Length 2 "one each"
@@ -289,6 +321,43 @@ let tests =
               let world, _ = World.demand 'b' Close world
               let world = World.pass (seconds 2L) world
               Expect.isEmpty (turn world).Allocations "nothing")
+
+          testCase
+              "closed with an expired nonce, on a line that loses: given back all the same, then the sockets"
+              (fun () ->
+                  let world, _ = symmetric good good Weather.fair 16L |> connecting (seconds 8L)
+
+                  let world =
+                      changing SmallServer.renonce world |> World.under { lossy with Loss = 0.2 }
+
+                  let world, _ = World.demand 'a' Close world
+                  let world, _ = World.demand 'b' Close world
+                  Expect.isFalse world.Ends['a'].HasEnded "its socket waits for the answer"
+                  let world = World.pass (Duration.milliseconds 1_750L) world
+                  Expect.isTrue (world.Ends['a'].HasEnded && world.Ends['b'].HasEnded) "ended"
+                  Expect.isEmpty (turn world).Allocations "nothing"
+
+                  // Closed is closed.
+                  Expect.isTrue (World.ask 'a' (fun c -> CreateOffer(c, false)) world |> snd).IsError "refused")
+
+          testCase "a server that is gone does not keep a connection from closing" (fun () ->
+              let world, _ = symmetric good good Weather.fair 16L |> connecting (seconds 8L)
+              let world, _ = World.under { lossy with Loss = 1.0 } world |> World.demand 'a' Close
+              let world = World.pass (Duration.milliseconds 1_749L) world
+              Expect.isFalse world.Ends['a'].HasEnded "it waits"
+              let world = World.pass (Duration.milliseconds 1L) world
+              Expect.isTrue world.Ends['a'].HasEnded "ended")
+
+          testCase
+              "an ICE restart gives back what was before, though its nonce has expired and its socket goes"
+              (fun () ->
+                  let world, _ = symmetric good good Weather.fair 21L |> connecting (seconds 8L)
+                  let world = World.pass (seconds 5L) world
+                  let world, _ = World.demand 'a' RestartIce world
+                  // The new ones have theirs: those of the former generation are old.
+                  let world = World.negotiate 'a' world |> World.pass (seconds 2L)
+                  let world = changing SmallServer.renonce world |> World.pass (seconds 60L)
+                  Expect.equal (turn world).Allocations.Length 2 "one each")
 
           testCase "an ICE restart allocates anew, and gives back what was before" (fun () ->
               let world, _ = symmetric good good Weather.fair 17L |> connecting (seconds 8L)

@@ -27,6 +27,7 @@ let private uclient (server: TurnServer) (transport: TurnServerTransport) (switc
                 match transport with
                 | TurnServerTransport.Udp -> []
                 | TurnServerTransport.Tcp -> [ "-t" ]
+                | TurnServerTransport.Dtls -> [ "-S" ]
                 | _ -> [ "-t"; "-S" ]
 
             let! struct (_, output) =
@@ -82,7 +83,7 @@ let private transports =
     [ TurnServerTransport.Udp; TurnServerTransport.Tcp; TurnServerTransport.Tls ]
 
 let private tools =
-    [ for transport in transports do
+    [ for transport in TurnServerTransport.Dtls :: transports do
           for how, switches in [ "channels", []; "indications", [ "-s" ] ] do
               coturn $"coturn's client loses nothing to a peer: {transport}, {how}" (fun server ->
                   withPeer (fun port ->

@@ -35,7 +35,8 @@ let options (address: IPAddress) : TurnServerOptions =
         Listeners =
             [| TurnServerListener(TurnServerTransport.Udp, IPEndPoint(address, 0))
                TurnServerListener(TurnServerTransport.Tcp, IPEndPoint(address, 0))
-               TurnServerListener(TurnServerTransport.Tls, IPEndPoint(address, 0)) |],
+               TurnServerListener(TurnServerTransport.Tls, IPEndPoint(address, 0))
+               TurnServerListener(TurnServerTransport.Dtls, IPEndPoint(address, 0)) |],
         Users = Dictionary(dict [ "alice", "wonderland"; "bob", "builder" ]),
         SharedSecrets = [| "north" |],
         Tls = certificate address,

@@ -435,6 +435,75 @@ let private service =
           let struct (header, _) = TurnClient.wrap peer scene.Client
           Expect.isTrue header.IsNone "nothing goes")
 
+      testCase "released with a nonce that has expired: given back with another" (fun () ->
+          let scene =
+              sceneOf server
+              |> served
+              |> changing SmallServer.renonce
+              |> feed TurnClient.Release
+              |> pass (seconds 1L)
+
+          Expect.isEmpty (serverOf scene).Allocations "nothing left"
+          Expect.isTrue (TurnClient.isOver scene.Client) "over")
+
+      testPropertyWithConfig Laws.config "released where half of all is lost: asked again, and over within 1.75 s"
+      <| fun (seed: int64) ->
+          let scene = sceneOf server |> served
+
+          let scene =
+              { scene with
+                  Loss = 0.5
+                  Entropy = Entropy.ofNumber seed }
+              |> feed TurnClient.Release
+              |> pass (Duration.milliseconds 1_750L)
+
+          Expect.isTrue (TurnClient.isOver scene.Client) "over"
+
+          let left =
+              scene.Said
+              |> List.filter (fun struct (_, output) ->
+                  match output with
+                  | TurnClient.Left -> true
+                  | _ -> false)
+
+          Expect.equal left.Length 1 "told once"
+          let farewells = count Method.Refresh scene
+          Expect.isTrue (farewells >= 1 && farewells <= 4) "asked up to four times"
+
+      testCase "a packet leaves room for what is around it, before and after its channel is bound" (fun () ->
+          for address, indication in [ peer.Address, 39; v6, 51 ] do
+              let server = SmallServer.create first [ Address.v4 203uy 0uy 113uy 1uy; v6 ]
+
+              let scene =
+                  sceneWith (config "secret" RelayFamilies.Both false) [ server ] 1L
+                  |> start
+                  |> pass (seconds 1L)
+
+              let peer = { peer with Address = address }
+              let scene = scene |> feed (TurnClient.Permit address)
+              Expect.equal (TurnClient.overhead peer scene.Client) indication "an indication, padded"
+
+              for length in 1..8 do
+                  match TurnClient.wrap peer scene.Client with
+                  | struct (ValueSome header, _) ->
+                      Expect.isLessThanOrEqual (header.Size length - length) indication "and no more"
+                  | _ -> failtest "nothing goes"
+
+              let scene = scene |> feed (TurnClient.Bind peer) |> pass (seconds 1L)
+              Expect.equal (TurnClient.overhead peer scene.Client) 4 "a channel"
+
+              let bound =
+                  scene.Said
+                  |> List.filter (fun struct (_, output) ->
+                      match output with
+                      | TurnClient.Bound e -> e.Equals peer
+                      | _ -> false)
+
+              Expect.equal bound.Length 1 "told"
+              let later = pass (seconds 2000L) scene
+
+              Expect.equal (later.Said.Length - scene.Said.Length) 0 "bound again, and not told again")
+
       testCase "released while it is asked for: nothing is left behind either" (fun () ->
           // The answer is on its way.
           let scene =

@@ -94,8 +94,25 @@ internal sealed class SystemCiphers : ICiphers
             NamedGroup.X25519 => new X25519Share(seed),
             NamedGroup.Secp256r1 => new CurveShare(Curves.P256, seed),
             NamedGroup.Secp384r1 => new CurveShare(Curves.P384, seed),
+            NamedGroup.X25519MLKEM768 => new HybridShare(seed),
             _ => throw new ArgumentOutOfRangeException(nameof(group)),
         };
+
+    /// <inheritdoc />
+    public FSharpValueOption<(byte[], byte[])> Answer(
+        NamedGroup group,
+        ReadOnlySpan<byte> seed,
+        ReadOnlySpan<byte> peer
+    )
+    {
+        if (group == NamedGroup.X25519MLKEM768)
+            return HybridShare.Answer(seed, peer);
+
+        using var share = Agree(group, seed);
+        return share.Secret(peer) is { IsSome: true, Value: var secret }
+            ? FSharpValueOption<(byte[], byte[])>.NewValueSome((share.Public, secret))
+            : FSharpValueOption<(byte[], byte[])>.ValueNone;
+    }
 
     /// <inheritdoc />
     public bool Verify(

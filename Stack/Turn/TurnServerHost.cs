@@ -14,7 +14,7 @@ namespace Hybrid.WebRtc.Stack.Turn;
 /// A TURN server at home: the core's state, a loop of its own that steps it, its listeners and its relayed ports. Everything but starting,
 /// asking and stopping happens on the loop's thread.
 /// </summary>
-internal sealed class TurnServerHost : ILoopMember, IPortOwner, ITurnServerShell, IAsyncDisposable
+internal sealed partial class TurnServerHost : ILoopMember, IPortOwner, ITurnServerShell, IAsyncDisposable
 {
     /// <summary>How often connections without an allocation are looked for, microseconds.</summary>
     private const long SweepEvery = 5_000_000;
@@ -50,6 +50,7 @@ internal sealed class TurnServerHost : ILoopMember, IPortOwner, ITurnServerShell
         try
         {
             var listeners = Listen();
+            _dtls = NewDtls();
             _state = TurnServer.Create(
                 RandomNumberGenerator.GetBytes(EntropyModule.SeedSize),
                 new TurnServerConfig(
@@ -87,7 +88,8 @@ internal sealed class TurnServerHost : ILoopMember, IPortOwner, ITurnServerShell
     public int Allocations => _allocations;
 
     /// <inheritdoc/>
-    public long Deadline => _over ? long.MaxValue : Math.Min(_sweepAt, TurnServer.Deadline(_state));
+    public long Deadline =>
+        _over ? long.MaxValue : Math.Min(Math.Min(_sweepAt, TurnServer.Deadline(_state)), DtlsDeadline);
 
     /// <summary>Binds everything and begins to serve.</summary>
     /// <exception cref="IOException">A listener's port is taken, or its address is not this machine's.</exception>
@@ -186,8 +188,15 @@ internal sealed class TurnServerHost : ILoopMember, IPortOwner, ITurnServerShell
         Feed(now, TurnServerInput.NewReceived(path, bytes));
 
     /// <inheritdoc/>
-    void IPortOwner.Received(IPort port, in Endpoint remote, Memory<byte> bytes, long now) =>
-        Received(new Path(port.Id, remote), bytes, now);
+    void IPortOwner.Received(IPort port, in Endpoint remote, Memory<byte> bytes, long now)
+    {
+        var path = new Path(port.Id, remote);
+
+        if (_dtlsPorts.Contains(port.Id))
+            FeedDtls(now, DtlsClients.Input.NewReceived(path, bytes));
+        else
+            Received(path, bytes, now);
+    }
 
     /// <inheritdoc/>
     void IPortOwner.Broken(IPort port, string reason)
@@ -202,6 +211,9 @@ internal sealed class TurnServerHost : ILoopMember, IPortOwner, ITurnServerShell
     {
         if (now >= _sweepAt)
             Sweep(now);
+
+        if (now >= DtlsDeadline)
+            FeedDtls(now, DtlsClients.Input.Tick);
 
         Feed(now, TurnServerInput.Tick);
     }
@@ -229,7 +241,15 @@ internal sealed class TurnServerHost : ILoopMember, IPortOwner, ITurnServerShell
     {
         var size = packet.Size;
 
-        if (_ports[path.Local] is { } port)
+        if (_dtlsPorts.Contains(path.Local))
+        {
+            if (!TransmitSealed(path, packet, size))
+            {
+                Telemetry.PortDropped("closed");
+                return;
+            }
+        }
+        else if (_ports[path.Local] is { } port)
         {
             port.Commit(packet.Write(port.Reserve(path.Remote, size)));
         }
@@ -296,6 +316,7 @@ internal sealed class TurnServerHost : ILoopMember, IPortOwner, ITurnServerShell
                 if (_connections.TryGetValue(allocated.Client, out var holder))
                     holder.HasAllocation = true;
 
+                Holds(allocated.Client, true);
                 break;
             case TurnServerEvent.Deallocated deallocated:
                 TurnTelemetry.AllocationsChanged(-1);
@@ -312,6 +333,7 @@ internal sealed class TurnServerHost : ILoopMember, IPortOwner, ITurnServerShell
                     former.PatientUntil = Loop.Now + (long)_settings.ConnectionPatience.TotalMicroseconds;
                 }
 
+                Holds(deallocated.Client, false);
                 break;
             case TurnServerEvent.Refused refused:
                 TurnTelemetry.Refused(refused.Code);
@@ -398,6 +420,8 @@ internal sealed class TurnServerHost : ILoopMember, IPortOwner, ITurnServerShell
         if (_over)
             return;
 
+        FeedDtls(Loop.Now, DtlsClients.Input.Close);
+        _ports.Flush();
         _over = true;
         TurnTelemetry.AllocationsChanged(-TurnServer.Allocations(_state));
         _allocations = 0;
@@ -449,7 +473,7 @@ internal sealed class TurnServerHost : ILoopMember, IPortOwner, ITurnServerShell
 
     private TurnListener Bind(int id, TurnListener listener)
     {
-        if (listener.Transport == TurnTransport.Udp)
+        if (listener.Transport is TurnTransport.Udp or TurnTransport.Dtls)
         {
             var port = (ushort)listener.Endpoint.Port;
             var address = listener.Endpoint.Address;
@@ -458,7 +482,11 @@ internal sealed class TurnServerHost : ILoopMember, IPortOwner, ITurnServerShell
                 PortSet.TryBind(id, address, range, Loop, this, _settings.Stack, out var error)
                 ?? throw new IOException($"No UDP port could be bound on {listener.Endpoint}: {error}");
             _ports.Add(bound);
-            return new TurnListener(TurnTransport.Udp, bound.Local.ToNet());
+
+            if (listener.Transport == TurnTransport.Dtls)
+                _dtlsPorts.Add(id);
+
+            return new TurnListener(listener.Transport, bound.Local.ToNet());
         }
 
         try
@@ -479,7 +507,7 @@ internal sealed class TurnServerHost : ILoopMember, IPortOwner, ITurnServerShell
     {
         var address = listener.Endpoint.Address;
 
-        if (listener.Transport != TurnTransport.Udp || !IsUnspecified(address))
+        if (listener.Transport is not (TurnTransport.Udp or TurnTransport.Dtls) || !IsUnspecified(address))
             return [listener];
 
         return Interfaces

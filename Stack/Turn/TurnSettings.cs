@@ -15,6 +15,9 @@ internal enum TurnTransport
 
     /// <summary>The same within TLS.</summary>
     Tls,
+
+    /// <summary>The same as datagrams within DTLS, RFC 7350.</summary>
+    Dtls,
 }
 
 /// <summary>An endpoint to listen on. The unspecified address stands for every address of the machine.</summary>
@@ -62,7 +65,7 @@ internal sealed record TurnSettings
     /// <summary>Who may use it.</summary>
     public required TurnCredentials Credentials { get; init; }
 
-    /// <summary>Certificates and the like; not null where a listener speaks TLS.</summary>
+    /// <summary>Certificates and the like; not null where a listener speaks TLS or DTLS.</summary>
     public SslServerAuthenticationOptions? Tls { get; init; }
 
     /// <summary>Sockets, logging.</summary>
