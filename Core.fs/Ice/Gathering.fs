@@ -88,13 +88,14 @@ module internal Gathering =
     [<Literal>]
     let private Unreachable = 701
 
-    /// Requests after 0, 0.5, 1.5, 2.5 … 12.5 s, given up after 13.5 s. RFC 8489 §6.2.1 would go on doubling the wait and take
-    /// 39.5 s, which the end of gathering would have to wait for; and with 30 % loss each way its seven requests fail
-    /// one time in a hundred, these one time in ten thousand.
+    /// Requests after 0, 0.5, 1, 1.5, 2, 2.5, 3.5 … 12.5 s, given up after 13.5 s. RFC 8489 §6.2.1 would go on doubling the wait and
+    /// take 39.5 s, which the end of gathering would have to wait for; and with 30 % loss each way its seven requests fail
+    /// one time in a hundred, these one time in ten thousand. A candidate that comes seconds late finds the peers connected by a relay.
     let private timing =
         { Transaction.standard with
+            Steady = 4
             Longest = Duration.seconds 1L
-            Requests = 14
+            Requests = 16
             LastWait = 2 }
 
     let create (salt: uint32) (nextPort: PortId) (entropy: Entropy) : Gathering =

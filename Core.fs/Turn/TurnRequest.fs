@@ -50,8 +50,9 @@ module internal TurnRequest =
     /// As gathering asks STUN servers, see `Gathering`: given up after 13.5 s.
     let private gathering =
         { Transaction.standard with
+            Steady = 4
             Longest = Duration.seconds 1L
-            Requests = 14
+            Requests = 16
             LastWait = 2 }
 
     let private once (ti: Duration) =

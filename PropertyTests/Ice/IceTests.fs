@@ -307,5 +307,5 @@ let tests =
                           | _ -> None)
 
                   Expect.equal (List.sort urls) [ "stun:dead:1"; "stun:nobody:2"; "stuns:later:3" ] "told"
-                  Expect.equal requests 14 "asked fourteen times"
+                  Expect.equal requests 16 "asked sixteen times"
                   Expect.equal (Ice.gatheringState agent) IceGatheringState.Complete "complete") ]

@@ -156,7 +156,7 @@ let private allocation =
       testCase "a server that does not answer: 701 after 13.5 s" (fun () ->
           let scene = { sceneOf server with Loss = 1.0 } |> start |> pass (seconds 60L)
           Expect.equal (failure scene) 701 "the code"
-          Expect.equal (count Method.Allocate scene) 14 "repeated"
+          Expect.equal (count Method.Allocate scene) 16 "repeated"
 
           match scene.Said with
           | struct (when', _) :: _ -> Expect.equal (when' - seconds 1L) (Duration.milliseconds 13_500L) "then"
