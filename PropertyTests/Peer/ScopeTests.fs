@@ -319,6 +319,8 @@ let private pool =
                   let world, _ =
                       World.demand 'a' (fun c -> SetConfiguration(c, good.Configuration)) world
 
+                  // The allocation is given back by it first.
+                  let world = World.pass (Duration.seconds 1L) world
                   Expect.isEmpty world.Ends['a'].Ports "none is left"
                   talks 'a' world |> ignore) ]
 
