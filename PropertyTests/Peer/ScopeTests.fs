@@ -319,7 +319,7 @@ let private pool =
                   let world, _ =
                       World.demand 'a' (fun c -> SetConfiguration(c, good.Configuration)) world
 
-                  // A round trip, for the allocation to be given back.
+                  // The allocation is given back by it first.
                   let world = World.pass (Duration.seconds 1L) world
                   Expect.isEmpty world.Ends['a'].Ports "none is left"
                   talks 'a' world |> ignore) ]
