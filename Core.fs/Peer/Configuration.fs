@@ -43,13 +43,19 @@ module Configurations =
                     )
                 | ValueNone, ValueSome _ -> ValueNone)
 
-    /// What is wrong with a configuration; ValueNone where nothing is.
-    let check (configuration: Configuration) : Mistake voption =
+    /// What is wrong with a configuration, of a lite agent's or of a full one's; ValueNone where nothing is.
+    let check (isLite: bool) (configuration: Configuration) : Mistake voption =
         if
             configuration.IceCandidatePoolSize < 0
             || configuration.IceCandidatePoolSize > 255
         then
             ValueSome(Mistake.create ErrorName.TypeError "iceCandidatePoolSize is from 0 to 255.")
+        elif isLite && configuration.IceTransportPolicy = IceTransportPolicy.Relay then
+            ValueSome(
+                Mistake.create
+                    ErrorName.NotSupportedError
+                    "A lite agent of ICE has host candidates alone (RFC 8445 §2.5), and iceTransportPolicy relay tells none of them: use a full agent, or the policy all."
+            )
         else
             (ValueNone, configuration.IceServers)
             ||> Array.fold (fun found server -> if found.IsSome then found else serverMistake server)

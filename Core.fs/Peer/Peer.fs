@@ -38,7 +38,7 @@ module Peer =
 
     /// W3C WebRTC 1.0 §4.4.1.6 setConfiguration: descriptions' part in JSEP, the servers for the next gathering in ICE.
     let private configure now command (configuration: Configuration) (s: Session.State) : Step<Session.State, Output> =
-        match Configurations.check configuration with
+        match Configurations.check s.Config.Options.Scope.Lite configuration with
         | ValueSome mistake -> Step.one (Refuse(command, mistake)) s
         | ValueNone ->
             let struct (s, outputs) = jsep now (Jsep.SetConfiguration(command, configuration)) s
@@ -274,7 +274,7 @@ module Peer =
 
     [<CompiledName "Create">]
     let create (entropy: ReadOnlyMemory<byte>) (config: PeerConfig) : Result<State, Mistake> =
-        match Configurations.check config.Configuration with
+        match Configurations.check config.Options.Scope.Lite config.Configuration with
         | ValueSome mistake -> Error mistake
         | ValueNone -> Ok(Live(Session.create config (Entropy.ofSeed entropy.Span), Passed.none))
 

@@ -34,6 +34,15 @@ let tests =
 
                   Expect.equal parsed (ValueSome expected) text)
 
+          testCase "a lite agent cannot have relays alone" (fun () ->
+              let relays =
+                  { Configurations.defaults with
+                      IceTransportPolicy = IceTransportPolicy.Relay }
+
+              Expect.equal (name (Configurations.check true relays)) (ValueSome ErrorName.NotSupportedError) "lite"
+              Expect.equal (name (Configurations.check false relays)) ValueNone "full"
+              Expect.equal (name (Configurations.check true Configurations.defaults)) ValueNone "lite, of all")
+
           testCase "other texts are SyntaxErrors, a TURN server without credentials an InvalidAccessError" (fun () ->
               for text in
                   [ ""
@@ -49,27 +58,27 @@ let tests =
                     "stun:[1.2.3.4]"
                     "stun://a.b" ] do
                   Expect.equal
-                      (name (Configurations.check (withServer (server [| text |]))))
+                      (name (Configurations.check false (withServer (server [| text |]))))
                       (ValueSome ErrorName.SyntaxError)
                       text
 
               Expect.equal
-                  (name (Configurations.check (withServer (server [||]))))
+                  (name (Configurations.check false (withServer (server [||]))))
                   (ValueSome ErrorName.SyntaxError)
                   "no URL"
 
               Expect.equal
-                  (name (Configurations.check (withServer (server [| "turn:a.b" |]))))
+                  (name (Configurations.check false (withServer (server [| "turn:a.b" |]))))
                   (ValueSome ErrorName.InvalidAccessError)
                   "no credentials"
 
               Expect.equal
-                  (Configurations.check (
-                      withServer
+                  (Configurations.check
+                      false
+                      (withServer
                           { server [| "turn:a.b"; "stun:a.b" |] with
                               Username = ValueSome "u"
-                              Credential = ValueSome "c" }
-                  ))
+                              Credential = ValueSome "c" }))
                   ValueNone
                   "complete")
 
