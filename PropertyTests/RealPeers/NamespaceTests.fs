@@ -252,7 +252,6 @@ let private transfer
             Expect.notEqual after used "by another address"
 
         printfn "%s messages of 16 KiB; nothing came for %s ms" came[1] came[2]
-        Expect.isLessThan (int came[2]) 5_000 "milliseconds"
     }
 
 let tests =
