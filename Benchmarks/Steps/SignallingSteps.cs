@@ -51,6 +51,8 @@ internal static class JsepSteps
             [new Fingerprint("sha-256", new byte[32])],
             maxMessageSize: 262_144,
             sctpPort: 5000,
+            renomination: true,
+            iceLite: false,
             Capabilities.None
         );
         var (session, _) = Jsep.Step(Jsep.Input.NeedDataSection, Jsep.Create(config, EntropyModule.ofNumber(1)));
