@@ -62,7 +62,8 @@ let private handshakes =
               | ValueNone -> failtest "connected")
 
           for suite in Enum.GetValues<CipherSuite>() do
-              for group in Enum.GetValues<NamedGroup>() do
+              // The hybrid one is of 1.3 alone: its shares are longer than what 1.2's messages hold.
+              for group in Enum.GetValues<NamedGroup>() |> Array.except [ NamedGroup.X25519MLKEM768 ] do
                   for clientKind in [ P256; Rsa; P384 ] do
                       let serverKinds =
                           if (string suite).Contains "Rsa" then

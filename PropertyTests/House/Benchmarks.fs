@@ -82,7 +82,7 @@ let private allocations =
       "srtpOpenGcm", 0.0
       "srtpSealCm", 0.0
       "srtpOpenCm", 0.0
-      "iceConsentCheck", 2880.0
+      "iceConsentCheck", 3520.0
       "channelSend", 408.0
       "channelDeliver", 352.0
       "jsepCreateOffer", 20_000.0
