@@ -31,6 +31,9 @@ internal sealed class NetworkWatch
     // Guarded by _looking.
     private InterfaceSnapshot? _known;
 
+    /// <summary>1: what is known is to be told again.</summary>
+    private int _isDoubted;
+
     /// <summary>Makes a watch.</summary>
     /// <param name="list">Lists the addresses anew.</param>
     /// <param name="time">Whose timers it has.</param>
@@ -106,6 +109,16 @@ internal sealed class NetworkWatch
         Task.Run(Look);
     }
 
+    /// <summary>
+    /// Somebody has found an address gone, which may be back before it was seen to be: the next look, which is soon, is told of in any
+    /// case; any thread.
+    /// </summary>
+    public void Doubt()
+    {
+        Interlocked.Exchange(ref _isDoubted, 1);
+        Heard();
+    }
+
     /// <summary>Looks now, and tells whoever listens where something is otherwise than before.</summary>
     public void Look()
     {
@@ -128,7 +141,9 @@ internal sealed class NetworkWatch
             lock (_listeners)
                 listeners = [.. _listeners];
 
-            if (listeners.Length == 0 || (_known is { } known && known.All.SequenceEqual(fresh.All)))
+            var isDoubted = Interlocked.Exchange(ref _isDoubted, 0) == 1;
+
+            if (listeners.Length == 0 || (!isDoubted && _known is { } known && known.All.SequenceEqual(fresh.All)))
                 return;
 
             _known = fresh;

@@ -284,6 +284,10 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
 
         port.Dispose();
         _seat.Run(Loop.Now, Input.NewPortClosed(port.Id));
+
+        // A send may have found the address gone sooner than the watch did, and it may be back already.
+        if (_options.ContinualGathering && _watching is not null)
+            _options.Network.Doubt();
     }
 
     /// <inheritdoc/>

@@ -70,6 +70,20 @@ let tests =
               Expect.sequenceEqual second [ [ "127.0.0.1" ]; both; [] ] "to the end"
               Expect.equal watch.Listeners 1 "one is left")
 
+          testCase "an address that somebody found gone is told again, though no look has missed it" (fun () ->
+              let machine = Machine()
+              let time = TestTime(Manual = true)
+              let watch = watchOf machine time
+              let told = List<string list>()
+              use _ = watch.Listen(never, (fun s -> told.Add(texts s)))
+              watch.Look()
+              watch.Look()
+              Expect.hasLength told 1 "once"
+              watch.Doubt()
+              Expect.isTrue (SpinWait.SpinUntil((fun () -> machine.Looks >= 3), 10_000)) "at once"
+              watch.Look()
+              Expect.sequenceEqual told [ [ "127.0.0.1" ]; [ "127.0.0.1" ] ] "once more")
+
           testCase "a storm of the system's messages is two looks: one at once, and one when it has settled" (fun () ->
               let machine = Machine()
               let time = TestTime(Manual = true)
