@@ -39,12 +39,16 @@ let private received =
         return { codec: video.codec, sound: audio.codec, frames: video.framesDecoded, colour };
     }"""
 
+/// Seconds for what waits for pictures: Firefox's AV1 needs the better part of a minute for ten of them on two processors.
+[<Literal>]
+let private patience = 180.0
+
 let private connect (sender: Page) (receiver: Page) (what: obj) : Task<JsonElement> =
     task {
         let! offered = sender.Call(offer, what)
         let! answered = receiver.Call(answer, offered)
         let! _ = sender.Call(accept, answered)
-        return! receiver.Call received
+        return! receiver.Call(patience, received, null)
     }
 
 let private colourOf (e: JsonElement) : int[] =
@@ -74,10 +78,10 @@ let private everyCodec (sender: Page) (receiver: Page) (expected: string list) :
 
             Expect.equal ((seen.GetProperty "codec").GetString()) codec "the codec that arrives"
             Expect.equal ((seen.GetProperty "sound").GetString()) "audio/opus" "the sound"
-            let! red = receiver.Call "() => shows(video, [200, 40, 40])"
+            let! red = receiver.Call(patience, "() => shows(video, [200, 40, 40])", null)
             Expect.isTrue (isAlike [| 200; 40; 40 |] (colourOf red)) codec
             let! _ = sender.Call "() => sent.paint([40, 160, 60])"
-            let! green = receiver.Call "() => shows(video, [40, 160, 60])"
+            let! green = receiver.Call(patience, "() => shows(video, [40, 160, 60])", null)
             Expect.isTrue (isAlike [| 40; 160; 60 |] (colourOf green)) codec
             let! _ = sender.Call "() => { pc.close(); sent.unpaint(); }"
             let! _ = receiver.Call "() => pc.close()"
