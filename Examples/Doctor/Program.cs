@@ -65,21 +65,23 @@ command.SetAction(
 
         try
         {
-            if (arguments.GetValue(json))
-            {
-                var facts = await examination.RunAsync(_ => { }, stop);
-                Report.WriteJson(facts, Verdict.Of(facts));
-                return Verdict.Of(facts).Works ? 0 : 1;
-            }
+            var isJson = arguments.GetValue(json);
+            var facts = isJson
+                ? await examination.RunAsync(_ => { }, stop)
+                : await AnsiConsole
+                    .Status()
+                    .StartAsync(
+                        "Looking at this machine",
+                        status => examination.RunAsync(step => status.Status(step), stop)
+                    );
+            var verdict = Verdict.Of(facts);
 
-            var found = await AnsiConsole
-                .Status()
-                .StartAsync(
-                    "Looking at this machine",
-                    status => examination.RunAsync(step => status.Status(step), stop)
-                );
-            Report.Write(found, Verdict.Of(found));
-            return Verdict.Of(found).Works ? 0 : 1;
+            if (isJson)
+                Report.WriteJson(facts, verdict);
+            else
+                Report.Write(facts, verdict);
+
+            return verdict.Works ? 0 : 1;
         }
         catch (RTCException e)
         {
