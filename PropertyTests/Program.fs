@@ -86,6 +86,7 @@ let private runTests args =
       IntrinsicTests.tests
       Crc32cTests.tests
       DtlsTests.tests
+      Dtls13.SessionTests.tests
       DtlsMessagesTests.tests
       OpenSslTests.tests
       Rtp.PacketTests.tests

@@ -27,46 +27,32 @@ module internal Client =
         | AwaitServerHelloDone of Terms * Server * schemes: uint16[] voption * Transcript
         | AwaitFinished of Terms * Secrets * Server * Transcript
 
-    let private suites (config: DtlsConfig) =
-        config.Suites |> Array.filter (fun id -> (Suite.ofId id).IsSome)
+    /// Once our hello is said, which has `transcript`'s last word.
+    let said (transcript: Transcript) : State = AwaitServerHello transcript
 
-    let private extensions (party: Party) =
-        let config = party.Config
-
-        let name =
-            match party.Trust with
-            | Trust.Chain name -> name
-            | Trust.Fingerprints _ -> ""
-
-        Extensions.offer name (config.Groups |> Array.map uint16) Scheme.ids (config.SrtpProfiles |> Array.map uint16)
-
-    /// Our ClientHello, the flight of it. 1.2 is all that it offers.
+    /// Our ClientHello, the flight of it.
     let hello (party: Party) (cookie: byte[]) (transcript: Transcript) : struct (State * Demand list) =
-        let body =
-            Message.writeClientHello
-                { Version = Record.Version
-                  Random = party.Random
-                  SessionId = [||]
-                  Cookie = cookie
-                  Suites = suites party.Config |> Array.map uint16
-                  Extensions = extensions party }
-
         let struct (message, transcript) =
-            Transcript.say MessageType.ClientHello body transcript
+            Transcript.say MessageType.ClientHello (Hello.write party cookie ValueNone) transcript
 
-        struct (AwaitServerHello transcript, [ Say [ Whole message ] ])
+        struct (said transcript, [ Say [ Whole message ] ])
 
     let private answerServerHello (party: Party) (message: Message) transcript : Result<State, Refusal> =
         let refuse alert reason = Error(Refusal.create alert reason)
 
         match Message.readServerHello message.Body with
         | ValueNone -> Error(Refusal.malformed "ServerHello")
-        | ValueSome hello when hello.Version <> Record.Version ->
+        | ValueSome hello when
+            hello.Version <> Record.Version
+            || (Extensions.find Extensions.SupportedVersions hello.Extensions).IsSome
+            ->
             refuse Alert.ProtocolVersion "the server does not speak DTLS 1.2"
+        | ValueSome hello when Hello.isDowngraded party.Config hello ->
+            refuse Alert.IllegalParameter "the server speaks DTLS 1.3, and somebody kept that from it"
         | ValueSome hello ->
             let id: CipherSuite = LanguagePrimitives.EnumOfValue(int hello.Suite)
 
-            match Suite.ofId id, Extensions.readGrant (extensions party) hello.Extensions with
+            match Suite.ofId id, Extensions.readGrant (Hello.asked party ValueNone) hello.Extensions with
             | ValueSome suite, Ok grant when Array.contains id party.Config.Suites ->
                 let profile: SrtpProfile voption =
                     grant.Profile
@@ -189,7 +175,7 @@ module internal Client =
             | ValueNone -> Error(Refusal.malformed "HelloVerifyRequest")
         | AwaitServerHello transcript, MessageType.ServerHello -> silently (answerServerHello party message transcript)
         | AwaitCertificate(terms, transcript), MessageType.Certificate ->
-            Handshake.authenticate party message.Body
+            Handshake.authenticate party (Message.readCertificate message.Body)
             |> Result.map (fun chain -> AwaitKeyExchange(terms, chain, Transcript.hear message transcript))
             |> silently
         | AwaitKeyExchange(terms, chain, transcript), MessageType.ServerKeyExchange ->

@@ -3,13 +3,10 @@ namespace Hybrid.WebRtc.Core
 open System
 open System.Buffers.Binary
 open Hybrid.WebRtc.Core.Tls
+open Hybrid.WebRtc.Core.Tls13
 
 [<RequireQualifiedAccess>]
 module Dtls =
-    /// Datagrams before `Start`, or records of epoch 1 before they can be read, that came too early: copies, newest first.
-    [<NoComparison; NoEquality>]
-    type Early = { Kept: byte[] list; Octets: int }
-
     [<NoComparison; NoEquality>]
     type Side =
         | ClientSide of Client.State
@@ -22,8 +19,8 @@ module Dtls =
             Counters: Counters
             /// Of epoch 1, once they are known.
             Read: struct (Protection * ReplayWindow) voption
-            /// Of epoch 1, once ChangeCipherSpec has been sent.
-            Write: Protection voption
+            /// Of epoch 1, once there are keys.
+            Write: Sealing
         }
 
     [<NoComparison; NoEquality>]
@@ -45,7 +42,7 @@ module Dtls =
         {
             Config: DtlsConfig
             Read: Protection
-            Write: Protection
+            Write: Sealing
             /// Our last flight, which the peer may ask for again; of a server only.
             Last: Flight voption
             /// The next record in the clear, for the ChangeCipherSpec in it.
@@ -67,6 +64,9 @@ module Dtls =
         | New of DtlsConfig * Entropy * Early
         | Handshaking of Handshaking
         | Open of Open
+        /// Of 1.3, or with a peer whose version is not known yet.
+        | Handshaking13 of Connection13.Handshaking
+        | Open13 of Open13.State
         | Over
 
     [<NoComparison; NoEquality>]
@@ -89,44 +89,25 @@ module Dtls =
         | Closed
         | Ignored of Drop
 
-    /// Datagrams or records that are kept for later: a flight, and the first data behind it.
-    [<Literal>]
-    let private MaxEarly = 8
-
-    /// Octets of them.
-    [<Literal>]
-    let private MaxEarlyOctets = 16384
-
-    let private nothingEarly = { Kept = []; Octets = 0 }
-
-    /// Copies what came too early; ValueNone where there is no more room.
-    let private keep (bytes: Memory<byte>) (early: Early) : Early voption =
-        if early.Kept.Length >= MaxEarly || early.Octets + bytes.Length > MaxEarlyOctets then
-            ValueNone
-        else
-            ValueSome
-                { Kept = bytes.ToArray() :: early.Kept
-                  Octets = early.Octets + bytes.Length }
-
     let private ignored (drop: Drop) (state: State) : Step<State, Output> = Step.one (Ignored drop) state
 
     let private fault detail (reason: string) : Fault = Fault.create Layer.Dtls detail reason
 
     // What we send
 
-    let private alert (level: byte) (description: byte) (counters: Counters) (write: Protection voption) : Output =
+    let private alert (level: byte) (description: byte) (counters: Counters) (write: Sealing) : Output =
         let record =
             match write with
-            | ValueSome _ ->
+            | Sealing.Clear ->
                 { Payload = AlertOf(level, description)
-                  Epoch = 1us
-                  Sequence = counters.Sealed
-                  Protection = write }
-            | ValueNone ->
-                { Payload = AlertOf(level, description)
-                  Epoch = 0us
+                  Epoch = 0UL
                   Sequence = counters.Plain
-                  Protection = ValueNone }
+                  Sealing = write }
+            | _ ->
+                { Payload = AlertOf(level, description)
+                  Epoch = 1UL
+                  Sequence = counters.Sealed
+                  Sealing = write }
 
         Transmit { DtlsDatagram.Records = [ record ] }
 
@@ -158,7 +139,7 @@ module Dtls =
         let struct (datagrams, counters) =
             Flight.describe
                 session.Config.Mtu
-                (ValueSome session.Write)
+                session.Write
                 last.Items
                 { Plain = session.Plain
                   Sealed = o.Next }
@@ -192,16 +173,14 @@ module Dtls =
 
     // What the handshake asks for
 
-    let private keyLogLine (clientRandom: byte[]) (master: byte[]) =
-        "CLIENT_RANDOM "
-        + Convert.ToHexStringLower clientRandom
-        + " "
-        + Convert.ToHexStringLower master
+    /// A line as NSS has them.
+    let private keyLogLine (label: string) (clientRandom: byte[]) (secret: byte[]) =
+        String.Join(' ', label, Convert.ToHexStringLower clientRandom, Convert.ToHexStringLower secret)
 
     /// `Done` comes when both keys are there.
     let private opened (h: Handshaking) : State =
         match h.Line.Read, h.Line.Write with
-        | ValueSome(struct (read, window)), ValueSome write ->
+        | ValueSome(struct (read, window)), (Sealing.Dtls12 _ as write) ->
             Open
                 { Session =
                     { Config = h.Party.Config
@@ -235,14 +214,14 @@ module Dtls =
                     { h with
                         Line =
                             { h.Line with
-                                Write = ValueSome protection } }
+                                Write = Sealing.Dtls12 protection } }
             | Say items ->
                 let struct (next, outputs) =
                     say now items (h.Inbox.Next - 1) h.Party.Config.Timing.First h
 
                 h <- next
                 reversed <- List.rev outputs @ reversed
-            | LogKey(random, master) -> reversed <- KeyLog(keyLogLine random master) :: reversed
+            | LogKey(random, master) -> reversed <- KeyLog(keyLogLine "CLIENT_RANDOM" random master) :: reversed
             | Done connected ->
                 state <- ValueSome(opened h)
                 reversed <- Connected connected :: reversed
@@ -276,7 +255,7 @@ module Dtls =
             let counters = { Plain = 0UL; Sealed = o.Next }
 
             struct (Open { o with Next = o.Next + 1UL },
-                    [ alert Alert.Warning Alert.NoRenegotiation counters (ValueSome o.Session.Write) ])
+                    [ alert Alert.Warning Alert.NoRenegotiation counters o.Session.Write ])
         | _ -> ignored Drop.Unexpected (Open o)
 
     let private alertInHandshake (plain: Memory<byte>) (h: Handshaking) : Step<State, Output> =
@@ -300,9 +279,7 @@ module Dtls =
                 // RFC 5246 §7.2.1: answered with one of our own.
                 let counters = { Plain = 0UL; Sealed = o.Next }
 
-                struct (Over,
-                        [ alert Alert.Warning Alert.CloseNotify counters (ValueSome o.Session.Write)
-                          Closed ])
+                struct (Over, [ alert Alert.Warning Alert.CloseNotify counters o.Session.Write; Closed ])
             elif level = Alert.Fatal then
                 refused "connection" description
             else
@@ -321,19 +298,15 @@ module Dtls =
                 | Error refusal -> refuse refusal h
                 | Ok(struct (side, actions)) ->
                     perform now side actions h |> Step.bind (catchUp now h) |> Step.bind (drain now)
-        | New _
-        | Open _
-        | Over -> Step.only state
+        | _ -> Step.only state
 
     /// Once keys are there, or the handshake is done, what came too early has its turn.
     and private catchUp (now: Instant) (before: Handshaking) (state: State) : Step<State, Output> =
         match state with
         | Handshaking h when h.Line.Read.IsSome && before.Line.Read.IsNone ->
-            replay now before.Early (Handshaking { h with Early = nothingEarly })
+            replay now before.Early (Handshaking { h with Early = Early.nothing })
         | Open _ -> replay now before.Early state
-        | New _
-        | Handshaking _
-        | Over -> Step.only state
+        | _ -> Step.only state
 
     and private replay (now: Instant) (early: Early) (state: State) : Step<State, Output> =
         (Step.only state, List.rev early.Kept)
@@ -368,8 +341,7 @@ module Dtls =
                     match state with
                     | Handshaking h -> fragmentInHandshake now epoch fragment h
                     | Open o -> fragmentWhenOpen now fragment o
-                    | New _
-                    | Over -> ignored Drop.Stale state
+                    | _ -> ignored Drop.Stale state
 
             state <- next
 
@@ -413,7 +385,7 @@ module Dtls =
 
     and private recordInHandshake (now: Instant) (record: Record) (h: Handshaking) : Step<State, Output> =
         let keepIt () =
-            match keep record.Bytes h.Early with
+            match Early.keep record.Bytes h.Early with
             | ValueSome early -> Step.only (Handshaking { h with Early = early })
             | ValueNone -> ignored Drop.TooMany (Handshaking h)
 
@@ -459,7 +431,7 @@ module Dtls =
                 | _ -> ignored Drop.Unexpected (Open o)
 
     /// The records of a datagram, in order.
-    and private receive (now: Instant) (datagram: Memory<byte>) (state: State) : Step<State, Output> =
+    and private receive12 (now: Instant) (datagram: Memory<byte>) (state: State) : Step<State, Output> =
         let mutable rest = datagram
         let mutable state = state
         let mutable reversed = []
@@ -480,8 +452,7 @@ module Dtls =
                     match state with
                     | Handshaking h -> recordInHandshake now record h
                     | Open o -> recordWhenOpen now record o
-                    | New _
-                    | Over -> ignored Drop.Stale state
+                    | _ -> ignored Drop.Stale state
 
             state <- next
 
@@ -496,9 +467,93 @@ module Dtls =
         | ValueSome outputs -> struct (state, outputs)
         | ValueNone -> struct (state, List.rev reversed)
 
+    // 1.3
+
+    and private tell (event: Event13) : Output =
+        match event with
+        | Event13.Transmit datagram -> Transmit datagram
+        | Event13.Data bytes -> Data bytes
+        | Event13.Connected connected -> Connected connected
+        | Event13.KeyLog(label, random, secret) -> KeyLog(keyLogLine label random secret)
+        | Event13.Failed fault -> Failed fault
+        | Event13.Closed -> Closed
+        | Event13.Ignored drop -> Ignored drop
+
+    /// The peer speaks 1.2: its machine goes on with the peer's hello.
+    and private older (now: Instant) (older: Connection13.Older) : Step<State, Output> =
+        let side, flight =
+            match older.Hello with
+            | ValueNone -> ServerSide Server.AwaitClientHello, ValueNone
+            | ValueSome hello ->
+                let struct (_, transcript) =
+                    Transcript.say hello.Type hello.Body (Transcript.start hello.Sequence)
+
+                ClientSide(Client.said transcript),
+                ValueSome
+                    { Items = [ Whole hello ]
+                      Answers = -1
+                      SentAt = older.SentAt
+                      Timeout = older.Timeout }
+
+        Handshaking
+            { Party = older.Party
+              Side = side
+              Inbox = older.Inbox
+              Flight = flight
+              Line =
+                { Counters = { Plain = older.Plain; Sealed = 0UL }
+                  Read = ValueNone
+                  Write = Sealing.Clear }
+              Early = older.Early
+              ExpiresAt = older.ExpiresAt }
+        |> drain now
+        |> Step.bind (fun state ->
+            if older.Rest.IsEmpty then
+                Step.only state
+            else
+                receive now older.Rest state)
+
+    and private in13 (now: Instant) (struct (state, events): Step<Connection13.State, Event13>) : Step<State, Output> =
+        let outputs = List.map tell events
+
+        match state with
+        | Connection13.Handshaking h -> struct (Handshaking13 h, outputs)
+        | Connection13.Open o -> struct (Open13 o, outputs)
+        | Connection13.Over -> struct (Over, outputs)
+        | Connection13.Older peer ->
+            let struct (state, more) = older now peer
+            struct (state, outputs @ more)
+
+    and private open13 (struct (state, events): Open13.Stepped) : Step<State, Output> =
+        match state with
+        | ValueSome o -> struct (Open13 o, List.map tell events)
+        | ValueNone -> struct (Over, List.map tell events)
+
+    /// Nearly every datagram is one record of data, which goes by the shortest way.
+    and private receive13 (now: Instant) (datagram: Memory<byte>) (o: Open13.State) : Step<State, Output> =
+        match Ciphertext.first 0 datagram with
+        | ValueSome record when record.Bytes.Length = datagram.Length && Open13.isCurrent record o ->
+            match Ciphertext.openInPlace o.Session.Read.Protection o.Window.Next record with
+            | Ok(struct (ContentType.ApplicationData, sequence, plain)) when
+                ReplayWindow.isNew sequence o.Window && not plain.IsEmpty
+                ->
+                Step.one
+                    (Data plain)
+                    (Open13
+                        { o with
+                            Window = ReplayWindow.mark sequence o.Window })
+            | read -> open13 (Open13.receiveCurrent now read o)
+        | _ -> open13 (Open13.receive now datagram o)
+
+    and private receive (now: Instant) (datagram: Memory<byte>) (state: State) : Step<State, Output> =
+        match state with
+        | Open13 o -> receive13 now datagram o
+        | Handshaking13 h -> in13 now (Connection13.receive now datagram (Connection13.Handshaking h))
+        | _ -> receive12 now datagram state
+
     // The machine
 
-    let create (config: DtlsConfig) (entropy: Entropy) : State = New(config, entropy, nothingEarly)
+    let create (config: DtlsConfig) (entropy: Entropy) : State = New(config, entropy, Early.nothing)
 
     let deadline (state: State) : Instant =
         match state with
@@ -506,9 +561,30 @@ module Dtls =
             match h.Flight with
             | ValueSome flight -> Instant.min (Flight.retryAt flight) h.ExpiresAt
             | ValueNone -> h.ExpiresAt
+        | Handshaking13 h -> Connection13.deadline h
+        | Open13 o -> Open13.deadline o
         | New _
         | Open _
         | Over -> Instant.never
+
+    let private start12 (now: Instant) (party: Party) : Step<State, Output> =
+        let begun =
+            { Party = party
+              Side = ServerSide Server.AwaitClientHello
+              Inbox = Reassembly.empty
+              Flight = ValueNone
+              Line =
+                { Counters = { Plain = 0UL; Sealed = 0UL }
+                  Read = ValueNone
+                  Write = Sealing.Clear }
+              Early = Early.nothing
+              ExpiresAt = Instant.add party.Config.Timing.GiveUp now }
+
+        match party.Role with
+        | DtlsRole.Server -> Step.only (Handshaking begun)
+        | DtlsRole.Client ->
+            let struct (client, actions) = Client.hello party [||] (Transcript.start 0)
+            perform now (ClientSide client) actions begun
 
     let private start (now: Instant) role trust config entropy : Step<State, Output> =
         let struct (random, entropy) = Entropy.bytes Message.RandomSize entropy
@@ -521,23 +597,10 @@ module Dtls =
               Random = random
               Seed = seed }
 
-        let begun =
-            { Party = party
-              Side = ServerSide Server.AwaitClientHello
-              Inbox = Reassembly.empty
-              Flight = ValueNone
-              Line =
-                { Counters = { Plain = 0UL; Sealed = 0UL }
-                  Read = ValueNone
-                  Write = ValueNone }
-              Early = nothingEarly
-              ExpiresAt = Instant.add config.Timing.GiveUp now }
-
-        match role with
-        | DtlsRole.Server -> Step.only (Handshaking begun)
-        | DtlsRole.Client ->
-            let struct (client, actions) = Client.hello party [||] (Transcript.start 0)
-            perform now (ClientSide client) actions begun
+        if Hello.speaks DtlsVersion.Dtls13 config then
+            in13 now (Connection13.start now party)
+        else
+            start12 now party
 
     let private goodbye counters write : Step<State, Output> =
         struct (Over, [ alert Alert.Warning Alert.CloseNotify counters write; Closed ])
@@ -560,19 +623,20 @@ module Dtls =
             start now role (Trust.Chain name) config entropy |> Step.bind (replay now early)
         // The peer's hello may be here before its fingerprint: signalling is slower than ICE.
         | New(config, entropy, early), Received datagram ->
-            match keep datagram early with
+            match Early.keep datagram early with
             | ValueSome early -> Step.only (New(config, entropy, early))
             | ValueNone -> ignored Drop.TooMany state
         | New _, Close -> Step.one Closed Over
-        | (New _ | Handshaking _), Seal _ -> ignored Drop.Unexpected state
+        | (New _ | Handshaking _ | Handshaking13 _), Seal _ -> ignored Drop.Unexpected state
         | Handshaking h, Tick -> tickHandshake now h
-        | (Handshaking _ | Open _), Received datagram -> receive now datagram state
+        | (Handshaking _ | Open _ | Handshaking13 _ | Open13 _), Received datagram -> receive now datagram state
         | Handshaking h, Close -> goodbye h.Line.Counters h.Line.Write
-        | (Handshaking _ | Open _), (Start _ | StartWithChain _) -> ignored Drop.Unexpected state
+        | (Handshaking _ | Open _ | Handshaking13 _ | Open13 _), (Start _ | StartWithChain _) ->
+            ignored Drop.Unexpected state
         | Open o, Seal records when o.Next <= Record.LastSequence - uint64 records ->
             let record: DtlsSeal =
-                { Protection = o.Session.Write
-                  Epoch = 1us
+                { Sealing = o.Session.Write
+                  Epoch = 1UL
                   Sequence = o.Next }
 
             Step.one
@@ -582,6 +646,23 @@ module Dtls =
                         Next = o.Next + uint64 records })
         // After 2⁴⁸ records, which no connection lives to see, RFC 6347 §4.1.
         | Open _, Seal _ -> Step.one (Failed(fault ErrorDetail.DtlsFailure "the sequence numbers are used up")) Over
-        | Open o, Close -> goodbye { Plain = 0UL; Sealed = o.Next } (ValueSome o.Session.Write)
+        | Open o, Close -> goodbye { Plain = 0UL; Sealed = o.Next } o.Session.Write
+        | Handshaking13 h, Tick -> in13 now (Connection13.tick now h)
+        | Handshaking13 h, Close -> struct (Over, List.map tell (Connection13.close h))
+        | Open13 o, Seal records when Open13.mayWrite records o ->
+            let record: DtlsSeal =
+                { Sealing = o.Session.Write.Sealing
+                  Epoch = o.Session.Write.Epoch
+                  Sequence = o.Next }
+
+            match Open13.spend now records o with
+            | struct (o, []) -> Step.one (Sealed record) (Open13 o)
+            | struct (o, events) -> struct (Open13 o, Sealed record :: List.map tell events)
+        // The peer has not acknowledged that we renew them, RFC 9147 §4.5.3.
+        | Open13 _, Seal _ -> Step.one (Failed(fault ErrorDetail.DtlsFailure "the keys are worn out")) Over
+        | Open13 o, Tick ->
+            let struct (o, events) = Open13.tick now o
+            struct (Open13 o, List.map tell events)
+        | Open13 o, Close -> struct (Over, List.map tell (Open13.close o))
         | (New _ | Open _ | Over), Tick -> Step.only state
         | Over, (Start _ | StartWithChain _ | Received _ | Seal _ | Close) -> ignored Drop.Stale state

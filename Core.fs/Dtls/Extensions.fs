@@ -142,17 +142,36 @@ module internal Extensions =
         |> Octets.vector16
         |> extension ServerName
 
-    /// What our ClientHello asks for, `name` being whom it wants to talk to; empty where nobody is to be told.
+    let signatureAlgorithms (schemes: uint16[]) : Extension =
+        extension SignatureAlgorithms (Octets.vector16 (Octets.u16s schemes))
+
+    /// What a ClientHello of every version asks for, `name` being whom it wants to talk to; empty where nobody is to be told.
     let offer (name: string) (groups: uint16[]) (schemes: uint16[]) (profiles: uint16[]) : Extension[] =
         [| if name <> "" then
                serverName name
-           extendedMasterSecret
-           noRenegotiation
            extension SupportedGroups (Octets.vector16 (Octets.u16s groups))
-           pointFormats
-           extension SignatureAlgorithms (Octets.vector16 (Octets.u16s schemes))
+           signatureAlgorithms schemes
            if profiles.Length > 0 then
                useSrtp profiles |]
+
+    /// What one of 1.2 asks for besides.
+    let offer12: Extension[] = [| extendedMasterSecret; noRenegotiation; pointFormats |]
+
+    /// use_srtp as a server grants it.
+    let srtp (profile: SrtpProfile) : Extension = useSrtp [| uint16 profile |]
+
+    /// signature_algorithms in a CertificateRequest of 1.3, RFC 8446 §4.3.2.
+    let readSchemes (extensions: Extension[]) : uint16[] voption =
+        find SignatureAlgorithms extensions |> ValueOption.bind readList
+
+    /// The one profile that is granted, with no identifier where we gave none, RFC 5764 §4.1.1 and §4.1.3; ValueNone where there is
+    /// none. An error is the alert.
+    let readSrtpGrant (extensions: Extension[]) : Result<uint16 voption, byte> =
+        match optional UseSrtp readUseSrtp extensions with
+        | ValueNone -> Error Alert.DecodeError
+        | ValueSome ValueNone -> Ok ValueNone
+        | ValueSome(ValueSome(struct ([| profile |], [||]))) -> Ok(ValueSome profile)
+        | ValueSome(ValueSome _) -> Error Alert.IllegalParameter
 
     /// Reads a ClientHello's; ValueNone where one that we know is malformed.
     let readOffer (extensions: Extension[]) : Offer voption =
@@ -186,31 +205,20 @@ module internal Extensions =
            if offer.PointFormats then
                pointFormats
            match profile with
-           | ValueSome profile -> useSrtp [| uint16 profile |]
+           | ValueSome profile -> srtp profile
            | ValueNone -> () |]
 
     /// Reads a ServerHello's. An error is the alert: an extension that we did not ask for, or one that is malformed.
-    let readGrant (asked: Extension[]) (extensions: Extension[]) : Result<Grant, byte> =
-        if extensions |> Array.exists (fun e -> not (has e.Type asked)) then
+    let readGrant (asked: uint16[]) (extensions: Extension[]) : Result<Grant, byte> =
+        if extensions |> Array.exists (fun e -> not (Array.contains e.Type asked)) then
             Error Alert.UnsupportedExtension
         else
-            match
-                struct (optional UseSrtp readUseSrtp extensions, optional RenegotiationInfo readRenegotiation extensions)
-            with
-            | struct (ValueSome srtp, ValueSome renegotiated) ->
-                let granted ems points profile =
-                    Ok
-                        { Profile = profile
-                          ExtendedMasterSecret = ems
-                          PointFormats = points
-                          Renegotiated = renegotiated }
-
-                let ems = has ExtendedMasterSecret extensions
-                let points = has EcPointFormats extensions
-
-                match srtp with
-                | ValueNone -> granted ems points ValueNone
-                // Exactly one profile, and no identifier where we gave none, RFC 5764 §4.1.1 and §4.1.3.
-                | ValueSome(struct ([| profile |], [||])) -> granted ems points (ValueSome profile)
-                | ValueSome _ -> Error Alert.IllegalParameter
-            | _ -> Error Alert.DecodeError
+            match struct (readSrtpGrant extensions, optional RenegotiationInfo readRenegotiation extensions) with
+            | struct (Error alert, _) -> Error alert
+            | struct (Ok profile, ValueSome renegotiated) ->
+                Ok
+                    { Profile = profile
+                      ExtendedMasterSecret = has ExtendedMasterSecret extensions
+                      PointFormats = has EcPointFormats extensions
+                      Renegotiated = renegotiated }
+            | struct (Ok _, ValueNone) -> Error Alert.DecodeError

@@ -2,6 +2,7 @@ namespace Hybrid.WebRtc.Core.Tls
 
 open System
 open Hybrid.WebRtc.Core
+open Hybrid.WebRtc.Core.Tls13
 
 /// A part of a flight that is to be sent, RFC 6347 §4.2.4.
 [<NoComparison; NoEquality>]
@@ -15,17 +16,16 @@ type internal Payload =
     | MessagePart of Message: Message * Offset: int * Length: int
     | CipherChange
     | AlertOf of Level: byte * Description: byte
+    /// DTLS 1.3, RFC 9147 §7.
+    | AckOf of RecordNumber[]
 
 /// A record of ours, described.
 [<NoComparison; NoEquality>]
 type internal Outgoing =
-    {
-        Payload: Payload
-        Epoch: uint16
-        Sequence: uint64
-        /// ValueNone in epoch 0.
-        Protection: Protection voption
-    }
+    { Payload: Payload
+      Epoch: uint64
+      Sequence: uint64
+      Sealing: Sealing }
 
 /// The numbers of the next records of our epochs, 0 in the clear and 1 sealed.
 [<Struct; NoComparison; NoEquality>]
@@ -39,12 +39,14 @@ module internal Outgoing =
         | MessagePart(_, _, length) -> Fragment.HeaderSize + length
         | CipherChange -> 1
         | AlertOf _ -> 2
+        | AckOf numbers -> Messages13.ackSize numbers
 
     let private kind payload =
         match payload with
         | MessagePart _ -> ContentType.Handshake
         | CipherChange -> ContentType.ChangeCipherSpec
         | AlertOf _ -> ContentType.Alert
+        | AckOf _ -> ContentType.Ack
 
     let private version payload =
         match payload with
@@ -60,28 +62,22 @@ module internal Outgoing =
         | AlertOf(level, description) ->
             into[0] <- level
             into[1] <- description
-
-    /// Octets that the record layer adds.
-    let overhead (protection: Protection voption) =
-        match protection with
-        | ValueSome protection -> Record.overhead protection
-        | ValueNone -> Record.HeaderSize
+        | AckOf numbers -> Messages13.writeAck into numbers
 
     let size (record: Outgoing) : int =
-        overhead record.Protection + payloadSize record.Payload
+        Sealing.overhead record.Sealing + payloadSize record.Payload
 
     let write (record: Outgoing) (into: Span<byte>) : int =
-        let kind = kind record.Payload
-        let length = payloadSize record.Payload
+        writePayload (into.Slice(Sealing.plaintextOffset record.Sealing)) record.Payload
 
-        match record.Protection with
-        | ValueSome protection ->
-            writePayload (into.Slice(Record.plaintextOffset protection)) record.Payload
-            Record.seal protection kind record.Epoch record.Sequence into length
-        | ValueNone ->
-            writePayload (into.Slice Record.HeaderSize) record.Payload
-            Record.writeHeader into kind (version record.Payload) record.Epoch record.Sequence length
-            Record.HeaderSize + length
+        Sealing.write
+            record.Sealing
+            (kind record.Payload)
+            (version record.Payload)
+            record.Epoch
+            record.Sequence
+            into
+            (payloadSize record.Payload)
 
 namespace Hybrid.WebRtc.Core
 
@@ -128,15 +124,15 @@ type internal Flight =
 module internal Flight =
     /// Below this a record would be all header. IPv6 gives 1,280, IPv4 576.
     [<Literal>]
-    let private SmallestMtu = 256
+    let SmallestMtu = 128
 
     /// A part smaller than this is not worth the rest of a datagram's room.
     [<Literal>]
-    let private SmallestPart = 64
+    let SmallestPart = 64
 
     /// The flight as datagrams of at most `mtu` octets, each record with a number of its own. A message is fragmented only
     /// where no datagram could hold it whole: some peers are bad at putting fragments together.
-    let describe (mtu: int) (seal: Protection voption) (items: Item list) (counters: Counters) =
+    let describe (mtu: int) (seal: Sealing) (items: Item list) (counters: Counters) =
         let mtu = max SmallestMtu mtu
         let mutable counters = counters
         let mutable room = mtu
@@ -154,14 +150,14 @@ module internal Flight =
             let record =
                 if isSealed then
                     { Payload = payload
-                      Epoch = 1us
+                      Epoch = 1UL
                       Sequence = counters.Sealed
-                      Protection = seal }
+                      Sealing = seal }
                 else
                     { Payload = payload
-                      Epoch = 0us
+                      Epoch = 0UL
                       Sequence = counters.Plain
-                      Protection = ValueNone }
+                      Sealing = Sealing.Clear }
 
             counters <-
                 if isSealed then
@@ -179,7 +175,8 @@ module internal Flight =
             let isSealed = message.Type = MessageType.Finished
 
             let overhead =
-                Fragment.HeaderSize + Outgoing.overhead (if isSealed then seal else ValueNone)
+                Fragment.HeaderSize
+                + Sealing.overhead (if isSealed then seal else Sealing.Clear)
 
             let total = message.Body.Length
 
@@ -214,6 +211,30 @@ module internal Flight =
     let retryAt (flight: Flight) : Instant =
         Instant.add flight.Timeout flight.SentAt
 
+/// Parts of a message, from and to (exclusive): ascending, disjoint, never adjacent.
+[<RequireQualifiedAccess>]
+module internal Spans =
+    /// The spans with one more, which may overlap or touch them.
+    let rec insert start finish (spans: struct (int * int) list) =
+        match spans with
+        | struct (s, f) :: rest when f < start -> struct (s, f) :: insert start finish rest
+        | struct (s, f) :: rest when s <= finish -> insert (min s start) (max f finish) rest
+        | _ -> struct (start, finish) :: spans
+
+    let covers start finish (spans: struct (int * int) list) : bool =
+        spans |> List.exists (fun (struct (s, f)) -> s <= start && finish <= f)
+
+    /// What of 0 to `length` the spans leave out.
+    let gaps (length: int) (spans: struct (int * int) list) : struct (int * int) list =
+        let rec from at spans =
+            match spans with
+            | struct (s, f) :: rest when s > at -> struct (at, s) :: from f rest
+            | struct (_, f) :: rest -> from f rest
+            | [] when at < length -> [ struct (at, length) ]
+            | [] -> []
+
+        from 0 spans
+
 /// A message of which some parts are here.
 [<NoComparison; NoEquality>]
 type internal Partial =
@@ -221,7 +242,7 @@ type internal Partial =
         Type: MessageType
         /// Octets of the whole message.
         Length: int
-        /// What is here: from, to (exclusive); ascending, disjoint, never adjacent.
+        /// What is here, as `Spans`.
         Have: struct (int * int) list
         /// Copies of the fragments and where they begin, newest first.
         Parts: struct (int * byte[]) list
@@ -275,16 +296,6 @@ module internal Reassembly =
         // An empty part of a message that is not empty says nothing.
         && (fragment.Bytes.Length > 0 || fragment.Length = 0)
 
-    /// The ranges with one more, which may overlap or touch them.
-    let rec private insert start finish ranges =
-        match ranges with
-        | struct (s, f) :: rest when f < start -> struct (s, f) :: insert start finish rest
-        | struct (s, f) :: rest when s <= finish -> insert (min s start) (max f finish) rest
-        | _ -> struct (start, finish) :: ranges
-
-    let private covers start finish ranges =
-        ranges |> List.exists (fun (struct (s, f)) -> s <= start && finish <= f)
-
     /// The parts in their places, zeros in the holes.
     let private join (part: Partial) : byte[] =
         let body = Array.zeroCreate part.Length
@@ -319,9 +330,9 @@ module internal Reassembly =
                   Parts = []
                   Octets = 0 }
 
-        let have = insert start finish part.Have
+        let have = Spans.insert start finish part.Have
 
-        if fragment.Sequence < reassembly.Next || covers start finish part.Have then
+        if fragment.Sequence < reassembly.Next || Spans.covers start finish part.Have then
             Error Drop.Replayed
         elif fragment.Sequence >= reassembly.Next + Ahead then
             Error Drop.TooMany
@@ -344,7 +355,7 @@ module internal Reassembly =
     /// The message that is due, once it is whole.
     let take (reassembly: Reassembly) : struct (Message * Reassembly) voption =
         match Map.tryFind reassembly.Next reassembly.Partial with
-        | Some part when covers 0 part.Length part.Have ->
+        | Some part when Spans.covers 0 part.Length part.Have ->
             ValueSome(
                 struct ({ Type = part.Type
                           Sequence = reassembly.Next

@@ -43,6 +43,12 @@ type DtlsConfig =
         /// The largest datagram of the handshake, UDP payload.
         Mtu: int
         Timing: DtlsTiming
+        /// Whether a server of 1.3 has the client prove that it hears us, by a cookie, before it answers, RFC 9147 §5.1. It costs a
+        /// round trip. Default no: ICE has proved it.
+        Cookie: bool
+        /// Records after which the keys that we write with are renewed in 1.3, RFC 9147 §8. Default 2²³, a third of what AES-GCM
+        /// may seal with one key (§4.5.3).
+        RekeyAfter: uint64
         /// Whether the master secret is put out for a key log. Never in production.
         KeyLog: bool
     }
@@ -72,7 +78,7 @@ module DtlsConfig =
           Intermediates = [||]
           Key = key
           MinVersion = DtlsVersion.Dtls12
-          MaxVersion = DtlsVersion.Dtls12
+          MaxVersion = DtlsVersion.Dtls13
           Suites =
             [| CipherSuite.Aes128GcmSha256
                CipherSuite.Aes256GcmSha384
@@ -83,13 +89,19 @@ module DtlsConfig =
                CipherSuite.EcdheRsaChaCha20Poly1305Sha256
                CipherSuite.EcdheEcdsaAes256GcmSha384
                CipherSuite.EcdheRsaAes256GcmSha384 |]
-          Groups = [| NamedGroup.X25519; NamedGroup.Secp256r1; NamedGroup.Secp384r1 |]
+          Groups =
+            [| NamedGroup.X25519MLKEM768
+               NamedGroup.X25519
+               NamedGroup.Secp256r1
+               NamedGroup.Secp384r1 |]
           SrtpProfiles = srtpProfiles
           Mtu = 1200
           Timing =
             { First = Duration.milliseconds 100L
               Most = Duration.seconds 1L
               GiveUp = Duration.seconds 60L }
+          Cookie = false
+          RekeyAfter = 1UL <<< 23
           KeyLog = false }
 
     /// A client's that shows no certificate.
@@ -102,7 +114,7 @@ module DtlsConfig =
 type DtlsConnected =
     {
         Role: DtlsRole
-        /// `DTLS 1.2`.
+        /// `DTLS 1.2` or `DTLS 1.3`.
         Version: string
         Suite: CipherSuite
         /// As IANA registers it.
@@ -246,6 +258,17 @@ module internal Scheme =
 
     let ids: uint16[] = accepted |> Array.map uint16
 
+    /// Whether messages of 1.3 may be signed with it: PKCS #1's are not, RFC 8446 §4.2.3.
+    let private isOf13 (scheme: SignatureScheme) =
+        match scheme with
+        | SignatureScheme.RsaPkcs1Sha256
+        | SignatureScheme.RsaPkcs1Sha384
+        | SignatureScheme.RsaPkcs1Sha512 -> false
+        | _ -> true
+
+    /// Those of 1.3.
+    let ids13: uint16[] = accepted |> Array.filter isOf13 |> Array.map uint16
+
     /// Whether it signs with RSA, else with ECDSA.
     let isRsa (scheme: SignatureScheme) : bool =
         match scheme with
@@ -253,14 +276,17 @@ module internal Scheme =
         | SignatureScheme.EcdsaSecp384r1Sha384 -> false
         | _ -> true
 
-    /// The first of our key's that the peer takes.
-    let choose (key: ISigningKey) (offered: uint16[]) : SignatureScheme voption =
-        match
-            key.Schemes
-            |> Array.tryFind (fun scheme -> Array.contains (uint16 scheme) offered)
-        with
+    let private first (ours: SignatureScheme[]) (offered: uint16[]) : SignatureScheme voption =
+        match ours |> Array.tryFind (fun scheme -> Array.contains (uint16 scheme) offered) with
         | Some scheme -> ValueSome scheme
         | None -> ValueNone
+
+    /// The first of our key's that the peer takes.
+    let choose (key: ISigningKey) (offered: uint16[]) : SignatureScheme voption = first key.Schemes offered
+
+    /// The same in 1.3.
+    let choose13 (key: ISigningKey) (offered: uint16[]) : SignatureScheme voption =
+        first (Array.filter isOf13 key.Schemes) offered
 
 /// What both ends of a handshake check and derive in the same way.
 [<RequireQualifiedAccess>]
@@ -291,15 +317,15 @@ module internal Handshake =
         // That its key is the server's is proved here; whose it is, is for others to say.
         | Trust.Chain _ -> true
 
-    /// The peer's chain, whose leaf fits a fingerprint of signalling, RFC 5763 §5, RFC 8122 §6.
-    let authenticate (party: Party) (body: byte[]) : Result<byte[][], Refusal> =
+    /// The peer's chain, whose leaf fits a fingerprint of signalling, RFC 5763 §5, RFC 8122 §6. ValueNone is one that cannot be read.
+    let authenticate (party: Party) (chain: byte[][] voption) : Result<byte[][], Refusal> =
         let refuse reason : Result<byte[][], Refusal> =
             Error
                 { Alert = Alert.BadCertificate
                   Detail = ErrorDetail.FingerprintFailure
                   Reason = reason }
 
-        match Message.readCertificate body with
+        match chain with
         | ValueNone -> Error(Refusal.malformed "Certificate")
         | ValueSome [||] -> refuse "the peer has shown no certificate"
         | ValueSome chain when chain.Length > MaxChain -> refuse "too many certificates"
@@ -320,9 +346,37 @@ module internal Handshake =
     let signedExchange (clientRandom: byte[]) (serverRandom: byte[]) (group: uint16) (share: byte[]) : byte[] =
         Array.concat [ clientRandom; serverRandom; Message.keyExchangeParameters group share ]
 
+    /// 64 octets of ours for one purpose, so that no two keys are made of the same.
+    let private seed (party: Party) (purpose: byte[]) : byte[] =
+        Ciphers.hmac party.Config.Ciphers HashAlgorithm.Sha512 (ReadOnlySpan party.Seed) (ReadOnlySpan purpose)
+
+    let private groupSeed party (group: NamedGroup) =
+        seed party (Octets.u16 (int (uint16 group)))
+
     /// Our share of the group. It is made again where its secret is asked for: a share is no value, and a state must be.
     let share (party: Party) (group: NamedGroup) : IKeyShare =
-        party.Config.Ciphers.Agree(group, ReadOnlySpan party.Seed)
+        party.Config.Ciphers.Agree(group, ReadOnlySpan(groupSeed party group))
+
+    /// Our share in answer to the client's, and the secret; ValueNone for a bad one.
+    let answer (party: Party) (group: NamedGroup) (peerShare: byte[]) : struct (byte[] * byte[]) voption =
+        party.Config.Ciphers.Answer(group, ReadOnlySpan(groupSeed party group), ReadOnlySpan peerShare)
+
+    /// What a cookie of ours says to this hello, RFC 9147 §5.1: nobody else's fits.
+    let cookie (party: Party) (clientHello: byte[]) : byte[] =
+        seed party (Array.append "cookie"B clientHello)
+
+    /// An order that no two connections share, lest somebody's expectations harden around one.
+    let shuffled (party: Party) (items: 'a[]) : 'a[] =
+        let order = seed party "order"B
+        let items = Array.copy items
+
+        for i in items.Length - 1 .. -1 .. 1 do
+            let j = int order[i % order.Length] % (i + 1)
+            let item = items[i]
+            items[i] <- items[j]
+            items[j] <- item
+
+        items
 
     /// The connection's secrets, with a transcript up to and including ClientKeyExchange. ValueNone for a bad share.
     let agree (party: Party) (terms: Terms) (group: NamedGroup) (peerShare: byte[]) (transcript: Transcript) =
@@ -372,10 +426,12 @@ module internal Handshake =
 
     let connected (party: Party) (terms: Terms) (secrets: Secrets) group (chain: byte[][]) : DtlsConnected =
         { Role = party.Role
-          Version = "DTLS 1.2"
+          Version = DtlsVersion.name DtlsVersion.Dtls12
           Suite = terms.Suite.Id
           SuiteName = terms.Suite.Name
           Group = group
           SrtpProfile = terms.Profile
-          SrtpKeys = terms.Profile |> ValueOption.map (Keys.srtp party.Config.Ciphers secrets)
+          SrtpKeys =
+            terms.Profile
+            |> ValueOption.map (Keys.srtp (Keys.export party.Config.Ciphers secrets))
           RemoteCertificates = chain }

@@ -169,10 +169,10 @@ module internal Keys =
         | SrtpProfile.AeadAes128Gcm -> struct (16, 12)
         | _ -> struct (16, 14)
 
-    /// RFC 5764 §4.2.
-    let srtp (ciphers: ICiphers) (secrets: Secrets) (profile: SrtpProfile) : SrtpKeys =
+    /// RFC 5764 §4.2, of what a version exports for a label and a length.
+    let srtp (export: string -> int -> byte[]) (profile: SrtpProfile) : SrtpKeys =
         let struct (key, salt) = srtpSizes profile
-        let exported = export ciphers secrets "EXTRACTOR-dtls_srtp" (2 * (key + salt))
+        let exported = export "EXTRACTOR-dtls_srtp" (2 * (key + salt))
 
         { ClientKey = Array.sub exported 0 key
           ServerKey = Array.sub exported key key

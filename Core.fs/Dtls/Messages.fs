@@ -41,6 +41,12 @@ module internal Alert =
     let NoRenegotiation = 100uy
 
     [<Literal>]
+    let UserCanceled = 90uy
+
+    [<Literal>]
+    let MissingExtension = 109uy
+
+    [<Literal>]
     let UnsupportedExtension = 110uy
 
     /// As the RFCs name it, for a person to read.
@@ -61,8 +67,9 @@ module internal Alert =
         | ProtocolVersion -> "protocol_version"
         | 71uy -> "insufficient_security"
         | 80uy -> "internal_error"
-        | 90uy -> "user_canceled"
+        | UserCanceled -> "user_canceled"
         | NoRenegotiation -> "no_renegotiation"
+        | MissingExtension -> "missing_extension"
         | UnsupportedExtension -> "unsupported_extension"
         | other -> "alert " + other.ToString()
 

@@ -151,9 +151,9 @@ module internal Record =
         w.UInt16 Version
         w.UInt16(uint16 length)
 
-    /// RFC 5288 §3: salt, then the 8 octets in the record; RFC 7905 §2: the IV, to which the counter is added.
-    /// With zeros behind the salt both are this.
-    let private writeNonce (into: Span<byte>) (iv: byte[]) (counter: uint64) =
+    /// RFC 5288 §3: salt, then the 8 octets in the record; RFC 7905 §2 and RFC 8446 §5.3: the IV, to which the counter is added.
+    /// With zeros behind the salt all are this.
+    let writeNonce (into: Span<byte>) (iv: byte[]) (counter: uint64) =
         ReadOnlySpan(iv).CopyTo into
         let tail = into.Slice(4, 8)
 
@@ -226,37 +226,3 @@ module internal Record =
                 Ok(record.Bytes.Slice(offset, length))
             else
                 Error Drop.Unauthentic
-
-namespace Hybrid.WebRtc.Core
-
-open System
-open Hybrid.WebRtc.Core.Tls
-
-/// Leave to send one record of application data: its sequence number is spent. The caller lays the plaintext into its
-/// buffer at `PlaintextOffset`, leaves 16 octets of room behind it, and calls `Write`.
-[<Struct; NoComparison; NoEquality>]
-type DtlsSeal =
-    internal
-        { Protection: Protection
-          Epoch: uint16
-          Sequence: uint64 }
-
-    /// Leave for the record after this one, where it was asked for along with this.
-    member seal.Next: DtlsSeal = seal.After 1
-
-    /// Leave for the n-th record after this one, where it was asked for along with this.
-    member internal seal.After(n: int) : DtlsSeal =
-        { Protection = seal.Protection
-          Epoch = seal.Epoch
-          Sequence = seal.Sequence + uint64 n }
-
-    /// Where the plaintext begins in the record: 21 with AES-GCM, 13 with ChaCha20-Poly1305.
-    member seal.PlaintextOffset: int = Record.plaintextOffset seal.Protection
-
-    /// Octets that the record has beside its plaintext: 37 with AES-GCM, 29 with ChaCha20-Poly1305.
-    member seal.Overhead: int = Record.overhead seal.Protection
-
-    /// Seals `plaintextLength` octets at `PlaintextOffset` in place and puts header and tag around them. Answers the
-    /// octets of the record, from the start of `record`. Call it once.
-    member seal.Write(record: Span<byte>, plaintextLength: int) : int =
-        Record.seal seal.Protection ContentType.ApplicationData seal.Epoch seal.Sequence record plaintextLength

@@ -42,13 +42,6 @@ module internal Server =
     /// ecdsa_sign and rsa_sign, RFC 5246 §7.4.4 and RFC 8422 §5.5.
     let private certificateTypes = [| 64uy; 1uy |]
 
-    /// The one place that decides the version. A client of 1.3 lists its versions, one of 1.2 says it in its hello;
-    /// versions of DTLS count downwards.
-    let private speaksOurVersion (hello: ClientHello) (offer: Offer) =
-        match offer.Versions with
-        | ValueSome versions -> Array.contains Record.Version versions
-        | ValueNone -> hello.Version <= Record.Version && hello.Version >>> 8 = 0xfeus
-
     let private firstCommon (ours: 'a[]) (theirs: uint16[]) (code: 'a -> uint16) : 'a voption =
         match ours |> Array.tryFind (fun one -> Array.contains (code one) theirs) with
         | Some one -> ValueSome one
@@ -65,10 +58,13 @@ module internal Server =
         firstCommon ours hello.Suites (fun suite -> uint16 suite.Id)
 
     let private chooseGroup (config: DtlsConfig) (offer: Offer) =
+        // The hybrid one is of 1.3 alone: its shares are longer than what 1.2's messages hold.
+        let ours = config.Groups |> Array.except [| NamedGroup.X25519MLKEM768 |]
+
         match offer.Groups with
-        | ValueSome groups -> firstCommon config.Groups groups uint16
+        | ValueSome groups -> firstCommon ours groups uint16
         // A client without the extension takes any, RFC 8422 §4; P-256 is what it surely knows.
-        | ValueNone -> firstCommon config.Groups [| uint16 NamedGroup.Secp256r1 |] uint16
+        | ValueNone -> firstCommon ours [| uint16 NamedGroup.Secp256r1 |] uint16
 
     let private asksForCertificate (party: Party) =
         match party.Trust with
@@ -122,7 +118,7 @@ module internal Server =
         | ValueSome hello ->
             match Extensions.readOffer hello.Extensions with
             | ValueNone -> Error(Refusal.malformed "extensions of ClientHello")
-            | ValueSome offer when not (speaksOurVersion hello offer) ->
+            | ValueSome offer when Hello.choose party.Config hello offer <> ValueSome DtlsVersion.Dtls12 ->
                 refuse Alert.ProtocolVersion "the client does not speak DTLS 1.2"
             | ValueSome offer when not offer.ExtendedMasterSecret ->
                 // RFC 7627 §5.3 lets us go on; without it a man in the middle can make two sessions alike.
@@ -185,7 +181,7 @@ module internal Server =
         match state, message.Type with
         | AwaitClientHello, MessageType.ClientHello -> answerClientHello party message
         | AwaitCertificate(terms, group, transcript), MessageType.Certificate ->
-            Handshake.authenticate party message.Body
+            Handshake.authenticate party (Message.readCertificate message.Body)
             |> Result.map (fun chain ->
                 struct (AwaitKeyExchange(terms, group, chain, Transcript.hear message transcript), []))
         | AwaitKeyExchange(terms, group, chain, transcript), MessageType.ClientKeyExchange ->

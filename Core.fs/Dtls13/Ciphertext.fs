@@ -146,15 +146,6 @@ module internal Ciphertext =
         for i in 0 .. number.Length - 1 do
             number[i] <- number[i] ^^^ pad[i]
 
-    let private writeNonce (into: Span<byte>) (iv: byte[]) (sequence: uint64) =
-        ReadOnlySpan(iv).CopyTo into
-        let tail = into.Slice(4, 8)
-
-        BinaryPrimitives.WriteUInt64BigEndian(
-            tail,
-            BinaryPrimitives.ReadUInt64BigEndian(Span.op_Implicit tail) ^^^ sequence
-        )
-
     /// Seals in place the plaintext of `length` octets that lies at `HeaderSize`; type and tag need 17 more behind it. Answers the
     /// octets of the record.
     let seal
@@ -172,7 +163,7 @@ module internal Ciphertext =
         into[HeaderSize + length] <- byte kind
         let mutable block = UInt128.Zero
         let nonce = MemoryMarshal.AsBytes(Span(&block)).Slice(0, 12)
-        writeNonce nonce protection.Iv sequence
+        Record.writeNonce nonce protection.Iv sequence
 
         // The header in the clear is the associated data, RFC 9147 §4.
         protection.Key.Seal(
@@ -210,7 +201,7 @@ module internal Ciphertext =
             let sequence = reconstruct due low record.SequenceSize
             let mutable block = UInt128.Zero
             let nonce = MemoryMarshal.AsBytes(Span(&block)).Slice(0, 12)
-            writeNonce nonce protection.Iv sequence
+            Record.writeNonce nonce protection.Iv sequence
             let text = bytes.Slice(record.HeaderSize, inner)
 
             if

@@ -226,17 +226,16 @@ module internal Messages13 =
     [<Literal>]
     let MaxAcked = 256
 
-    /// ACK, RFC 9147 §7.
-    let writeAck (records: RecordNumber[]) : byte[] =
-        let bytes = Array.zeroCreate (2 + 16 * records.Length)
-        let mutable w = Writer(Span bytes)
+    let ackSize (records: RecordNumber[]) : int = 2 + 16 * records.Length
+
+    /// ACK, RFC 9147 §7, into `ackSize` octets.
+    let writeAck (into: Span<byte>) (records: RecordNumber[]) : unit =
+        let mutable w = Writer into
         w.UInt16(uint16 (16 * records.Length))
 
         for record in records do
             w.UInt64 record.Epoch
             w.UInt64 record.Sequence
-
-        bytes
 
     /// ValueNone where it is malformed, or names more than `MaxAcked`.
     let readAck (body: ReadOnlySpan<byte>) : RecordNumber[] voption =

@@ -257,6 +257,8 @@ module DtlsClients =
             let struct (begun, _) =
                 Dtls.create
                     { config with
+                        // Its cookie is that of a HelloVerifyRequest.
+                        MaxVersion = DtlsVersion.Dtls12
                         Intermediates = Array.skip 1 s.Config.Chain
                         SrtpProfiles = [||]
                         Timing =

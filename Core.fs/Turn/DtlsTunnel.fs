@@ -60,6 +60,8 @@ module internal DtlsTunnel =
           Dtls =
             Dtls.create
                 { DtlsConfig.anonymous ciphers with
+                    // Servers prove an address before they keep anything of it, which takes a hello in one datagram.
+                    MaxVersion = DtlsVersion.Dtls12
                     Timing = timing }
                 entropy }
 

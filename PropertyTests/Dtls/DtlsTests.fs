@@ -383,10 +383,11 @@ let private records =
                   let buffer: byte[] = Array.zeroCreate (record.Overhead + message.Length)
                   message.CopyTo(buffer, record.PlaintextOffset)
 
-                  Tls.Record.seal
-                      record.Protection
+                  Tls.Sealing.write
+                      record.Sealing
                       Tls.ContentType.Handshake
-                      1us
+                      Tls.Record.Version
+                      1UL
                       record.Sequence
                       (Span buffer)
                       message.Length

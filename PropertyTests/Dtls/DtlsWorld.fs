@@ -31,9 +31,21 @@ let fingerprint (algorithm: string) (certificate: Certificate) : Fingerprint =
     { Algorithm = algorithm
       Value = Convert.FromHexString(certificate.Fingerprint(algorithm).Replace(":", "")) }
 
-let config kind : DtlsConfig =
+/// As everybody has it: both versions, 1.3 preferred.
+let both kind : DtlsConfig =
     let certificate = certificate kind
     DtlsConfig.create SystemCiphers.Shared certificate.Der certificate.Key
+
+/// DTLS 1.2 and nothing else.
+let config kind : DtlsConfig =
+    { both kind with
+        MaxVersion = DtlsVersion.Dtls12
+        Groups = [| NamedGroup.X25519; NamedGroup.Secp256r1; NamedGroup.Secp384r1 |] }
+
+/// DTLS 1.3 and nothing else.
+let config13 kind : DtlsConfig =
+    { both kind with
+        MinVersion = DtlsVersion.Dtls13 }
 
 /// One end and what it has put out.
 type End =
@@ -56,10 +68,16 @@ type Side =
     | Server = 1
 
 type World =
-    { Now: Instant
-      Client: End
-      Server: End
-      Wire: Wire<Side> }
+    {
+        Now: Instant
+        Client: End
+        Server: End
+        Wire: Wire<Side>
+        /// Datagrams that went on the wire.
+        Count: int
+        /// Which of them, counted from 0, are lost whatever the weather.
+        Lost: Set<int>
+    }
 
 let private newEnd config entropy =
     { State = Dtls.create config entropy
@@ -139,16 +157,26 @@ let stepWith (plaintext: byte[]) (side: Side) (input: Dtls.Input) (world: World)
             let fin, more = react world.Now plaintext fin output
             fin, sent @ more)
 
-    let wire =
-        (world.Wire, sent)
-        ||> List.fold (fun wire bytes -> Wire.send world.Now (other side) bytes wire)
+    let wire, count =
+        ((world.Wire, world.Count), sent)
+        ||> List.fold (fun (wire, count) bytes ->
+            (if world.Lost.Contains count then
+                 wire
+             else
+                 Wire.send world.Now (other side) bytes wire),
+            count + 1)
 
     // Lent bytes come back poisoned: nobody may have kept them.
     match input with
     | Dtls.Received bytes -> bytes.Span.Fill 0xa5uy
     | _ -> ()
 
-    set side fin { world with Wire = wire }
+    set
+        side
+        fin
+        { world with
+            Wire = wire
+            Count = count }
 
 let step side input world = stepWith [||] side input world
 
@@ -162,7 +190,9 @@ let create (weather: Weather) (seed: int64) (client: DtlsConfig) (server: DtlsCo
     { Now = 0L<us>
       Client = newEnd client (Entropy.split "client" entropy)
       Server = newEnd server (Entropy.split "server" entropy)
-      Wire = Wire.create weather (Entropy.split "wire" entropy) }
+      Wire = Wire.create weather (Entropy.split "wire" entropy)
+      Count = 0
+      Lost = Set.empty }
 
 let private fits kind =
     [| fingerprint "sha-256" (certificate kind) |]

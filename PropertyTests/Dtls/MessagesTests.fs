@@ -67,7 +67,8 @@ let private plainHello: ClientHello =
       SessionId = [||]
       Cookie = [||]
       Suites = [| 0xc02bus; 0xc02fus |]
-      Extensions = Extensions.offer "" [| 0x001dus; 0x0017us |] Scheme.ids [| 0x0007us |] }
+      Extensions =
+        Array.append (Extensions.offer "" [| 0x001dus; 0x0017us |] Scheme.ids [| 0x0007us |]) Extensions.offer12 }
 
 let private plainServerHello: ServerHello =
     { Version = Record.Version
@@ -320,9 +321,9 @@ let private recordOf (kind: MessageType) (sequence: int) (body: byte[]) : byte[]
                 0,
                 body.Length
             )
-          Epoch = 0us
+          Epoch = 0UL
           Sequence = uint64 sequence
-          Protection = ValueNone }
+          Sealing = Sealing.Clear }
 
     let bytes: byte[] = Array.zeroCreate (Outgoing.size record)
     Outgoing.write record (Span bytes) |> ignore

@@ -1,0 +1,199 @@
+namespace Hybrid.WebRtc.Core.Tls13
+
+open System
+open Hybrid.WebRtc.Core
+open Hybrid.WebRtc.Core.Tls
+
+/// An epoch of ours that we send in.
+[<NoComparison; NoEquality>]
+type internal WriteEpoch =
+    {
+        Epoch: uint64
+        Sealing: Sealing
+        /// The next record's number.
+        Next: uint64
+    }
+
+/// A message of ours, and what of it the peer has said that it has.
+[<NoComparison; NoEquality>]
+type internal Outbound =
+    {
+        Message: Message
+        /// A message is said again in the epoch in which it was said, RFC 9147 §4.2.1.
+        Epoch: uint64
+        Acked: struct (int * int) list
+    }
+
+/// What a record of ours carried: the octets from `From` to `To` (exclusive) of a message.
+[<Struct; NoComparison; NoEquality>]
+type internal Carried =
+    { Number: RecordNumber
+      Message: int
+      From: int
+      To: int }
+
+/// Messages that wait for an answer or an ACK, RFC 9147 §5.8.1: what is said again is what of them the peer has not.
+[<NoComparison; NoEquality>]
+type internal Flight13 =
+    {
+        Messages: Outbound list
+        /// Newest first.
+        Carried: Carried list
+        /// The message_seq of the peer's message that we answered with it, -1 where we spoke first. Once the peer repeats that
+        /// one, it has not heard us.
+        Answers: int
+        SentAt: Instant
+        /// Until the next retransmission.
+        Timeout: Duration
+    }
+
+[<RequireQualifiedAccess>]
+module internal Flight13 =
+    /// Records that are remembered for their ACK: a bound on work. A flight said in the smallest datagrams has some thirty.
+    [<Literal>]
+    let private MaxCarried = 256
+
+    /// The epoch in which a message of the handshake is said, RFC 9147 §6.1; ValueNone where it comes after it.
+    let epochOf (kind: MessageType) : uint64 voption =
+        match kind with
+        | MessageType.ClientHello
+        | MessageType.ServerHello
+        | MessageType.HelloVerifyRequest -> ValueSome 0UL
+        | MessageType.KeyUpdate
+        | MessageType.NewSessionTicket -> ValueNone
+        | _ -> ValueSome 2UL
+
+    let private isMissing (outbound: Outbound) =
+        not (Spans.covers 0 outbound.Message.Body.Length outbound.Acked)
+
+    /// Whether the peer has said that it has all.
+    let isAcked (flight: Flight13) : bool =
+        not (flight.Messages |> List.exists isMissing)
+
+    /// Nothing of it is sent yet.
+    let create (answers: int) (messages: struct (Message * uint64) list) : Flight13 =
+        { Messages =
+            messages
+            |> List.map (fun (struct (message, epoch)) ->
+                { Message = message
+                  Epoch = epoch
+                  Acked = [] })
+          Carried = []
+          Answers = answers
+          SentAt = 0L<us>
+          Timeout = 0L<us> }
+
+    /// When it is to be said again; never, where the peer has it and only owes its answer.
+    let retryAt (flight: Flight13) : Instant =
+        if isAcked flight then
+            Instant.never
+        else
+            Instant.add flight.Timeout flight.SentAt
+
+    /// The next record of an epoch, and the epochs with its number spent.
+    let next (epoch: uint64) (payload: Payload) (writes: WriteEpoch list) : struct (Outgoing * WriteEpoch list) =
+        let write = writes |> List.find (fun w -> w.Epoch = epoch)
+
+        struct ({ Payload = payload
+                  Epoch = epoch
+                  Sequence = write.Next
+                  Sealing = write.Sealing },
+                writes
+                |> List.map (fun w ->
+                    if w.Epoch = epoch then
+                        { w with Next = w.Next + 1UL }
+                    else
+                        w))
+
+    /// Says what the peer has not, as datagrams of at most `mtu` octets. A message is fragmented only where no datagram could hold
+    /// it whole.
+    let say (mtu: int) (now: Instant) (timeout: Duration) (writes: WriteEpoch list) (flight: Flight13) =
+        let mtu = max Flight.SmallestMtu mtu
+        let mutable writes = writes
+        let mutable carried = flight.Carried
+        let mutable room = mtu
+        let mutable current = []
+        let mutable datagrams = []
+
+        let flush () =
+            if not current.IsEmpty then
+                datagrams <- { DtlsDatagram.Records = List.rev current } :: datagrams
+
+            current <- []
+            room <- mtu
+
+        let add (outbound: Outbound) from until =
+            let struct (record, rest) =
+                next outbound.Epoch (MessagePart(outbound.Message, from, until - from)) writes
+
+            writes <- rest
+            current <- record :: current
+            room <- room - Outgoing.size record
+
+            carried <-
+                { Number =
+                    { Epoch = record.Epoch
+                      Sequence = record.Sequence }
+                  Message = outbound.Message.Sequence
+                  From = from
+                  To = until }
+                :: carried
+
+        let addSpan (outbound: Outbound) from until =
+            let write = writes |> List.find (fun w -> w.Epoch = outbound.Epoch)
+            let overhead = Fragment.HeaderSize + Sealing.overhead write.Sealing
+
+            if overhead + until - from > room then
+                flush ()
+
+            let mutable at = from
+
+            while at < until do
+                if room < overhead + Flight.SmallestPart then
+                    flush ()
+
+                let part = min (until - at) (room - overhead)
+                add outbound at (at + part)
+                at <- at + part
+
+        for outbound in flight.Messages do
+            for struct (from, until) in Spans.gaps outbound.Message.Body.Length outbound.Acked do
+                addSpan outbound from until
+
+        flush ()
+
+        struct ({ flight with
+                    Carried = List.truncate MaxCarried carried
+                    SentAt = now
+                    Timeout = timeout },
+                writes,
+                List.rev datagrams)
+
+    /// What an ACK in a record of `epoch` says, RFC 9147 §7.2: ValueNone where it is nothing new. An ACK speaks of no epoch beyond
+    /// its own: else anyone could make one, in the clear.
+    let acknowledge (epoch: uint64) (numbers: RecordNumber[]) (flight: Flight13) : Flight13 voption =
+        let isNamed (number: RecordNumber) =
+            number.Epoch <= epoch
+            && numbers
+               |> Array.exists (fun n -> n.Epoch = number.Epoch && n.Sequence = number.Sequence)
+
+        let heard, left = flight.Carried |> List.partition (fun c -> isNamed c.Number)
+
+        let acknowledge (outbound: Outbound) =
+            let acked =
+                (outbound.Acked, heard)
+                ||> List.fold (fun acked c ->
+                    if c.Message = outbound.Message.Sequence then
+                        Spans.insert c.From c.To acked
+                    else
+                        acked)
+
+            { outbound with Acked = acked }
+
+        if heard.IsEmpty then
+            ValueNone
+        else
+            ValueSome
+                { flight with
+                    Messages = flight.Messages |> List.map acknowledge
+                    Carried = left }
