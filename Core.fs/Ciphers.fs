@@ -76,7 +76,8 @@ type IKeyShare =
     /// order (RFC 7748 §6.1, RFC 8422 §5.11).
     abstract Secret: peer: ReadOnlySpan<byte> -> byte[] voption
 
-/// The private key of a certificate. Signatures are deterministic (RFC 6979 for ECDSA), so that a handshake replays.
+/// The private key of a certificate. ECDSA signatures are deterministic (RFC 6979); those that are not a journal has, so that a handshake
+/// replays.
 type ISigningKey =
     /// The schemes that this key can sign with, best first.
     abstract Schemes: SignatureScheme[]

@@ -10,9 +10,9 @@ type internal Early = { Kept: byte[] list; Octets: int }
 module internal Early =
     let nothing: Early = { Kept = []; Octets = 0 }
 
-    /// Datagrams or records that are kept: a flight, and the first data behind it.
+    /// Datagrams or records that are kept: a flight, said in small datagrams, and the first data behind it.
     [<Literal>]
-    let private MaxKept = 8
+    let private MaxKept = 32
 
     /// Octets of them.
     [<Literal>]

@@ -284,9 +284,11 @@ module internal Scheme =
     /// The first of our key's that the peer takes.
     let choose (key: ISigningKey) (offered: uint16[]) : SignatureScheme voption = first key.Schemes offered
 
-    /// The same in 1.3.
+    /// The same in 1.3, where ECDSA's scheme is that of its curve (RFC 8446 §4.2.3), which is the key's best.
     let choose13 (key: ISigningKey) (offered: uint16[]) : SignatureScheme voption =
-        first (Array.filter isOf13 key.Schemes) offered
+        match Array.tryHead key.Schemes with
+        | Some best when not (isRsa best) -> first [| best |] offered
+        | _ -> first (Array.filter isOf13 key.Schemes) offered
 
 /// What both ends of a handshake check and derive in the same way.
 [<RequireQualifiedAccess>]

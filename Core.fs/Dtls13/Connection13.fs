@@ -75,29 +75,37 @@ module internal Connection13 =
         let struct (record, writes) = Flight13.next (newest h) payload h.Writes
         struct ({ h with Writes = writes }, Event13.Transmit { DtlsDatagram.Records = [ record ] })
 
-    /// Says what is missing of a flight.
-    let private say
-        (now: Instant)
-        (timeout: Duration)
-        (flight: Flight13)
-        (h: Handshaking)
-        : struct (Handshaking * Event13 list) =
+    /// Says what is missing of a flight, of the epochs up to `until`.
+    let private sayUntil until (now: Instant) (timeout: Duration) (flight: Flight13) (h: Handshaking) =
         let struct (flight, writes, datagrams) =
-            Flight13.say h.Party.Config.Mtu now timeout h.Writes flight
+            Flight13.sayUntil until h.Party.Config.Mtu now timeout h.Writes flight
 
         struct ({ h with
                     Flight = ValueSome flight
                     Writes = writes },
                 datagrams |> List.map Event13.Transmit)
 
+    let private say now timeout flight h =
+        sayUntil UInt64.MaxValue now timeout flight h
+
     let private sayAgain now (timeout: Duration) (flight: Flight13) (h: Handshaking) : Stepped =
         let struct (h, events) = say now timeout flight h
         struct (Handshaking h, events)
 
-    /// Says which of the peer's records are here.
+    /// Says which of the peer's records are here; that none can be read yet, where that is so.
     let private acknowledge (h: Handshaking) : Stepped =
-        let struct (h, event) = transmit (AckOf(Open13.ordered h.Heard)) h
-        Step.one event (Handshaking { h with AckAt = Instant.never })
+        let acks =
+            match Open13.acks h.Party.Config h.Heard with
+            | [] -> [ [||] ]
+            | acks -> acks
+
+        let struct (h, events) =
+            (struct (h, []), acks)
+            ||> List.fold (fun (struct (h, events)) ack ->
+                let struct (h, event) = transmit (AckOf ack) h
+                struct (h, events @ [ event ]))
+
+        struct (Handshaking { h with AckAt = Instant.never }, events)
 
     let private refuse (refusal: Refusal) (h: Handshaking) : Stepped =
         let struct (_, event) = transmit (AlertOf(Alert.Fatal, refusal.Alert)) h
@@ -167,7 +175,7 @@ module internal Connection13 =
                 let struct (next, events) =
                     say
                         now
-                        h.Party.Config.Timing.First
+                        (Flight13.timeout h.Party.Config now h.Flight)
                         flight
                         { h with
                             Heard = []
@@ -183,7 +191,7 @@ module internal Connection13 =
             match connection with
             // The client's last flight is answered by nothing, so it is acknowledged, RFC 9147 §7.1.
             | ValueSome o when h.Party.Role = DtlsRole.Server ->
-                let struct (o, events) = Open13.acknowledge (Open13.ordered h.Heard) o
+                let struct (o, events) = Open13.acknowledge h.Heard o
                 struct (Open o, events)
             | ValueSome o -> Step.only (Open o)
             | ValueNone -> Step.only (Handshaking h)
@@ -264,7 +272,10 @@ module internal Connection13 =
             | ValueNone -> Step.only state
             | ValueSome(struct (message, _)) when speaks12 h && isOlder h message -> Step.only (older h)
             | ValueSome(struct (message, inbox)) ->
-                let h = { h with Inbox = inbox }
+                let h =
+                    { h with
+                        Inbox = inbox
+                        Flight = ValueOption.map Flight13.answered h.Flight }
 
                 match receiveMessage h message with
                 | Error refusal -> refuse refusal h
@@ -384,13 +395,17 @@ module internal Connection13 =
         | ValueNone, _ -> ignored Drop.Malformed h
         | _, ValueNone -> ignored Drop.Unexpected h
         | ValueSome numbers, ValueSome flight ->
+            // Who acknowledges in the clear cannot read the rest yet: it is not said again before that can be known, RFC 9147 §7.1.
+            let sayMissing (flight: Flight13) =
+                let struct (h, events) = sayUntil epoch now flight.Timeout flight h
+                struct (Handshaking h, events)
+
             match Flight13.acknowledge epoch numbers flight with
             | ValueSome flight when Flight13.isAcked flight ->
                 Step.only (Handshaking { h with Flight = ValueSome flight })
-            | ValueSome flight -> sayAgain now flight.Timeout flight h
-            // The client cannot read what it has, RFC 9147 §7.1. Copies of an ACK come close behind it.
-            | ValueNone when numbers.Length = 0 && now - flight.SentAt >= ackDelay h.Party.Config ->
-                sayAgain now flight.Timeout flight h
+            | ValueSome flight -> sayMissing flight
+            // Copies of an ACK come close behind it.
+            | ValueNone when numbers.Length = 0 && now - flight.SentAt >= ackDelay h.Party.Config -> sayMissing flight
             | ValueNone -> ignored Drop.Stale h
 
     /// The plaintext of a record, by what it carries.

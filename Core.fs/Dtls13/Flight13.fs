@@ -45,6 +45,8 @@ type internal Flight13 =
         SentAt: Instant
         /// Until the next retransmission.
         Timeout: Duration
+        /// How often any of it was sent.
+        Sends: int
     }
 
 [<RequireQualifiedAccess>]
@@ -70,6 +72,16 @@ module internal Flight13 =
     let isAcked (flight: Flight13) : bool =
         not (flight.Messages |> List.exists isMissing)
 
+    /// The peer has begun to answer, which says that it has all, RFC 9147 §7.2.
+    let answered (flight: Flight13) : Flight13 =
+        { flight with
+            Messages =
+                flight.Messages
+                |> List.map (fun m ->
+                    { m with
+                        Acked = [ struct (0, m.Message.Body.Length) ] })
+            Carried = [] }
+
     /// Nothing of it is sent yet.
     let create (answers: int) (messages: struct (Message * uint64) list) : Flight13 =
         { Messages =
@@ -81,7 +93,8 @@ module internal Flight13 =
           Carried = []
           Answers = answers
           SentAt = 0L<us>
-          Timeout = 0L<us> }
+          Timeout = 0L<us>
+          Sends = 0 }
 
     /// When it is to be said again; never, where the peer has it and only owes its answer.
     let retryAt (flight: Flight13) : Instant =
@@ -89,6 +102,17 @@ module internal Flight13 =
             Instant.never
         else
             Instant.add flight.Timeout flight.SentAt
+
+    /// The time until a first retransmission where no round trip has been seen is `DtlsTiming.First`; else it follows from that,
+    /// RFC 9147 §5.8.2. `flight` is what the peer answers now.
+    let timeout (config: DtlsConfig) (now: Instant) (flight: Flight13 voption) : Duration =
+        match flight with
+        | ValueSome flight when flight.Sends = 1 ->
+            (now - flight.SentAt) * 3L / 2L
+            |> max (config.Timing.First / 2L)
+            |> min config.Timing.Most
+        | ValueSome flight -> flight.Timeout
+        | ValueNone -> config.Timing.First
 
     /// The next record of an epoch, and the epochs with its number spent.
     let next (epoch: uint64) (payload: Payload) (writes: WriteEpoch list) : struct (Outgoing * WriteEpoch list) =
@@ -105,9 +129,16 @@ module internal Flight13 =
                     else
                         w))
 
-    /// Says what the peer has not, as datagrams of at most `mtu` octets. A message is fragmented only where no datagram could hold
-    /// it whole.
-    let say (mtu: int) (now: Instant) (timeout: Duration) (writes: WriteEpoch list) (flight: Flight13) =
+    /// Says what the peer has not, of the epochs up to `until`, as datagrams of at most `mtu` octets. A message is fragmented only where
+    /// no datagram could hold it whole.
+    let sayUntil
+        (until: uint64)
+        (mtu: int)
+        (now: Instant)
+        (timeout: Duration)
+        (writes: WriteEpoch list)
+        (flight: Flight13)
+        =
         let mtu = max Flight.SmallestMtu mtu
         let mutable writes = writes
         let mutable carried = flight.Carried
@@ -157,23 +188,29 @@ module internal Flight13 =
                 at <- at + part
 
         for outbound in flight.Messages do
-            for struct (from, until) in Spans.gaps outbound.Message.Body.Length outbound.Acked do
-                addSpan outbound from until
+            if outbound.Epoch <= until then
+                for struct (from, until) in Spans.gaps outbound.Message.Body.Length outbound.Acked do
+                    addSpan outbound from until
 
         flush ()
 
         struct ({ flight with
                     Carried = List.truncate MaxCarried carried
                     SentAt = now
-                    Timeout = timeout },
+                    Timeout = timeout
+                    Sends = flight.Sends + 1 },
                 writes,
                 List.rev datagrams)
 
-    /// What an ACK in a record of `epoch` says, RFC 9147 §7.2: ValueNone where it is nothing new. An ACK speaks of no epoch beyond
-    /// its own: else anyone could make one, in the clear.
+    /// Says what the peer has not.
+    let say mtu now timeout writes flight =
+        sayUntil UInt64.MaxValue mtu now timeout writes flight
+
+    /// What an ACK in a record of `epoch` says, RFC 9147 §7.2: ValueNone where it is nothing new. In the handshake an ACK speaks
+    /// of no epoch beyond its own, else anyone could make one, in the clear; after it each side counts its own epochs.
     let acknowledge (epoch: uint64) (numbers: RecordNumber[]) (flight: Flight13) : Flight13 voption =
         let isNamed (number: RecordNumber) =
-            number.Epoch <= epoch
+            (epoch > 2UL || number.Epoch <= epoch)
             && numbers
                |> Array.exists (fun n -> n.Epoch = number.Epoch && n.Sequence = number.Sequence)
 

@@ -102,12 +102,20 @@ module internal Open13 =
     let hear (number: RecordNumber) (heard: RecordNumber list) : RecordNumber list =
         List.truncate MaxHeard (number :: heard)
 
-    /// In numerically increasing order, RFC 9147 §7.
-    let ordered (heard: RecordNumber list) : RecordNumber[] =
+    /// The ACKs of these records, each within a datagram, in numerically increasing order, RFC 9147 §7.
+    let acks (config: DtlsConfig) (heard: RecordNumber list) : RecordNumber[] list =
+        let most =
+            (max Flight.SmallestMtu config.Mtu
+             - Ciphertext.Overhead
+             - Messages13.ackSize [||])
+            / 16
+
         heard
         |> List.distinctBy (fun n -> struct (n.Epoch, n.Sequence))
         |> List.sortBy (fun n -> struct (n.Epoch, n.Sequence))
         |> List.toArray
+        |> Array.chunkBySize most
+        |> Array.toList
 
     let private on (o: State) : Stepped = Step.only (ValueSome o)
 
@@ -128,11 +136,11 @@ module internal Open13 =
         struct ({ o with Next = o.Next + 1UL }, [ Event13.Transmit { DtlsDatagram.Records = [ record ] } ])
 
     /// Says that these records are here, RFC 9147 §7.
-    let acknowledge (numbers: RecordNumber[]) (o: State) : struct (State * Event13 list) =
-        if numbers.Length = 0 then
-            struct (o, [])
-        else
-            transmit (AckOf numbers) o
+    let acknowledge (numbers: RecordNumber list) (o: State) : struct (State * Event13 list) =
+        (struct (o, []), acks o.Session.Config numbers)
+        ||> List.fold (fun (struct (o, events)) ack ->
+            let struct (o, more) = transmit (AckOf ack) o
+            struct (o, events @ more))
 
     let private refuse (why: Refusal) (o: State) : Stepped =
         let struct (_, events) = transmit (AlertOf(Alert.Fatal, why.Alert)) o
@@ -312,7 +320,7 @@ module internal Open13 =
         | DtlsRole.Client, ValueSome flight when now - flight.SentAt >= o.Session.Config.Timing.First / 2L ->
             say now flight.Timeout flight o
         | DtlsRole.Client, _ -> struct (o, [])
-        | DtlsRole.Server, _ -> acknowledge [| number |] o
+        | DtlsRole.Server, _ -> acknowledge [ number ] o
 
     let private fragments (now: Instant) (number: RecordNumber) (plain: Memory<byte>) (o: State) : Stepped =
         let mutable r = Reader(Span.op_Implicit plain.Span)
@@ -353,7 +361,7 @@ module internal Open13 =
                 if number.Epoch = 2UL then
                     sayLastAgain now number o
                 else
-                    acknowledge [| number |] o
+                    acknowledge [ number ] o
 
             struct (ValueSome o, List.rev reversed @ events)
         | state -> struct (state, List.rev reversed)

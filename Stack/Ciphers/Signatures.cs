@@ -28,6 +28,13 @@ internal static class Signatures
             _ => HashAlgorithmName.SHA512,
         };
 
+    /// <summary>Whether a scheme is RSA-PSS, RFC 8446 §4.2.3.</summary>
+    public static bool IsPss(SignatureScheme scheme) =>
+        scheme
+            is SignatureScheme.RsaPssRsaeSha256
+                or SignatureScheme.RsaPssRsaeSha384
+                or SignatureScheme.RsaPssRsaeSha512;
+
     /// <summary>Whether the certificate's key made the signature. Never throws: all four come from the peer.</summary>
     public static bool Verify(
         ReadOnlySpan<byte> certificate,
@@ -197,7 +204,10 @@ internal sealed class EcdsaSigningKey : ISigningKey
     }
 }
 
-/// <summary>RSA PKCS#1 v1.5, which is deterministic. RSA-PSS draws a salt, so it is checked but not made here.</summary>
+/// <summary>
+/// RSA PKCS#1 v1.5, which is deterministic, for DTLS 1.2, and RSA-PSS, whose salt is drawn, for 1.3: a journal has the signatures, so that
+/// either replays.
+/// </summary>
 /// <param name="key">With its private part; lent for as long as this lives.</param>
 internal sealed class RsaSigningKey(RSA key) : ISigningKey
 {
@@ -206,12 +216,21 @@ internal sealed class RsaSigningKey(RSA key) : ISigningKey
 
     /// <inheritdoc />
     public SignatureScheme[] Schemes { get; } =
-    [SignatureScheme.RsaPkcs1Sha256, SignatureScheme.RsaPkcs1Sha384, SignatureScheme.RsaPkcs1Sha512];
+    [
+        SignatureScheme.RsaPkcs1Sha256,
+        SignatureScheme.RsaPkcs1Sha384,
+        SignatureScheme.RsaPkcs1Sha512,
+        SignatureScheme.RsaPssRsaeSha256,
+        SignatureScheme.RsaPssRsaeSha384,
+        SignatureScheme.RsaPssRsaeSha512,
+    ];
 
     /// <inheritdoc />
     public byte[] Sign(SignatureScheme scheme, ReadOnlySpan<byte> data)
     {
+        var padding = Signatures.IsPss(scheme) ? RSASignaturePadding.Pss : RSASignaturePadding.Pkcs1;
+
         lock (_gate)
-            return key.SignData(data.ToArray(), Signatures.HashOf(scheme), RSASignaturePadding.Pkcs1);
+            return key.SignData(data.ToArray(), Signatures.HashOf(scheme), padding);
     }
 }
