@@ -324,7 +324,7 @@ let private weather =
                       let world = run (Set.singleton index)
                       let again = total world - total none
                       // The hello's parts are not acknowledged: the server may speak 1.2. It is said again as a whole.
-                      let bound = (if index < hello then 1700 else mtu) + 6 * 80
+                      let bound = (if index < hello then 1700 else mtu) + 600
                       Expect.isLessThanOrEqual again bound $"datagram {index} of {none.Count}"
 
                       Expect.isLessThan
