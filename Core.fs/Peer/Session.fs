@@ -75,6 +75,7 @@ module internal Session =
           RemoteCertificates = [||]
           Version = ""
           CipherSuite = ""
+          Group = ""
           Role = "" }
 
     let noSctp: SctpTransportInfo =
@@ -198,6 +199,10 @@ module internal Session =
         Dtls.create
             { DtlsConfig.create config.Ciphers config.Identity.Certificate config.Identity.Key with
                 Mtu = config.Options.MaxDatagramSize
+                MinVersion = config.Options.Dtls.MinVersion
+                MaxVersion = config.Options.Dtls.MaxVersion
+                Suites = config.Options.Dtls.Suites
+                Groups = config.Options.Dtls.Groups
                 KeyLog = config.Options.KeyLog
                 SrtpProfiles = config.Options.SrtpProfiles }
             entropy
