@@ -31,6 +31,15 @@ module DtlsOptions =
           Suites = config.Suites
           Groups = config.Groups }
 
+    /// A set-up with these.
+    [<CompiledName "Set">]
+    let set (config: DtlsConfig) (options: DtlsOptions) : DtlsConfig =
+        { config with
+            MinVersion = options.MinVersion
+            MaxVersion = options.MaxVersion
+            Suites = options.Suites
+            Groups = options.Groups }
+
     /// The name of a group as IANA registers it; empty where it is none of ours.
     let internal groupName (group: NamedGroup) : string =
         match group with

@@ -196,13 +196,12 @@ module internal Session =
           UsernameFragment = ValueSome ufrag }
 
     let private newDtls (config: PeerConfig) (entropy: Entropy) : Dtls.State =
+        let usual =
+            DtlsConfig.create config.Ciphers config.Identity.Certificate config.Identity.Key
+
         Dtls.create
-            { DtlsConfig.create config.Ciphers config.Identity.Certificate config.Identity.Key with
+            { DtlsOptions.set usual config.Options.Dtls with
                 Mtu = config.Options.MaxDatagramSize
-                MinVersion = config.Options.Dtls.MinVersion
-                MaxVersion = config.Options.Dtls.MaxVersion
-                Suites = config.Options.Dtls.Suites
-                Groups = config.Options.Dtls.Groups
                 KeyLog = config.Options.KeyLog
                 SrtpProfiles = config.Options.SrtpProfiles }
             entropy
