@@ -219,17 +219,12 @@ let private chromiums =
                       ValueNone)
           yield!
               bothWays
+                  "DTLS 1.3 with X25519, where we have no other"
+                  (agrees withoutMlKem (grouped WebRtcDtlsGroup.X25519) ValueNone)
+          yield!
+              bothWays
                   "DTLS 1.3 with P-256, which is asked for"
                   (agrees { modern with Group = "secp256r1" } (grouped WebRtcDtlsGroup.Secp256r1) ValueNone)
-          browser.End ]
-
-let private chromiumsWithoutMlKem =
-    let browser = chromium [ "--force-fieldtrials=WebRTC-EnableDtlsPqc/Disabled/" ]
-
-    testSequenced
-    <| testList
-        "Chromium's DTLS without ML-KEM"
-        [ yield! bothWays "DTLS 1.3 with X25519" browser.Test (agrees withoutMlKem withKeys ValueNone)
           browser.End ]
 
 /// A Firefox with these preferences, and how to ask it for its key log.
@@ -311,21 +306,20 @@ let private firefoxesWithoutMlKem =
         [ yield! bothWays "DTLS 1.3 with X25519, and the same secrets" browser.Test (agrees withoutMlKem withKeys keys)
           browser.End ]
 
-/// It has the group, and sends no share of it: who prefers it has to ask.
+/// It has the group, and sends no share of it: nobody spends a round trip on asking for one.
 let private firefoxesWithoutShare =
     let struct (browser, keys) = firefox [ "media.webrtc.send_mlkem_keyshare", "false" ]
 
     testSequenced
     <| testList
         "Firefox's DTLS without a share of ML-KEM"
-        [ yield! bothWays "DTLS 1.3, and the same secrets" browser.Test (agrees withoutMlKem withKeys keys)
+        [ yield! bothWays "DTLS 1.3 with X25519, and the same secrets" browser.Test (agrees withoutMlKem withKeys keys)
           browser.End ]
 
 let tests =
     testList
         "browsers' DTLS"
         [ chromiums
-          chromiumsWithoutMlKem
           firefoxes
           firefoxesAt12
           firefoxesAt13
