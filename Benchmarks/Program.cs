@@ -19,6 +19,7 @@ return await new RootCommand(
     MediaCommands.Rtp(),
     MediaCommands.Forward(),
     SetUpCommand.Create(),
+    HandshakeCommand.Create(),
     ConnectionsCommand.Create(),
     FloodCommand.Create(),
     FloodSource.Create(),

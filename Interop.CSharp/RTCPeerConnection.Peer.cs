@@ -447,7 +447,13 @@ public sealed partial class RTCPeerConnection
         try
         {
             lock (KeyLogGate)
-                File.AppendAllLines(_options.KeyLogPath!, [line]);
+            {
+                var mode = new FileStreamOptions { Mode = FileMode.Append, Access = FileAccess.Write };
+                if (!OperatingSystem.IsWindows())
+                    mode.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+                using var file = new StreamWriter(_options.KeyLogPath!, mode);
+                file.WriteLine(line);
+            }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

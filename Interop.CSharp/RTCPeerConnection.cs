@@ -28,7 +28,8 @@ public sealed partial class RTCPeerConnection : IAsyncDisposable
     /// <param name="options">What W3C leaves open; null: the defaults.</param>
     /// <exception cref="RTCException">
     /// <c>SyntaxError</c>: a server's URL does not parse. <c>InvalidAccessError</c>: a TURN server without credentials, or an
-    /// expired certificate.
+    /// expired certificate. <c>RangeError</c>: <see cref="WebRtcOptions.MinDtlsVersion"/> is above <see cref="WebRtcOptions.MaxDtlsVersion"/>. <c>TypeError</c>:
+    /// a cipher suite or group is given twice. <c>NotSupportedError</c>: one is not known, or a version of DTLS is left without any.
     /// </exception>
     /// <exception cref="ArgumentException">An option is out of its range.</exception>
     /// <exception cref="PlatformNotSupportedException">The processor has not what <see cref="WebRtcOptions.Ciphers"/> asks for.</exception>

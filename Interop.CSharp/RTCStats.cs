@@ -71,11 +71,14 @@ public sealed record RTCTransportStats() : RTCStats("transport")
     /// <summary><c>client</c>, <c>server</c> or <c>unknown</c>.</summary>
     public required string DtlsRole { get; init; }
 
-    /// <summary>The two octets of DTLS's version in hexadecimal: <c>FEFD</c> is 1.2; null before the handshake is done.</summary>
+    /// <summary>The two octets of DTLS's version in hexadecimal: <c>FEFD</c> is 1.2, <c>FEFC</c> is 1.3; null before the handshake is done.</summary>
     public string? TlsVersion { get; init; }
 
     /// <summary>The suite's IANA name; null before the handshake is done.</summary>
     public string? DtlsCipher { get; init; }
+
+    /// <summary>The IANA name of the group that keys were agreed on in, such as <c>X25519MLKEM768</c>; null before the handshake is done. Beyond W3C.</summary>
+    public string? TlsGroup { get; init; }
 
     /// <summary>The <see cref="RTCIceCandidatePairStats"/> that is sent on.</summary>
     public string? SelectedCandidatePairId { get; init; }

@@ -104,6 +104,7 @@ public sealed partial class RTCStatsReport : IReadOnlyDictionary<string, RTCStat
                 DtlsRole = core.Dtls.Role is { Length: > 0 } role ? role : "unknown",
                 TlsVersion = VersionOf(core.Dtls.Version),
                 DtlsCipher = core.Dtls.CipherSuite is { Length: > 0 } suite ? suite : null,
+                TlsGroup = core.Dtls.Group is { Length: > 0 } group ? group : null,
                 SelectedCandidatePairId = selected,
                 SelectedCandidatePairChanges = pairChanges,
                 LocalCertificateId = local,

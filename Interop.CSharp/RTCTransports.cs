@@ -77,11 +77,17 @@ public sealed class RTCDtlsTransport
     public RTCDtlsTransportState State =>
         _info is { } info ? (RTCDtlsTransportState)info.State : RTCDtlsTransportState.New;
 
-    /// <summary>The protocol's version, such as <c>DTLS 1.2</c>; null until the handshake is done. Beyond W3C.</summary>
+    /// <summary>The protocol's version, <c>DTLS 1.2</c> or <c>DTLS 1.3</c>; null until the handshake is done. Beyond W3C.</summary>
     public string? Version => _info is { Version: { Length: > 0 } version } ? version : null;
 
     /// <summary>The cipher suite's IANA name; null until the handshake is done. Beyond W3C.</summary>
     public string? CipherSuite => _info is { CipherSuite: { Length: > 0 } suite } ? suite : null;
+
+    /// <summary>
+    /// The group that keys were agreed on in, by its IANA name, such as <c>X25519MLKEM768</c> or <c>x25519</c>; null until the handshake is done.
+    /// Beyond W3C.
+    /// </summary>
+    public string? Group => _info is { Group: { Length: > 0 } group } ? group : null;
 
     /// <summary>States as they change; a new subscriber is told the present one first.</summary>
     public IObservable<RTCDtlsTransportState> OnStateChange => _states;
@@ -115,6 +121,7 @@ public sealed class RTCDtlsTransport
             info?.RemoteCertificates ?? [],
             info?.Version ?? "",
             info?.CipherSuite ?? "",
+            info?.Group ?? "",
             info?.Role ?? ""
         );
     }

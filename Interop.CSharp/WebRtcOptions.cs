@@ -201,6 +201,32 @@ public sealed record WebRtcOptions
     public WebRtcCiphers Ciphers { get; init; } = WebRtcCiphers.Automatic;
 
     /// <summary>
+    /// The oldest version of DTLS that is spoken. Above <see cref="MaxDtlsVersion"/> it is a <c>RangeError</c> of the connection's constructor.
+    /// Default <see cref="WebRtcDtlsVersion.Dtls12"/>.
+    /// </summary>
+    public WebRtcDtlsVersion MinDtlsVersion { get; init; } =
+        (WebRtcDtlsVersion)Core.Peer.DefaultOptions.Dtls.MinVersion;
+
+    /// <summary>The newest version of DTLS that is spoken, which is preferred. Default: the newest there is.</summary>
+    public WebRtcDtlsVersion MaxDtlsVersion { get; init; } =
+        (WebRtcDtlsVersion)Core.Peer.DefaultOptions.Dtls.MaxVersion;
+
+    /// <summary>
+    /// Cipher suites of all versions of DTLS, in order of preference, none twice; those of a version that is not spoken do not count. Supported are
+    /// <c>TLS_AES_128_GCM_SHA256</c>, <c>TLS_AES_256_GCM_SHA384</c> and <c>TLS_CHACHA20_POLY1305_SHA256</c> for 1.3; ECDHE with ECDSA or RSA and the
+    /// same three for 1.2. A version without a suite is a <c>NotSupportedError</c> of the connection's constructor. Default: all of them, AES-128 first.
+    /// </summary>
+    public IReadOnlyList<TlsCipherSuite> DtlsCipherSuites { get; init; } =
+    [.. Core.Peer.DefaultOptions.Dtls.Suites.Select(suite => (TlsCipherSuite)suite)];
+
+    /// <summary>
+    /// The groups that keys are agreed on in, in order of preference, at least one, none twice. <see cref="WebRtcDtlsGroup.X25519MLKEM768"/> is of DTLS 1.3;
+    /// where 1.2 is spoken too, another is needed. Default: what browsers have, in their order.
+    /// </summary>
+    public IReadOnlyList<WebRtcDtlsGroup> DtlsGroups { get; init; } =
+    [.. Core.Peer.DefaultOptions.Dtls.Groups.Select(group => (WebRtcDtlsGroup)group)];
+
+    /// <summary>
     /// How media may be protected, in order of preference: offered by the DTLS client, chosen from by the server (RFC 5764 §4.1.2).
     /// At least one, none twice. Where both sides have none in common, media is neither sent nor received; data channels are not
     /// touched. Default: all there are, AES-GCM first.
@@ -232,8 +258,9 @@ public sealed record WebRtcOptions
     public string? JournalFolder { get; init; }
 
     /// <summary>
-    /// A file that the DTLS secrets are appended to in NSS key log format, so that Wireshark can read a capture. For debugging
-    /// only. Default: none.
+    /// A file that the secrets of every DTLS handshake are appended to in NSS key log format, so that Wireshark can read a capture. It is made
+    /// for its owner alone. Whoever reads it can decrypt all that the connections carry: for debugging only. Nothing but this option turns it on, no
+    /// environment variable either. Default: none.
     /// </summary>
     public string? KeyLogPath { get; init; }
 
@@ -382,6 +409,8 @@ public sealed record WebRtcOptions
         ArgumentNullException.ThrowIfNull(Interceptors);
         ArgumentNullException.ThrowIfNull(Bitrate);
         Bitrate.Check();
+        ArgumentNullException.ThrowIfNull(DtlsCipherSuites);
+        ArgumentNullException.ThrowIfNull(DtlsGroups);
         ArgumentNullException.ThrowIfNull(SrtpProfiles);
         if (
             SrtpProfiles.Count == 0
@@ -553,35 +582,6 @@ public enum WebRtcCongestionControl
     /// data is sent like that whatever is chosen.
     /// </summary>
     Ledbat,
-}
-
-/// <summary>Who seals and opens packets with AES-GCM. All compute the same; the rest of the cryptography is the platform's in any case.</summary>
-public enum WebRtcCiphers
-{
-    /// <summary>The processor's instructions where it has them, else the platform's library.</summary>
-    Automatic,
-
-    /// <summary>The platform's library (OpenSSL, CNG, CryptoKit), for those whose rules name it.</summary>
-    Platform,
-
-    /// <summary>The processor's instructions: x86 with AES-NI and PCLMULQDQ. Where it has none, making a connection throws <see cref="PlatformNotSupportedException"/>.</summary>
-    Intrinsic,
-}
-
-/// <summary>SRTP protection profiles, by their code point in <c>use_srtp</c>, RFC 5764 §4.1.2 and RFC 7714 §14.2.</summary>
-public enum WebRtcSrtpProfile
-{
-    /// <summary>AES-128 in counter mode, a tag of 80 bits: what every peer has.</summary>
-    Aes128CmHmacSha1_80 = 1,
-
-    /// <summary>The same with a tag of 32 bits.</summary>
-    Aes128CmHmacSha1_32 = 2,
-
-    /// <summary>AES-128 in Galois/counter mode.</summary>
-    AeadAes128Gcm = 7,
-
-    /// <summary>AES-256 in Galois/counter mode.</summary>
-    AeadAes256Gcm = 8,
 }
 
 /// <summary>How datagrams are sent and received.</summary>

@@ -15,6 +15,7 @@ let private runTests args =
       RealPeers.ChromiumTcpTests.tests
       RealPeers.SharedPortBrowserTests.tests
       RealPeers.MediaBrowserTests.tests
+      RealPeers.Dtls13BrowserTests.tests
       RealPeers.AiortcTests.tests
       RealPeers.TurnServerPeersTests.tests
       RealPeers.NamespaceTests.tests
@@ -115,6 +116,7 @@ let private runTests args =
       Interop.MediaStatsTests.tests
       Interop.SentSimulcastTests.tests
       Interop.LoopbackTests.tests
+      Interop.DtlsLoopbackTests.tests
       Interop.PairTests.tests
       Interop.StreamLoopbackTests.tests
       Interop.SharedPortTests.tests
@@ -123,6 +125,7 @@ let private runTests args =
       DcepTests.tests
       ChannelsTests.tests
       ConfigurationTests.tests
+      DtlsOptionsTests.tests
       PeerTests.tests
       Interceptors.ReceptionTests.tests
       Interceptors.NackTests.tests

@@ -14,6 +14,7 @@ internal static class AllCommand
     public const string Small = "small";
     public const string Latency = "latency";
     public const string SetUp = "setup";
+    public const string Handshake = "handshake";
     public const string Connections = "connections --count 1000";
     public const string Curve = "curve";
     public const string Step = "step";
@@ -30,6 +31,7 @@ internal static class AllCommand
         (Small, true),
         (Latency, true),
         (SetUp, true),
+        (Handshake, true),
         (Connections, false),
         (Curve, false),
         (Step, false),

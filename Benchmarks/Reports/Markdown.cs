@@ -62,6 +62,13 @@ internal static class Markdown
                     + $"{N(m["parallelSetupsPerSecond"])} with {N(m["parallel"])} at once; "
                     + $"the first in a process {N(m["firstOpenMilliseconds"])} ms"
             ),
+            AllCommand.Handshake => (
+                "a DTLS handshake, CPU of both ends",
+                $"1.2 with P-256 {N(m["p256MicrosecondsPerPair"])} µs, with X25519 {N(m["x25519MicrosecondsPerPair"])} µs; "
+                    + $"1.3 with X25519 {N(m["classicalMicrosecondsPerPair"])} µs, "
+                    + $"with X25519MLKEM768 {N(m["hybridMicrosecondsPerPair"])} µs; a pair of connections on loopback opens in "
+                    + $"{N(m["setUpDtls12Milliseconds"])} ms with 1.2, {N(m["setUpDtls13Milliseconds"])} ms with 1.3"
+            ),
             AllCommand.Connections => (
                 $"{N(m["connections"])} idle connections",
                 $"{N(m["rssKbPerConnection"])} kB RSS each ({N(m["rssKbPerPair"])} a pair), "

@@ -48,6 +48,9 @@ internal sealed class Pair : IAsyncDisposable
         return pair;
     }
 
+    /// <summary>The version of DTLS that was agreed on.</summary>
+    public string? Version => _alice.Sctp?.Transport.Version;
+
     /// <summary>Bob's username fragment, which checks to him begin with.</summary>
     public string Fragment =>
         _bob.LocalDescription!.Sdp.Split("\r\n").First(l => l.StartsWith("a=ice-ufrag:", StringComparison.Ordinal))[

@@ -39,6 +39,8 @@ type PeerOptions =
         KeyLog: bool
         /// SRTP profiles offered in use_srtp and chosen from, in order of preference, RFC 5764 §4.1.2. Default all, GCM first.
         SrtpProfiles: SrtpProfile[]
+        /// Versions, cipher suites and groups. Default: `DtlsOptions.defaults`.
+        Dtls: DtlsOptions
         /// Whether connections are made to the peer's TCP candidates, RFC 6544, where UDP does not pass. Listeners are the
         /// shell's to open (`ListenerOpened`). Default true.
         IceTcp: bool
@@ -132,6 +134,8 @@ type DtlsTransportInfo =
         Version: string
         /// The suite's IANA name; empty before.
         CipherSuite: string
+        /// The name of the group that keys were agreed on in, as IANA registers it; empty before.
+        Group: string
         /// `client` or `server`; empty before the role is known.
         Role: string
     }

@@ -31,6 +31,7 @@ module Peer =
           Epoch = 0L
           KeyLog = false
           SrtpProfiles = DtlsConfig.srtpProfiles
+          Dtls = DtlsOptions.defaults
           IceTcp = true
           Publication = Publication.plain
           Scope = IceScope.everything
@@ -274,9 +275,12 @@ module Peer =
 
     [<CompiledName "Create">]
     let create (entropy: ReadOnlyMemory<byte>) (config: PeerConfig) : Result<State, Mistake> =
-        match Configurations.check config.Options.Scope.Lite config.Configuration with
-        | ValueSome mistake -> Error mistake
-        | ValueNone -> Ok(Live(Session.create config (Entropy.ofSeed entropy.Span), Passed.none))
+        match
+            Configurations.check config.Options.Scope.Lite config.Configuration, DtlsOptions.check config.Options.Dtls
+        with
+        | ValueSome mistake, _
+        | ValueNone, ValueSome mistake -> Error mistake
+        | ValueNone, ValueNone -> Ok(Live(Session.create config (Entropy.ofSeed entropy.Span), Passed.none))
 
     [<CompiledName "Deadline">]
     let deadline (state: State) : Instant =

@@ -75,6 +75,7 @@ module internal Session =
           RemoteCertificates = [||]
           Version = ""
           CipherSuite = ""
+          Group = ""
           Role = "" }
 
     let noSctp: SctpTransportInfo =
@@ -195,8 +196,11 @@ module internal Session =
           UsernameFragment = ValueSome ufrag }
 
     let private newDtls (config: PeerConfig) (entropy: Entropy) : Dtls.State =
+        let usual =
+            DtlsConfig.create config.Ciphers config.Identity.Certificate config.Identity.Key
+
         Dtls.create
-            { DtlsConfig.create config.Ciphers config.Identity.Certificate config.Identity.Key with
+            { DtlsOptions.set usual config.Options.Dtls with
                 Mtu = config.Options.MaxDatagramSize
                 KeyLog = config.Options.KeyLog
                 SrtpProfiles = config.Options.SrtpProfiles }

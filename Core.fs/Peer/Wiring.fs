@@ -343,7 +343,8 @@ module internal Wiring =
                     State = DtlsTransportState.Connected
                     RemoteCertificates = c.RemoteCertificates
                     Version = c.Version
-                    CipherSuite = c.SuiteName }
+                    CipherSuite = c.SuiteName
+                    Group = DtlsOptions.groupName c.Group }
             |> Step.bind tellConnection
             |> Step.bind (fun s ->
                 match c.SrtpProfile, c.SrtpKeys with

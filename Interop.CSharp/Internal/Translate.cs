@@ -105,6 +105,12 @@ internal static class Translate
             epoch: 0,
             options.KeyLogPath is not null,
             [.. options.SrtpProfiles.Select(profile => (Core.SrtpProfile)profile)],
+            new(
+                (Core.DtlsVersion)options.MinDtlsVersion,
+                (Core.DtlsVersion)options.MaxDtlsVersion,
+                [.. options.DtlsCipherSuites.Select(suite => (Core.CipherSuite)suite)],
+                [.. options.DtlsGroups.Select(group => (Core.NamedGroup)group)]
+            ),
             options.IceTcp,
             new(options.HideAddresses, [.. options.ExternalAddresses.Select(ToCore)]),
             new(

@@ -55,6 +55,12 @@ let private scenarios =
         "setupsPerSecond"
         "parallelSetupsPerSecond"
         "firstOpenMilliseconds" ]
+      [ "handshake"; "--seconds"; "0.3"; "--setups"; "2" ],
+      [ "p256MicrosecondsPerPair"
+        "p256ClientMicroseconds"
+        "p256ServerMicroseconds"
+        "x25519MicrosecondsPerPair"
+        "setUpDtls12Milliseconds" ]
       [ "connections"; "--count"; "10"; "--seconds"; "0.5" ], [ "connections"; "heapKbPerConnection"; "rssMb" ]
       [ "flood"; "--seconds"; "0.5"; "--pairs"; "2"; "--rate"; "10000" ],
       [ "connections"

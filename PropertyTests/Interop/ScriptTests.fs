@@ -160,6 +160,7 @@ let private commands =
                   let pair = report.OfType<RTCIceCandidatePairStats>() |> Seq.exactlyOne
                   Expect.equal transport.SelectedCandidatePairId pair.Id "the selected pair"
                   Expect.equal transport.TlsVersion "FEFD" "as on the wire"
+                  Expect.equal transport.TlsGroup "x25519" "the group"
                   Expect.equal pair.CurrentRoundTripTime (Nullable 0.002) "seconds"
 
                   let candidate = report[pair.LocalCandidateId] :?> RTCIceCandidateStats

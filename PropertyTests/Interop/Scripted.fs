@@ -59,6 +59,7 @@ let internal dtlsInfo =
       RemoteCertificates = [| [| 1uy; 2uy |] |]
       Version = "DTLS 1.2"
       CipherSuite = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
+      Group = "x25519"
       Role = "client" }
 
 let internal sctpInfo: SctpTransportInfo =

@@ -90,6 +90,12 @@ type private BiDi(socket: ClientWebSocket, onEvent: string -> JsonElement -> uni
             return! answer.Task
         }
 
+[<AutoOpen>]
+module private FirefoxFiles =
+    /// Where its NSS writes the secrets of its connections, in its profile.
+    [<Literal>]
+    let KeyLogName = "keys.log"
+
 /// A headless Firefox with a profile of its own, gone when disposed. Its camera and microphone are fake and need no leave, and
 /// its host candidates carry real addresses, those of the loopback among them.
 type Firefox
@@ -167,6 +173,7 @@ type Firefox
 
             // Its own, whoever runs the tests.
             info.Environment["HOME"] <- profile
+            info.Environment["SSLKEYLOGFILE"] <- Path.Combine(profile, KeyLogName)
             let browser = new Process(StartInfo = info)
             browser.Start() |> ignore
             browser.StandardOutput.ReadToEndAsync() |> ignore
@@ -253,6 +260,18 @@ type Firefox
 
             return Page(evaluate, reload, close, log)
         }
+
+    /// The secrets of its TLS and DTLS so far, as lines of an NSS key log.
+    member _.KeyLog: string[] =
+        let path = Path.Combine(profile, KeyLogName)
+
+        if File.Exists path then
+            use file =
+                new StreamReader(new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite))
+
+            file.ReadToEnd().Split('\n', StringSplitOptions.RemoveEmptyEntries)
+        else
+            [||]
 
     interface IAsyncDisposable with
         member _.DisposeAsync() =

@@ -436,6 +436,10 @@ internal static class InputCodec
         to.Number(value.Epoch);
         to.Flag(value.KeyLog);
         to.Array(value.SrtpProfiles, profile => to.Number((int)profile));
+        to.Number((int)value.Dtls.MinVersion);
+        to.Number((int)value.Dtls.MaxVersion);
+        to.Array(value.Dtls.Suites, suite => to.Number((int)suite));
+        to.Array(value.Dtls.Groups, group => to.Number((int)group));
         to.Flag(value.IceTcp);
         to.Flag(value.Publication.HidesAddresses);
         to.Array(
@@ -478,6 +482,12 @@ internal static class InputCodec
             from.Number(),
             from.Flag(),
             from.Array(() => (SrtpProfile)from.Int32()),
+            new DtlsOptions(
+                (DtlsVersion)from.Int32(),
+                (DtlsVersion)from.Int32(),
+                from.Array(() => (CipherSuite)from.Int32()),
+                from.Array(() => (NamedGroup)from.Int32())
+            ),
             from.Flag(),
             new Publication(
                 from.Flag(),

@@ -313,6 +313,7 @@ internal static class OutputCodec
         to.Array(dtls.RemoteCertificates, certificate => to.Octets(certificate));
         to.Text(dtls.Version);
         to.Text(dtls.CipherSuite);
+        to.Text(dtls.Group);
         to.Text(dtls.Role);
     }
 
