@@ -88,6 +88,7 @@ let private runTests args =
       Crc32cTests.tests
       DtlsTests.tests
       Dtls13.SessionTests.tests
+      Dtls13.HostileTests.tests
       DtlsMessagesTests.tests
       OpenSslTests.tests
       Rtp.PacketTests.tests
