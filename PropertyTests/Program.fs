@@ -89,6 +89,7 @@ let private runTests args =
       DtlsTests.tests
       Dtls13.SessionTests.tests
       Dtls13.HostileTests.tests
+      Dtls13.NoiseTests.tests
       DtlsMessagesTests.tests
       OpenSslTests.tests
       Rtp.PacketTests.tests

@@ -3,62 +3,11 @@ namespace Hybrid.WebRtc.Core
 open System
 open System.Buffers.Binary
 open Hybrid.WebRtc.Core.Tls
+open Hybrid.WebRtc.Core.Tls.Connection12
 open Hybrid.WebRtc.Core.Tls13
 
 [<RequireQualifiedAccess>]
 module Dtls =
-    [<NoComparison; NoEquality>]
-    type Side =
-        | ClientSide of Client.State
-        | ServerSide of Server.State
-
-    /// The record layer while keys change.
-    [<NoComparison; NoEquality>]
-    type Line =
-        {
-            Counters: Counters
-            /// Of epoch 1, once they are known.
-            Read: struct (Protection * ReplayWindow) voption
-            /// Of epoch 1, once there are keys.
-            Write: Sealing
-        }
-
-    [<NoComparison; NoEquality>]
-    type Handshaking =
-        {
-            Party: Party
-            Side: Side
-            Inbox: Reassembly
-            /// ValueNone until we have spoken.
-            Flight: Flight voption
-            Line: Line
-            Early: Early
-            ExpiresAt: Instant
-        }
-
-    /// What stays the same from packet to packet.
-    [<NoComparison; NoEquality>]
-    type Session =
-        {
-            Config: DtlsConfig
-            Read: Protection
-            Write: Sealing
-            /// Our last flight, which the peer may ask for again; of a server only.
-            Last: Flight voption
-            /// The next record in the clear, for the ChangeCipherSpec in it.
-            Plain: uint64
-        }
-
-    /// Small: a packet makes a new one.
-    [<NoComparison; NoEquality>]
-    type Open =
-        {
-            Session: Session
-            Window: ReplayWindow
-            /// Of our next record.
-            Next: uint64
-        }
-
     [<NoComparison; NoEquality>]
     type State =
         | New of DtlsConfig * Entropy * Early
@@ -72,6 +21,7 @@ module Dtls =
     [<NoComparison; NoEquality>]
     type Input =
         | Tick
+        | Wrapped of Octets: int
         | Start of Role: DtlsRole * Fingerprints: Fingerprint[]
         | StartWithChain of Role: DtlsRole * ServerName: string
         | Received of Memory<byte>
@@ -173,10 +123,6 @@ module Dtls =
 
     // What the handshake asks for
 
-    /// A line as NSS has them.
-    let private keyLogLine (label: string) (clientRandom: byte[]) (secret: byte[]) =
-        String.Join(' ', label, Convert.ToHexStringLower clientRandom, Convert.ToHexStringLower secret)
-
     /// `Done` comes when both keys are there.
     let private opened (h: Handshaking) : State =
         match h.Line.Read, h.Line.Write with
@@ -221,7 +167,7 @@ module Dtls =
 
                 h <- next
                 reversed <- List.rev outputs @ reversed
-            | LogKey(random, master) -> reversed <- KeyLog(keyLogLine "CLIENT_RANDOM" random master) :: reversed
+            | LogKey(random, master) -> reversed <- KeyLog(Keys.logLine "CLIENT_RANDOM" random master) :: reversed
             | Done connected ->
                 state <- ValueSome(opened h)
                 reversed <- Connected connected :: reversed
@@ -229,13 +175,6 @@ module Dtls =
         struct (ValueOption.defaultValue (Handshaking h) state, List.rev reversed)
 
     // What the peer sends
-
-    /// Whether a fragment is the end of the message that our flight answered: then the peer has not heard us. Copies that
-    /// the network made come close behind the first, and are not asked twice.
-    let private asksAgain (now: Instant) (config: DtlsConfig) (fragment: Fragment) (flight: Flight) =
-        fragment.Sequence = flight.Answers
-        && fragment.Offset + fragment.Bytes.Length = fragment.Length
-        && now - flight.SentAt >= config.Timing.First / 2L
 
     let private receiveMessage (h: Handshaking) (message: Message) =
         match h.Side with
@@ -248,7 +187,9 @@ module Dtls =
 
     let private fragmentWhenOpen (now: Instant) (fragment: Fragment) (o: Open) : Step<State, Output> =
         match fragment.Type, o.Session.Last with
-        | MessageType.Finished, ValueSome last when asksAgain now o.Session.Config fragment last ->
+        | MessageType.Finished, ValueSome last when
+            Flight.asksAgain now o.Session.Config.Timing.First fragment last.Answers last.SentAt
+            ->
             sayLastAgain now last o
         // Renegotiation, RFC 5246 §7.2.2.
         | (MessageType.HelloRequest | MessageType.ClientHello), _ when fragment.Offset = 0 ->
@@ -318,7 +259,10 @@ module Dtls =
             ignored Drop.Unexpected (Handshaking h)
         else
             match h.Flight with
-            | ValueSome flight when asksAgain now h.Party.Config fragment flight -> sayAgain now flight flight.Timeout h
+            | ValueSome flight when
+                Flight.asksAgain now h.Party.Config.Timing.First fragment flight.Answers flight.SentAt
+                ->
+                sayAgain now flight flight.Timeout h
             | _ ->
                 match Reassembly.add fragment h.Inbox with
                 | Error drop -> ignored drop (Handshaking h)
@@ -474,38 +418,14 @@ module Dtls =
         | Event13.Transmit datagram -> Transmit datagram
         | Event13.Data bytes -> Data bytes
         | Event13.Connected connected -> Connected connected
-        | Event13.KeyLog(label, random, secret) -> KeyLog(keyLogLine label random secret)
+        | Event13.KeyLog(label, random, secret) -> KeyLog(Keys.logLine label random secret)
         | Event13.Failed fault -> Failed fault
         | Event13.Closed -> Closed
         | Event13.Ignored drop -> Ignored drop
 
     /// The peer speaks 1.2: its machine goes on with the peer's hello.
     and private older (now: Instant) (older: Connection13.Older) : Step<State, Output> =
-        let side, flight =
-            match older.Hello with
-            | ValueNone -> ServerSide Server.AwaitClientHello, ValueNone
-            | ValueSome hello ->
-                let struct (_, transcript) =
-                    Transcript.say hello.Type hello.Body (Transcript.start hello.Sequence)
-
-                ClientSide(Client.said transcript),
-                ValueSome
-                    { Items = [ Whole hello ]
-                      Answers = -1
-                      SentAt = older.SentAt
-                      Timeout = older.Timeout }
-
-        Handshaking
-            { Party = older.Party
-              Side = side
-              Inbox = older.Inbox
-              Flight = flight
-              Line =
-                { Counters = { Plain = older.Plain; Sealed = 0UL }
-                  Read = ValueNone
-                  Write = Sealing.Clear }
-              Early = older.Early
-              ExpiresAt = older.ExpiresAt }
+        Handshaking(ofOlder older)
         |> drain now
         |> Step.bind (fun state ->
             if older.Rest.IsEmpty then
@@ -568,17 +488,7 @@ module Dtls =
         | Over -> Instant.never
 
     let private start12 (now: Instant) (party: Party) : Step<State, Output> =
-        let begun =
-            { Party = party
-              Side = ServerSide Server.AwaitClientHello
-              Inbox = Reassembly.empty
-              Flight = ValueNone
-              Line =
-                { Counters = { Plain = 0UL; Sealed = 0UL }
-                  Read = ValueNone
-                  Write = Sealing.Clear }
-              Early = Early.nothing
-              ExpiresAt = Instant.add party.Config.Timing.GiveUp now }
+        let begun = beginning now party
 
         match party.Role with
         | DtlsRole.Server -> Step.only (Handshaking begun)
@@ -621,6 +531,15 @@ module Dtls =
             |> Step.bind (replay now early)
         | New(config, entropy, early), StartWithChain(role, name) ->
             start now role (Trust.Chain name) config entropy |> Step.bind (replay now early)
+        | New(config, entropy, early), Wrapped octets ->
+            Step.only (
+                New(
+                    { config with
+                        Mtu = config.Mtu - octets },
+                    entropy,
+                    early
+                )
+            )
         // The peer's hello may be here before its fingerprint: signalling is slower than ICE.
         | New(config, entropy, early), Received datagram ->
             match Early.keep datagram early with
@@ -631,7 +550,7 @@ module Dtls =
         | Handshaking h, Tick -> tickHandshake now h
         | (Handshaking _ | Open _ | Handshaking13 _ | Open13 _), Received datagram -> receive now datagram state
         | Handshaking h, Close -> goodbye h.Line.Counters h.Line.Write
-        | (Handshaking _ | Open _ | Handshaking13 _ | Open13 _), (Start _ | StartWithChain _) ->
+        | (Handshaking _ | Open _ | Handshaking13 _ | Open13 _), (Wrapped _ | Start _ | StartWithChain _) ->
             ignored Drop.Unexpected state
         | Open o, Seal records when o.Next <= Record.LastSequence - uint64 records ->
             let record: DtlsSeal =
@@ -665,4 +584,4 @@ module Dtls =
             struct (Open13 o, List.map tell events)
         | Open13 o, Close -> struct (Over, List.map tell (Open13.close o))
         | (New _ | Open _ | Over), Tick -> Step.only state
-        | Over, (Start _ | StartWithChain _ | Received _ | Seal _ | Close) -> ignored Drop.Stale state
+        | Over, (Wrapped _ | Start _ | StartWithChain _ | Received _ | Seal _ | Close) -> ignored Drop.Stale state

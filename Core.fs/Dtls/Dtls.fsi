@@ -2,8 +2,8 @@ namespace Hybrid.WebRtc.Core
 
 open System
 
-/// One end of a DTLS 1.2 connection (RFC 6347) with use_srtp (RFC 5764), as WebRTC has it (RFC 8827 §6.5): both ends show a
-/// certificate that the other knows by its fingerprint, keys are ephemeral, the extended master secret is required.
+/// One end of a DTLS connection, 1.3 (RFC 9147) or 1.2 (RFC 6347), with use_srtp (RFC 5764), as WebRTC has it (RFC 8827 §6.5): both ends
+/// show a certificate that the other knows by its fingerprint, keys are ephemeral, 1.2's extended master secret is required.
 ///
 ///     New ──Start──▶ Handshaking ──Finished──▶ Open ──close_notify──▶ Over
 ///                         └──refusal, alert, time──────fatal alert──────▲
@@ -22,6 +22,8 @@ module Dtls =
     type Input =
         /// Time has passed.
         | Tick
+        /// What the path has around its packets, octets: so much smaller are the handshake's datagrams. Before `Start`.
+        | Wrapped of Octets: int
         /// The handshake begins: the role is known, and which fingerprints the peer's certificate may have.
         | Start of Role: DtlsRole * Fingerprints: Fingerprint[]
         /// The same as on the web: only the server shows a certificate. Its chain is in `Connected`, unverified: nothing is to be

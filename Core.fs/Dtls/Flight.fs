@@ -207,6 +207,13 @@ module internal Flight =
         flush ()
         struct (List.rev datagrams, counters)
 
+    /// Whether a fragment is the end of the message that a flight answered, which it has said at `sentAt`: then the peer has not heard
+    /// it. Copies that the network made come close behind the first, and are not asked twice.
+    let asksAgain (now: Instant) (first: Duration) (fragment: Fragment) (answers: int) (sentAt: Instant) : bool =
+        fragment.Sequence = answers
+        && fragment.Offset + fragment.Bytes.Length = fragment.Length
+        && now - sentAt >= first / 2L
+
     /// When it is to be said again.
     let retryAt (flight: Flight) : Instant =
         Instant.add flight.Timeout flight.SentAt

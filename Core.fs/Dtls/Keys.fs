@@ -178,3 +178,7 @@ module internal Keys =
           ServerKey = Array.sub exported key key
           ClientSalt = Array.sub exported (2 * key) salt
           ServerSalt = Array.sub exported (2 * key + salt) salt }
+
+    /// A line of a key log, as NSS has them.
+    let logLine (label: string) (clientRandom: byte[]) (secret: byte[]) : string =
+        String.Join(' ', label, Convert.ToHexStringLower clientRandom, Convert.ToHexStringLower secret)

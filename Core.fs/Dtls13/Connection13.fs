@@ -137,6 +137,7 @@ module internal Connection13 =
               Handshake = h.Writes |> List.find (fun w -> w.Epoch = 2UL)
               Others = ValueOption.toList h.Read
               Inbox = h.Inbox
+              Heard = h.Heard
               // A server's flight is answered by the client's.
               Flight =
                 (if h.Party.Role = DtlsRole.Client then
@@ -199,13 +200,6 @@ module internal Connection13 =
         struct (state, List.rev reversed @ more)
 
     // What the peer sends
-
-    /// Whether the peer says once more what our flight answers: then it has not heard us. Copies that the network made come close
-    /// behind the first, and are not asked twice.
-    let private asksAgain (now: Instant) (config: DtlsConfig) (fragment: Fragment) (flight: Flight13) =
-        fragment.Sequence = flight.Answers
-        && fragment.Offset + fragment.Bytes.Length = fragment.Length
-        && now - flight.SentAt >= config.Timing.First / 2L
 
     /// The hello that is due decides the version, see `Hello`: whether it is of 1.2.
     let private isOlder (h: Handshaking) (message: Message) =
@@ -308,7 +302,10 @@ module internal Connection13 =
             ignored Drop.Unexpected h
         else
             match h.Flight with
-            | ValueSome flight when asksAgain now h.Party.Config fragment flight -> sayAgain now flight.Timeout flight h
+            | ValueSome flight when
+                Flight.asksAgain now h.Party.Config.Timing.First fragment flight.Answers flight.SentAt
+                ->
+                sayAgain now flight.Timeout flight h
             | _ ->
                 match Reassembly.add fragment h.Inbox with
                 | Error drop -> ignored drop h

@@ -48,6 +48,8 @@ module internal Open13 =
             /// The peer's other epochs that may still speak: the one after a KeyUpdate, the one before, the handshake's.
             Others: ReadEpoch list
             Inbox: Reassembly
+            /// Records of the peer's last flight, newest first.
+            Heard: RecordNumber list
             /// What waits for an ACK: a client's last flight, or a KeyUpdate.
             Flight: Flight13 voption
             /// message_seq of our next message.
@@ -320,7 +322,14 @@ module internal Open13 =
         | DtlsRole.Client, ValueSome flight when now - flight.SentAt >= o.Session.Config.Timing.First / 2L ->
             say now flight.Timeout flight o
         | DtlsRole.Client, _ -> struct (o, [])
-        | DtlsRole.Server, _ -> acknowledge [ number ] o
+        // All of it is here, whichever of its records the client thinks of.
+        | DtlsRole.Server, _ ->
+            let heard = hear number o.Session.Heard
+
+            acknowledge
+                heard
+                { o with
+                    Session = { o.Session with Heard = heard } }
 
     let private fragments (now: Instant) (number: RecordNumber) (plain: Memory<byte>) (o: State) : Stepped =
         let mutable r = Reader(Span.op_Implicit plain.Span)

@@ -309,6 +309,10 @@ module internal Wiring =
                         else
                             "server" }
             |> Step.bind tellConnection
+            |> Step.bind (fun s ->
+                match overhead s with
+                | 0 -> Step.only s
+                | octets -> dtls now (Dtls.Wrapped octets) s)
             |> Step.bind (dtls now (Dtls.Start(handshake.Role, handshake.Fingerprints)))
         | _ -> Step.only s
 

@@ -196,7 +196,10 @@ let private signatures =
 
                       for scheme in certificate.Key.Schemes do
                           let signature = certificate.Key.Sign(scheme, ReadOnlySpan data)
-                          Expect.equal (certificate.Key.Sign(scheme, ReadOnlySpan data)) signature "deterministic"
+
+                          // RSA-PSS draws a salt.
+                          if not ((string scheme).Contains "Pss") then
+                              Expect.equal (certificate.Key.Sign(scheme, ReadOnlySpan data)) signature "deterministic"
 
                           let verify (der: byte[]) scheme (data: byte[]) (signature: byte[]) =
                               ciphers.Verify(ReadOnlySpan der, scheme, ReadOnlySpan data, ReadOnlySpan signature)

@@ -224,7 +224,7 @@ let tests =
           testCase "nor beside SCTP that comes later" (each [ 1L ] (survives 10.0))
           testCase
               "busy machines at both ends, which hold processes up for 5 to 30 ms, are not taken for a queue"
-              (each [ 1L; 2L ] (busy infinity 2e6 30L 50L (0.65 * Share) (1.2 * Share)))
+              (each [ 1L; 2L ] (busy infinity 2e6 30L 50L (0.6 * Share) (1.2 * Share)))
           testCase
               "nor do they take from an application of 300 kbit/s what it sends, on a path of a gigabit"
               (each [ 1L; 2L ] (busy 3e5 1e9 30L 50L 3e5 2e9))

@@ -249,8 +249,8 @@ let private redundancy =
                       int packet.SequenceNumber)
 
               let late = List.pairwise numbers |> List.filter (fun (a, b) -> b <= a)
-              // One that is lost with what repeats it comes late, if at all: by NACK.
-              Expect.isLessThan late.Length 5 "in order, but for what was sent again"
+              // One that is lost with what repeats it, as five in 500 are on average, comes late, if at all: by NACK.
+              Expect.isLessThan late.Length 13 "in order, but for what was sent again"
               Expect.equal numbers.Length (List.distinct numbers).Length "once"
               Expect.isGreaterThan numbers.Length 485 "nearly all"
               let stats = inbound world
