@@ -20,6 +20,11 @@ let private between (options: WebRtcOptions) (body: RTCPeerConnection -> RTCPeer
         use caller = new RTCPeerConnection(null, options)
         use callee = new RTCPeerConnection(null, options)
         let channel = caller.CreateDataChannel "chat"
+
+        let announced =
+            TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+
+        use _ = callee.OnDataChannel.Subscribe(fun _ -> announced.TrySetResult() |> ignore)
         do! caller.SetLocalDescriptionAsync()
         do! caller.GatheringCompleteAsync()
         do! callee.SetRemoteDescriptionAsync(nonNull caller.LocalDescription)
@@ -27,6 +32,8 @@ let private between (options: WebRtcOptions) (body: RTCPeerConnection -> RTCPeer
         do! callee.GatheringCompleteAsync()
         do! caller.SetRemoteDescriptionAsync(nonNull callee.LocalDescription)
         do! channel.WaitForOpenAsync().WaitAsync(TimeSpan.FromSeconds 30.0)
+        // In order: whatever either has told of its handshake has been heard.
+        do! announced.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
         do! body caller callee
     }
 
