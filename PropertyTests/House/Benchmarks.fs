@@ -60,7 +60,13 @@ let private scenarios =
         "p256ClientMicroseconds"
         "p256ServerMicroseconds"
         "x25519MicrosecondsPerPair"
-        "setUpDtls12Milliseconds" ]
+        "classicalMicrosecondsPerPair"
+        "hybridMicrosecondsPerPair"
+        "hybridClientMicroseconds"
+        "hybridServerMicroseconds"
+        "setUpDtls12Milliseconds"
+        "setUpDtls13Milliseconds"
+        "setUpClassicalMilliseconds" ]
       [ "connections"; "--count"; "10"; "--seconds"; "0.5" ], [ "connections"; "heapKbPerConnection"; "rssMb" ]
       [ "flood"; "--seconds"; "0.5"; "--pairs"; "2"; "--rate"; "10000" ],
       [ "connections"

@@ -20,6 +20,11 @@ let private between (options: WebRtcOptions) (body: RTCPeerConnection -> RTCPeer
         use caller = new RTCPeerConnection(null, options)
         use callee = new RTCPeerConnection(null, options)
         let channel = caller.CreateDataChannel "chat"
+
+        let announced =
+            TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+
+        use _ = callee.OnDataChannel.Subscribe(fun _ -> announced.TrySetResult() |> ignore)
         do! caller.SetLocalDescriptionAsync()
         do! caller.GatheringCompleteAsync()
         do! callee.SetRemoteDescriptionAsync(nonNull caller.LocalDescription)
@@ -27,6 +32,8 @@ let private between (options: WebRtcOptions) (body: RTCPeerConnection -> RTCPeer
         do! callee.GatheringCompleteAsync()
         do! caller.SetRemoteDescriptionAsync(nonNull callee.LocalDescription)
         do! channel.WaitForOpenAsync().WaitAsync(TimeSpan.FromSeconds 30.0)
+        // In order: whatever either has told of its handshake has been heard.
+        do! announced.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
         do! body caller callee
     }
 
@@ -50,39 +57,65 @@ let private refusal (options: WebRtcOptions) : struct (string * string) =
 let private v12 = WebRtcDtlsVersion.Dtls12
 let private v13 = WebRtcDtlsVersion.Dtls13
 
+let private nameOf (version: WebRtcDtlsVersion) =
+    if version = v13 then "DTLS 1.3" else "DTLS 1.2"
+
+/// As IANA registers it.
+let private groupName (group: WebRtcDtlsGroup) =
+    match group with
+    | WebRtcDtlsGroup.X25519MLKEM768 -> "X25519MLKEM768"
+    | WebRtcDtlsGroup.X25519 -> "x25519"
+    | WebRtcDtlsGroup.Secp256r1 -> "secp256r1"
+    | _ -> "secp384r1"
+
+/// Both ends tell it, by their transports and their statistics.
+let private agreesOn version (suite: TlsCipherSuite) group (caller: RTCPeerConnection) (callee: RTCPeerConnection) =
+    task {
+        for pc, role in [ caller, "server"; callee, "client" ] do
+            let dtls = (nonNull pc.Sctp).Transport
+            Expect.equal dtls.Version (nameOf version) "version"
+            Expect.equal dtls.CipherSuite (string suite) "suite"
+            Expect.equal dtls.Group (groupName group) "group"
+            let! transport = transportOf pc
+            Expect.equal transport.TlsVersion (if version = v13 then "FEFC" else "FEFD") "version's code"
+            Expect.equal transport.DtlsCipher (string suite) "statistics' suite"
+            Expect.equal transport.TlsGroup (groupName group) "statistics' group"
+            Expect.equal transport.DtlsRole role "role"
+    }
+
 let tests =
     testList
         "DTLS on loopback"
-        [ for suite in
-              [ TlsCipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
-                TlsCipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
-                TlsCipherSuite.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 ] do
-              for group, groupName in
-                  [ WebRtcDtlsGroup.X25519, "x25519"
-                    WebRtcDtlsGroup.Secp256r1, "secp256r1"
-                    WebRtcDtlsGroup.Secp384r1, "secp384r1" ] do
-                  testCaseTask $"DTLS 1.2 with {suite} and {groupName}, as both are told" (fun () ->
-                      between
-                          (WebRtcOptions(
-                              IncludeLoopback = true,
-                              AddressFilter = loopback.AddressFilter,
-                              MaxDtlsVersion = v12,
-                              DtlsCipherSuites = [| suite |],
-                              DtlsGroups = [| group |]
-                          ))
-                          (fun caller callee ->
-                              task {
-                                  for pc, role in [ caller, "server"; callee, "client" ] do
-                                      let dtls = (nonNull pc.Sctp).Transport
-                                      Expect.equal dtls.Version "DTLS 1.2" "version"
-                                      Expect.equal dtls.CipherSuite (string suite) "suite"
-                                      Expect.equal dtls.Group groupName "group"
-                                      let! transport = transportOf pc
-                                      Expect.equal transport.TlsVersion "FEFD" "version's code"
-                                      Expect.equal transport.DtlsCipher (string suite) "statistics' suite"
-                                      Expect.equal transport.TlsGroup groupName "statistics' group"
-                                      Expect.equal transport.DtlsRole role "role"
-                              }))
+        [ for version, suites, groups in
+              [ v12,
+                [ TlsCipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+                  TlsCipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+                  TlsCipherSuite.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 ],
+                [ WebRtcDtlsGroup.X25519; WebRtcDtlsGroup.Secp256r1; WebRtcDtlsGroup.Secp384r1 ]
+                v13,
+                [ TlsCipherSuite.TLS_AES_128_GCM_SHA256
+                  TlsCipherSuite.TLS_AES_256_GCM_SHA384
+                  TlsCipherSuite.TLS_CHACHA20_POLY1305_SHA256 ],
+                [ WebRtcDtlsGroup.X25519MLKEM768
+                  WebRtcDtlsGroup.X25519
+                  WebRtcDtlsGroup.Secp256r1
+                  WebRtcDtlsGroup.Secp384r1 ] ] do
+              for suite in suites do
+                  for group in groups do
+                      testCaseTask $"{nameOf version} with {suite} and {groupName group}, as both are told" (fun () ->
+                          between
+                              (WebRtcOptions(
+                                  IncludeLoopback = true,
+                                  AddressFilter = loopback.AddressFilter,
+                                  MinDtlsVersion = version,
+                                  MaxDtlsVersion = version,
+                                  DtlsCipherSuites = [| suite |],
+                                  DtlsGroups = [| group |]
+                              ))
+                              (agreesOn version suite group))
+
+          testCaseTask "DTLS 1.3 with AES-128 and X25519MLKEM768, where nobody is told anything" (fun () ->
+              between loopback (agreesOn v13 TlsCipherSuite.TLS_AES_128_GCM_SHA256 WebRtcDtlsGroup.X25519MLKEM768))
 
           testCaseTask "the transport tells nothing before the handshake, and of it after the end" (fun () ->
               task {
