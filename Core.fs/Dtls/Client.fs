@@ -32,8 +32,10 @@ module internal Client =
 
     /// Our ClientHello, the flight of it.
     let hello (party: Party) (cookie: byte[]) (transcript: Transcript) : struct (State * Demand list) =
+        let shares = Hello.share party (Hello.shared party.Config)
+
         let struct (message, transcript) =
-            Transcript.say MessageType.ClientHello (Hello.write party cookie ValueNone) transcript
+            Transcript.say MessageType.ClientHello (Hello.write party cookie ValueNone shares) transcript
 
         struct (said transcript, [ Say [ Whole message ] ])
 

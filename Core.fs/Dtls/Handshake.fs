@@ -355,7 +355,7 @@ module internal Handshake =
     let private groupSeed party (group: NamedGroup) =
         seed party (Octets.u16 (int (uint16 group)))
 
-    /// Our share of the group. It is made again where its secret is asked for: a share is no value, and a state must be.
+    /// Our share of the group; made again, it is the same.
     let share (party: Party) (group: NamedGroup) : IKeyShare =
         party.Config.Ciphers.Agree(group, ReadOnlySpan(groupSeed party group))
 

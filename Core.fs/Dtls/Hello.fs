@@ -59,18 +59,17 @@ module internal Hello =
         && hello.Random.AsSpan().EndsWith(ReadOnlySpan Messages13.downgrade)
 
     /// The groups that our first hello has shares of: the best, and what nearly everyone has, should that be too new for the server.
-    let shares (config: DtlsConfig) : NamedGroup[] =
+    let shared (config: DtlsConfig) : NamedGroup[] =
         match Array.tryHead config.Groups with
+        | _ when not (speaks DtlsVersion.Dtls13 config) -> [||]
         | Some NamedGroup.X25519MLKEM768 when Array.contains NamedGroup.X25519 config.Groups ->
             [| NamedGroup.X25519MLKEM768; NamedGroup.X25519 |]
         | Some group -> [| group |]
         | None -> [||]
 
-    let private share (party: Party) (group: NamedGroup) : KeyShare =
-        use share = Handshake.share party group
-
-        { Group = uint16 group
-          Exchange = share.Public }
+    /// Shares of these groups.
+    let share (party: Party) (groups: NamedGroup[]) : struct (NamedGroup * IKeyShare)[] =
+        groups |> Array.map (fun group -> struct (group, Handshake.share party group))
 
     /// Whether a suite is of 1.3.
     let private isOf13 (suite: CipherSuite) = Array.contains suite Suite13.all
@@ -116,12 +115,17 @@ module internal Hello =
         extensions party retry [||] |> Array.map (fun e -> e.Type)
 
     /// The body of our ClientHello. `cookie` is a HelloVerifyRequest's, of 1.2.
-    let write (party: Party) (cookie: byte[]) (retry: Retry voption) : byte[] =
-        let groups =
-            match retry with
-            | ValueSome { Group = ValueSome group } -> [| group |]
-            | _ when speaks DtlsVersion.Dtls13 party.Config -> shares party.Config
-            | _ -> [||]
+    let write
+        (party: Party)
+        (cookie: byte[])
+        (retry: Retry voption)
+        (shares: struct (NamedGroup * IKeyShare)[])
+        : byte[] =
+        let shares =
+            shares
+            |> Array.map (fun (struct (group, share)) ->
+                { Group = uint16 group
+                  Exchange = share.Public })
 
         Message.writeClientHello
             { Version = Record.Version
@@ -129,4 +133,4 @@ module internal Hello =
               SessionId = [||]
               Cookie = cookie
               Suites = suites party.Config |> Array.map uint16
-              Extensions = extensions party retry (groups |> Array.map (share party)) }
+              Extensions = extensions party retry shares }

@@ -27,9 +27,10 @@ module internal Client13 =
     [<NoComparison; NoEquality>]
     type Retried = { Suite: uint16; Retry: Retry }
 
+    /// Our shares are kept: a key of ML-KEM takes longer to make than to use.
     [<NoComparison; NoEquality>]
     type State =
-        | AwaitServerHello of Retried voption * Transcript13
+        | AwaitServerHello of shares: struct (NamedGroup * IKeyShare)[] * Retried voption * Transcript13
         | AwaitExtensions of Stage * Retry voption * Transcript13
         | AwaitCertificate of Agreed * Transcript13
         | AwaitVerify of Agreed * chain: byte[][] * Transcript13
@@ -37,10 +38,12 @@ module internal Client13 =
 
     /// Our first hello.
     let hello (party: Party) : struct (State * Demand13 list) =
-        let struct (message, transcript) =
-            Transcript13.say MessageType.ClientHello (Hello.write party [||] ValueNone) Transcript13.empty
+        let shares = Hello.share party (Hello.shared party.Config)
 
-        struct (AwaitServerHello(ValueNone, transcript), [ Demand13.Say [ message ] ])
+        let struct (message, transcript) =
+            Transcript13.say MessageType.ClientHello (Hello.write party [||] ValueNone shares) Transcript13.empty
+
+        struct (AwaitServerHello(shares, ValueNone, transcript), [ Demand13.Say [ message ] ])
 
     /// Extensions that a ServerHello may have, RFC 8446 §4.1.3.
     let private ofServerHello =
@@ -71,7 +74,7 @@ module internal Client13 =
             ValueNone
 
     /// The hello again, as a HelloRetryRequest wants it, RFC 8446 §4.1.4.
-    let private answerRetry (party: Party) (message: Message) (hello: ServerHello) suite transcript =
+    let private answerRetry (party: Party) (message: Message) (hello: ServerHello) suite shares transcript =
         let find kind read =
             Extensions.find kind hello.Extensions |> ValueOption.map read
 
@@ -89,7 +92,7 @@ module internal Client13 =
 
             let isUnfit group =
                 not (Array.contains group party.Config.Groups)
-                || Array.contains group (Hello.shares party.Config)
+                || Array.contains group (Hello.shared party.Config)
 
             if ValueOption.exists isUnfit group then
                 Handshake13.refuse
@@ -102,21 +105,20 @@ module internal Client13 =
 
                 let k = KeySchedule.create party.Config.Ciphers suite
 
+                let shares =
+                    match group with
+                    | ValueSome group -> Hello.share party [| group |]
+                    | ValueNone -> shares
+
                 let struct (message, transcript) =
                     Transcript13.retried k transcript
                     |> Transcript13.hear message
-                    |> Transcript13.say MessageType.ClientHello (Hello.write party [||] (ValueSome retry))
+                    |> Transcript13.say MessageType.ClientHello (Hello.write party [||] (ValueSome retry) shares)
 
                 let retried = { Suite = hello.Suite; Retry = retry }
-                Ok(struct (AwaitServerHello(ValueSome retried, transcript), [ Demand13.Say [ message ] ]))
+                Ok(struct (AwaitServerHello(shares, ValueSome retried, transcript), [ Demand13.Say [ message ] ]))
 
-    /// The groups that our last hello had shares of.
-    let private offered (party: Party) (retried: Retried voption) : NamedGroup[] =
-        match retried with
-        | ValueSome { Retry = { Group = ValueSome group } } -> [| group |]
-        | _ -> Hello.shares party.Config
-
-    let private agree (party: Party) (message: Message) (hello: ServerHello) suite retried transcript =
+    let private agree (party: Party) (message: Message) (hello: ServerHello) suite shares retried transcript =
         match
             Extensions.find Extensions13.KeyShare hello.Extensions
             |> ValueOption.map Extensions13.readKeyShare
@@ -124,13 +126,9 @@ module internal Client13 =
         | ValueNone -> Handshake13.refuse Alert.MissingExtension "a ServerHello without a share of the key agreement"
         | ValueSome ValueNone -> Handshake13.malformed "key_share of ServerHello"
         | ValueSome(ValueSome share) ->
-            let group: NamedGroup = LanguagePrimitives.EnumOfValue(int share.Group)
-
-            if not (Array.contains group (offered party retried)) then
-                Handshake13.refuse Alert.IllegalParameter "a group of which no share was offered"
-            else
-                use ours = Handshake.share party group
-
+            match shares |> Array.tryFind (fun (struct (group, _)) -> uint16 group = share.Group) with
+            | None -> Handshake13.refuse Alert.IllegalParameter "a group of which no share was offered"
+            | Some(struct (group, ours: IKeyShare)) ->
                 match ours.Secret(ReadOnlySpan share.Exchange) with
                 | ValueNone -> Handshake13.refuse Alert.IllegalParameter "the server's share of the key agreement"
                 | ValueSome shared ->
@@ -140,7 +138,7 @@ module internal Client13 =
 
                     Ok(struct (AwaitExtensions(stage, retry, transcript), Handshake13.handshakeKeys party stage))
 
-    let private answerServerHello (party: Party) (message: Message) (retried: Retried voption) transcript =
+    let private answerServerHello (party: Party) (message: Message) shares (retried: Retried voption) transcript =
         match Message.readServerHello message.Body with
         | ValueNone -> Handshake13.malformed "ServerHello"
         | ValueSome hello when not (Hello.is13 hello) ->
@@ -162,8 +160,8 @@ module internal Client13 =
             | ValueNone -> Handshake13.refuse Alert.IllegalParameter "a cipher suite that was not offered"
             | ValueSome _ when retried |> ValueOption.exists (fun r -> r.Suite <> hello.Suite) ->
                 Handshake13.refuse Alert.IllegalParameter "another cipher suite than that of HelloRetryRequest"
-            | ValueSome suite when isRetry -> answerRetry party message hello suite transcript
-            | ValueSome suite -> agree party message hello suite retried transcript
+            | ValueSome suite when isRetry -> answerRetry party message hello suite shares transcript
+            | ValueSome suite -> agree party message hello suite shares retried transcript
 
     let private answerExtensions (party: Party) (message: Message) stage retry transcript =
         let asked = Hello.asked party retry
@@ -225,8 +223,8 @@ module internal Client13 =
 
     let receive (party: Party) (message: Message) (state: State) : Result<struct (State * Demand13 list), Refusal> =
         match state, message.Type with
-        | AwaitServerHello(retried, transcript), MessageType.ServerHello ->
-            answerServerHello party message retried transcript
+        | AwaitServerHello(shares, retried, transcript), MessageType.ServerHello ->
+            answerServerHello party message shares retried transcript
         | AwaitExtensions(stage, retry, transcript), MessageType.EncryptedExtensions ->
             answerExtensions party message stage retry transcript
         | AwaitCertificate(agreed, transcript), MessageType.CertificateRequest when agreed.Requested.IsNone ->

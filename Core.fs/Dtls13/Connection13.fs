@@ -204,8 +204,8 @@ module internal Connection13 =
     /// The hello that is due decides the version, see `Hello`: whether it is of 1.2.
     let private isOlder (h: Handshaking) (message: Message) =
         match h.Side, message.Type with
-        | ClientSide(Client13.AwaitServerHello(ValueNone, _)), MessageType.HelloVerifyRequest -> true
-        | ClientSide(Client13.AwaitServerHello(ValueNone, _)), MessageType.ServerHello ->
+        | ClientSide(Client13.AwaitServerHello(_, ValueNone, _)), MessageType.HelloVerifyRequest -> true
+        | ClientSide(Client13.AwaitServerHello(_, ValueNone, _)), MessageType.ServerHello ->
             match Message.readServerHello message.Body with
             | ValueSome hello -> not (Hello.is13 hello)
             | ValueNone -> false
@@ -254,7 +254,7 @@ module internal Connection13 =
     /// Whether the peer surely speaks 1.3: one of 1.2 need not bear ACKs.
     let private knowsAcks (h: Handshaking) =
         match h.Side with
-        | ClientSide(Client13.AwaitServerHello(ValueNone, _))
+        | ClientSide(Client13.AwaitServerHello(_, ValueNone, _))
         | ServerSide(Server13.AwaitClientHello(ValueNone, _)) -> false
         | _ -> true
 
