@@ -61,6 +61,8 @@ type End =
         Closed: bool
         KeyLog: string list
         Sent: byte[] list
+        /// Epochs and sequence numbers of the records in them.
+        Numbers: struct (uint64 * uint64) list
     }
 
 type Side =
@@ -88,7 +90,8 @@ let private newEnd config entropy =
       Fault = ValueNone
       Closed = false
       KeyLog = []
-      Sent = [] }
+      Sent = []
+      Numbers = [] }
 
 let encode (datagram: DtlsDatagram) : byte[] =
     let bytes: byte[] = Array.zeroCreate datagram.Size
@@ -130,8 +133,18 @@ let private react now (plaintext: byte[]) (fin: End) output =
         { fin with Sent = bytes :: fin.Sent }, [ bytes ]
 
     match output with
-    | Dtls.Transmit datagram -> send (encode datagram) fin
-    | Dtls.Sealed record -> send (sealData record plaintext) fin
+    | Dtls.Transmit datagram ->
+        let numbers = datagram.Records |> List.map (fun r -> struct (r.Epoch, r.Sequence))
+
+        send
+            (encode datagram)
+            { fin with
+                Numbers = numbers @ fin.Numbers }
+    | Dtls.Sealed record ->
+        send
+            (sealData record plaintext)
+            { fin with
+                Numbers = struct (record.Epoch, record.Sequence) :: fin.Numbers }
     | Dtls.Data bytes ->
         { fin with
             Data = bytes.ToArray() :: fin.Data },

@@ -510,6 +510,15 @@ let private updates =
                   Expect.isLessThan bad.Length 40 $"what is reordered over a renewal may be lost: {bad.Length}"
                   Expect.isTrue (world.Client.Fault.IsNone && world.Server.Fault.IsNone) (told world))
 
+          testCase "no record's number is used twice, whatever is said again: a nonce would be" (fun () ->
+              for seed in 1L .. 10L do
+                  let world =
+                      chatter Weather.foul seed (after 10 (both P256)) (after 7 (both P256)) 100
+
+                  for fin in [ world.Client; world.Server ] do
+                      Expect.isGreaterThan fin.Numbers.Length 100 "many"
+                      Expect.hasLength (List.distinct fin.Numbers) fin.Numbers.Length "each once")
+
           testCase "who asks for it is answered with new keys" (fun () ->
               let world =
                   fair (both P256) (both P256) |> runUntil (Duration.seconds 3L) (fun _ -> false)
