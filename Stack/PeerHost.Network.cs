@@ -89,7 +89,18 @@ internal sealed partial class PeerHost
         if (port is StreamPort stream)
             stream.Ended("Its address is gone.");
         else
-            ((IPortOwner)this).Broken(port, "Its address is gone.");
+            Remove(port);
+    }
+
+    /// <summary>A port of datagrams is no more; false where that is known.</summary>
+    private bool Remove(IPort port)
+    {
+        if (_ports.Remove(port.Id) is null)
+            return false;
+
+        port.Dispose();
+        _seat.Run(Loop.Now, Input.NewPortClosed(port.Id));
+        return true;
     }
 
     private void HasBound()

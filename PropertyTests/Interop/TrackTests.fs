@@ -357,6 +357,31 @@ let private samples =
                   | a, b -> failtest $"{a.Length} and {b.Length}"
               })
 
+          testCaseTask
+              "a frame of video leaves room for what a relay of any of its senders has around packets"
+              (fun () ->
+                  task {
+                      let track = new SampleTrack("video/VP8")
+                      let! struct (a, pcA) = sending track
+                      let! struct (_, _) = sending track
+
+                      let longest () =
+                          let before = a.Sent.Length
+                          track.Write(frame 0 5_000)
+                          let struct (_, _, _, packets) = a.Sent[before]
+                          packets.ToArray() |> Array.map _.Payload.Length |> Array.max
+
+                      Expect.equal (longest ()) Packetizer.DefaultPayloadSize "full"
+                      a.Sink.Raise(Event.PathOverheadChanged 41)
+                      a.Sink.Settle()
+                      do! settled pcA
+                      Expect.equal (longest ()) (Packetizer.DefaultPayloadSize - 41) "with room"
+                      a.Sink.Raise(Event.PathOverheadChanged 0)
+                      a.Sink.Settle()
+                      do! settled pcA
+                      Expect.equal (longest ()) Packetizer.DefaultPayloadSize "full again"
+                  })
+
           testCaseTask "durations make timestamps, and a writer waits for its turn" (fun () ->
               task {
                   let clock = Clock()
