@@ -358,7 +358,12 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
         {
             lane.Attach(this);
             lane.Name(this, Peer.UsernameFragments(_state));
-            Loop.Post(() => Adopt(lane.Bound));
+            _binding++;
+            Loop.Post(() =>
+            {
+                _binding--;
+                Adopt(lane.Bound);
+            });
             return;
         }
 
