@@ -237,7 +237,7 @@ internal static class OutputCodec
                 to.Text(changed.Buffer);
                 break;
             case Event.PathOverheadChanged changed:
-                to.Byte(29);
+                to.Byte(32);
                 to.Number(changed.Octets);
                 break;
             case Event.JitterBufferChanged changed:
