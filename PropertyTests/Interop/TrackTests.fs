@@ -365,10 +365,10 @@ let private samples =
                       let! struct (a, pcA) = sending track
                       let! struct (_, _) = sending track
 
-                      // Four full packets, each with VP8's octet: frames are cut into equal parts.
+                      // Four full packets, each with VP8's four octets: frames are cut into equal parts.
                       let sizes () =
                           let before = a.Sent.Length
-                          track.Write(frame 0 (4 * (Packetizer.DefaultPayloadSize - 1)))
+                          track.Write(frame 0 (4 * (Packetizer.DefaultPayloadSize - 4)))
                           let struct (_, _, _, packets) = a.Sent[before]
                           [ for packet in packets.ToArray() -> packet.Payload.Length ]
 
