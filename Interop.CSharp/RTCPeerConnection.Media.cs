@@ -39,6 +39,11 @@ public sealed partial class RTCPeerConnection
 
     internal IRtpInterceptor[] Interceptors { get; private set; } = [];
 
+    /// <summary>Octets that a relay has around each packet; any thread.</summary>
+    internal int PathOverhead => _pathOverhead;
+
+    private volatile int _pathOverhead;
+
     internal RTCMediaCapabilities Capabilities => _options.Media;
 
     internal TimeProvider Time => _options.TimeProvider;

@@ -400,6 +400,9 @@ public sealed partial class RTCPeerConnection
             case Core.Event.BitrateEstimated e:
                 return () => TellBitrate(e.BitsPerSecond);
 
+            case Core.Event.PathOverheadChanged e:
+                return () => _pathOverhead = e.Octets;
+
             case Core.Event.ToneChanged e:
                 return OnTransceiver(e.Transceiver, transceiver => transceiver.Sender.Dtmf?.Tell(e.Tone, e.Buffer));
 

@@ -37,7 +37,8 @@ public sealed class SampleTrack : MediaStreamTrack
     /// any profile in <c>packetization-mode=1</c>.</param>
     /// <param name="id">Its name; null: one that nobody else has.</param>
     /// <param name="label">For people to read.</param>
-    /// <param name="maxPayloadSize">Octets of payload a packet may have.</param>
+    /// <param name="maxPayloadSize">Octets of payload a packet may have; of video, less where it passes a relay, by what that has around
+    /// a packet.</param>
     /// <param name="options">What the payload format leaves open.</param>
     /// <exception cref="NotSupportedException">The library has no payload format for that codec.</exception>
     public SampleTrack(
@@ -179,15 +180,20 @@ public sealed class SampleTrack : MediaStreamTrack
         lock (_gate)
         {
             var isShared = false;
+            var overhead = 0;
             foreach (var outlet in _outlets)
             {
                 outlet.Use(outlet.Feed.Sender.Transform);
-                isShared |= !outlet.Transforms;
+                if (outlet.Transforms)
+                    continue;
+                isShared = true;
+                overhead = Math.Max(overhead, outlet.Feed.Overhead);
             }
             if (isShared)
             {
                 if (!_packetizers.TryGetValue(rid, out var packetizer))
                     _packetizers[rid] = packetizer = NewPacketizer();
+                packetizer.MaxPayloadSize = Room(overhead);
                 Send(_fan, packetizer, frame, rid);
             }
             foreach (var outlet in _outlets)
@@ -196,6 +202,15 @@ public sealed class SampleTrack : MediaStreamTrack
     }
 
     private Packetizer NewPacketizer() => new(Format.CreatePacketizer(), _hub.MaxPayloadSize);
+
+    /// <summary>
+    /// Octets of payload where relays have so many around a packet: all senders get the same packets, and the longest way round
+    /// decides. Sound cannot be cut, and stays as it is.
+    /// </summary>
+    private int Room(int overhead) =>
+        Kind == MediaKind.Video
+            ? Math.Max(Packetizer.SmallestPayloadSize, _hub.MaxPayloadSize - overhead)
+            : _hub.MaxPayloadSize;
 
     private void Send(RtpFan fan, Packetizer packetizer, EncodedFrame frame, string rid) =>
         fan.Send(rid, packetizer, _codecs, packetizer.Packetize(frame with { Timestamp = frame.Timestamp + _start }));
@@ -252,7 +267,10 @@ public sealed class SampleTrack : MediaStreamTrack
                         .Subscribe(transformed =>
                         {
                             lock (_gate)
+                            {
+                                packetizer.MaxPayloadSize = track.Room(feed.Overhead);
                                 track.Send(own, packetizer, transformed, rid);
+                            }
                         })
                 );
             }

@@ -5,7 +5,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Hybrid.WebRtc.Stack;
 
-/// <content>Its addresses, which come and go. Ports of a <see cref="StackOptions.SharedPort"/> stay as they were opened.</content>
+/// <content>Its addresses, which come and go. A <see cref="StackOptions.SharedPort"/> looks after its own, and tells.</content>
 internal sealed partial class PeerHost
 {
     // The loop's thread only.
@@ -80,7 +80,7 @@ internal sealed partial class PeerHost
     /// Whether this machine does not have a port's address any more. An interface that is down for a moment may keep its own, as when
     /// a wireless one changes its access point, and then ICE's checks tell.
     /// </summary>
-    private static bool IsGone(IPort port) => port.Local.Port != 0 && !UdpSockets.IsLocal(port.Local.Address.ToNet());
+    internal static bool IsGone(IPort port) => port.Local.Port != 0 && !UdpSockets.IsLocal(port.Local.Address.ToNet());
 
     private void Lose(IPort port)
     {
@@ -89,7 +89,26 @@ internal sealed partial class PeerHost
         if (port is StreamPort stream)
             stream.Ended("Its address is gone.");
         else
-            ((IPortOwner)this).Broken(port, "Its address is gone.");
+            Remove(port);
+    }
+
+    /// <summary>A port of datagrams is no more; false where that is known.</summary>
+    private bool Remove(IPort port)
+    {
+        if (_ports.Remove(port.Id) is null)
+            return false;
+
+        Discard(port);
+        _seat.Run(Loop.Now, Input.NewPortClosed(port.Id));
+        return true;
+    }
+
+    /// <inheritdoc/>
+    void IPortOwner.Appeared(in BoundPort bound)
+    {
+        // What is about to be taken over has it already.
+        if (_options.ContinualGathering && !_over && _binding == 0)
+            Adopt([bound]);
     }
 
     private void HasBound()

@@ -279,11 +279,8 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
     /// <inheritdoc/>
     void IPortOwner.Broken(IPort port, string reason)
     {
-        if (_ports.Remove(port.Id) is null)
+        if (!Remove(port))
             return;
-
-        port.Dispose();
-        _seat.Run(Loop.Now, Input.NewPortClosed(port.Id));
 
         // A send may have found the address gone sooner than the watch did, and it may be back already.
         if (_options.ContinualGathering && _watching is not null)
@@ -361,7 +358,12 @@ internal sealed partial class PeerHost : IDatagramShell, ILoopMember, IPortOwner
         {
             lane.Attach(this);
             lane.Name(this, Peer.UsernameFragments(_state));
-            Loop.Post(() => Adopt(lane.Bound));
+            _binding++;
+            Loop.Post(() =>
+            {
+                _binding--;
+                Adopt(lane.Bound);
+            });
             return;
         }
 

@@ -391,7 +391,7 @@ module internal Connectivity =
         |> Step.bind (fun g ->
             match Checklist.find pair.Path g.List, pair.Nomination with
             | ValueSome current, _ when request.Nominating && request.AsControlling && Generation.isControlling g ->
-                Generation.select now current g
+                Generation.select now current g |> Step.bind (Renomination.reconsider now)
             | ValueSome current, Nomination.Requested when not (Generation.isControlling g) ->
                 nominated options now current g
             | ValueSome current, _ when Renomination.isWorthwhile now current g ->
@@ -462,9 +462,11 @@ module internal Connectivity =
 
     // Time.
 
-    // The same request again: the same transaction, RFC 8489 §6.2.1.
+    // The same request again: the same transaction, RFC 8489 §6.2.1. Over a pair that works it is another.
     let private repeat (now: Instant) (check: Transaction) (pair: Pair) (g: Generation) =
         match Pair.request check.Id pair, g.Local.Secret, g.Remote.Secret, Generation.baseOf pair.Path.Local g with
+        | ValueSome request, _, _, _ when Pair.hasSucceeded pair ->
+            Generation.askAnew now request.Nominating check pair g
         | ValueSome request, ValueSome local, ValueSome remote, ValueSome origin ->
             let message =
                 Binding.request

@@ -147,6 +147,29 @@ module internal Generation =
           Requests = 1
           LastWait = 1 }
 
+    // A pair that works is asked anew, see `askAnew`: every two round trips, for as long as a path that loses much could take, and then
+    // as seldom as any other. None is known where the first answer was to a request that had been repeated.
+    let private anew (roundTrip: Duration voption) : Timing =
+        let often =
+            match roundTrip with
+            | ValueSome roundTrip -> max (2L * Pace.ta) (2L * roundTrip)
+            | ValueNone -> 4L * Pace.ta
+
+        { Rto = min Transaction.standard.Rto often
+          Steady = 19
+          Longest = 4L * Transaction.standard.Rto
+          Requests = 40
+          LastWait = 4 }
+
+    // How the check of a pair is repeated.
+    let private timingOf (pair: Pair) (g: Generation) : Timing =
+        if Pair.isReliable pair then
+            once
+        elif Pair.hasSucceeded pair then
+            anew pair.Counters.CurrentRoundTripTime
+        else
+            timing g
+
     // That of the pair's nomination while it is the last one; else the next.
     let private numberFor (pair: Pair) (g: Generation) : uint32 =
         let latest = g.Renominating.Latest
@@ -155,8 +178,14 @@ module internal Generation =
         elif pair.Number = latest && latest > 0u then latest
         else min (latest + 1u) 0xffffffu
 
-    /// A new request over a pair; the pair remembers it. `repeated` requests become the pair's check.
-    let private ask now nominating repeated (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
+    /// A new request over a pair; the pair remembers it. `transaction`: the pair's check from now on, where it is to be repeated.
+    let private ask
+        now
+        nominating
+        (transaction: (TransactionId -> Transaction) voption)
+        (pair: Pair)
+        (g: Generation)
+        : Step<Generation, GenerationOutput> =
         match g.Local.Secret, g.Remote.Secret, baseOf pair.Path.Local g with
         | ValueSome local, ValueSome remote, ValueSome origin ->
             let struct (id, entropy) = TransactionId.draw g.Entropy
@@ -174,18 +203,16 @@ module internal Generation =
                       Repeated = false }
 
             let pair =
-                if repeated then
+                match transaction with
+                | ValueSome transaction ->
                     { pair with
                         State =
                             if Pair.hasSucceeded pair then
                                 PairState.Succeeded
                             else
                                 PairState.InProgress
-                        Check =
-                            let timing = if Pair.isReliable pair then once else timing g
-                            ValueSome(Transaction.start timing id now) }
-                else
-                    pair
+                        Check = ValueSome(transaction id) }
+                | ValueNone -> pair
 
             let message =
                 Binding.request
@@ -233,7 +260,13 @@ module internal Generation =
         | PairLink.Connecting -> connect now false pair g
         | PairLink.Datagrams
         | PairLink.Connected
-        | PairLink.Accepted -> ask now nominating true pair g
+        | PairLink.Accepted ->
+            ask now nominating (ValueSome(fun id -> Transaction.start (timingOf pair g) id now)) pair g
+
+    /// The check of a pair that works is due again, and is another request: RFC 8445 §14.3 forbids one to be repeated within
+    /// 500 ms, and a path of 20 ms that loses a third of all round trips is not to be nominated for many seconds.
+    let askAnew now nominating (check: Transaction) (pair: Pair) (g: Generation) : Step<Generation, GenerationOutput> =
+        ask now nominating (ValueSome(fun id -> Transaction.resend now { check with Id = id })) pair g
 
     /// A request for consent, sent once, RFC 7675 §5.1. A controlling agent says again that it nominates: a peer that
     /// sees us come from elsewhere then knows at once where to answer.
@@ -244,7 +277,7 @@ module internal Generation =
                     { pair.Counters with
                         ConsentRequestsSent = pair.Counters.ConsentRequestsSent + 1L } }
 
-        ask now (isControlling g && pair.Nomination.IsDone) false counted g
+        ask now (isControlling g && pair.Nomination.IsDone) ValueNone counted g
 
     /// Starts checks as the pace allows: triggered ones first, RFC 8445 §6.1.4.2.
     let rec pump (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =

@@ -78,44 +78,43 @@ module Ice =
     [<CompiledName "Deadline">]
     let deadline (state: State) : Instant = state.Shown.Deadline
 
-    let isValid (path: Path) (state: State) : bool =
-        let valid = state.Shown.Valid
-        let mutable i = 0
+    [<CompiledName "IsValid">]
+    let isValid (path: Path) (state: State) : bool = isKnown path state.Shown.Valid
 
-        while i < valid.Length && not (valid[i].Equals path) do
-            i <- i + 1
-
-        i < valid.Length
-
+    [<CompiledName "TransportState">]
     let transportState (state: State) : IceTransportState = state.Shown.Transport
 
+    [<CompiledName "GatheringState">]
     let gatheringState (state: State) : IceGatheringState = state.Shown.Gathering
 
+    [<CompiledName "Role">]
     let role (state: State) : IceRole = state.Current.Checks.Agent.Role
 
+    [<CompiledName "LocalCredentials">]
     let localCredentials (state: State) : IceParameters voption =
         state.Current.Checks.Local.Secret |> ValueOption.map _.Credentials
 
+    [<CompiledName "RemoteCredentials">]
     let remoteCredentials (state: State) : IceParameters voption =
         state.Current.Checks.Remote.Secret |> ValueOption.map _.Credentials
 
+    [<CompiledName "LocalCandidates">]
     let localCandidates (state: State) : Candidate[] =
         state.Current.Checks.Local.Candidates
         |> Array.map (Publication.see state.Published)
 
+    [<CompiledName "LocalServers">]
     let localServers (state: State) : struct (Candidate * string)[] =
         state.Current.Checks.Local.Servers
         |> Array.map (fun struct (candidate, url) -> struct (Publication.see state.Published candidate, url))
 
+    [<CompiledName "RemoteCandidates">]
     let remoteCandidates (state: State) : Candidate[] = state.Current.Checks.Remote.Candidates
 
-    let usernameFragments (state: State) : string[] =
-        state
-        |> ofBoth (fun session ->
-            match session.Checks.Local.Secret with
-            | ValueSome secret -> [| secret.Credentials.UsernameFragment |]
-            | ValueNone -> [||])
+    [<CompiledName "UsernameFragments">]
+    let usernameFragments (state: State) : string[] = ofBoth IceSession.fragments state
 
+    [<CompiledName "SelectedPair">]
     let selectedPair (state: State) : IcePair voption =
         IceSession.selected state.Current
         |> ValueOption.orElseWith (fun () -> former state |> ValueOption.bind IceSession.selected)
@@ -129,6 +128,7 @@ module Ice =
     let isUsable (now: Instant) (path: Path) (state: State) : bool =
         PairControl.isUsable state.Setup.Options now path state.Current.Checks
 
+    [<CompiledName "Pairs">]
     let pairs (state: State) : IcePair[] =
         state.Current.Checks.List.Pairs
         |> Array.map (Publication.seePair state.Published)

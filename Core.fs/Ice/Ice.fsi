@@ -136,33 +136,44 @@ module Ice =
 
     /// Whether packets from this path may be taken for the peer's: our check was answered there, or the peer's authentic
     /// check came from there. Cheap enough for every packet.
+    [<CompiledName "IsValid">]
     val isValid: path: Path -> state: State -> bool
 
     /// Present state, W3C RTCIceTransport.state.
+    [<CompiledName "TransportState">]
     val transportState: state: State -> IceTransportState
 
+    [<CompiledName "GatheringState">]
     val gatheringState: state: State -> IceGatheringState
 
+    [<CompiledName "Role">]
     val role: state: State -> IceRole
 
     /// Credentials of the present generation.
+    [<CompiledName "LocalCredentials">]
     val localCredentials: state: State -> IceParameters voption
 
     /// The fragments that requests to this agent may be addressed to: the present generation's, and the former's while it
     /// still serves.
+    [<CompiledName "UsernameFragments">]
     val usernameFragments: state: State -> string[]
 
+    [<CompiledName "RemoteCredentials">]
     val remoteCredentials: state: State -> IceParameters voption
 
     /// Candidates of the present generation; the local ones with those learnt from the peer's responses.
+    [<CompiledName "LocalCandidates">]
     val localCandidates: state: State -> Candidate[]
 
     /// Those of the local candidates that came from a server, and its URL.
+    [<CompiledName "LocalServers">]
     val localServers: state: State -> struct (Candidate * string)[]
 
+    [<CompiledName "RemoteCandidates">]
     val remoteCandidates: state: State -> Candidate[]
 
     /// The pair that data is sent on: the present generation's, or until it has one, that of the generation before.
+    [<CompiledName "SelectedPair">]
     val selectedPair: state: State -> IcePair voption
 
     /// Whether the present generation has the pair of this path.
@@ -174,4 +185,5 @@ module Ice =
     val isUsable: now: Instant -> path: Path -> state: State -> bool
 
     /// The pairs of the present generation, best first.
+    [<CompiledName "Pairs">]
     val pairs: state: State -> IcePair[]

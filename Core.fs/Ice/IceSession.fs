@@ -109,6 +109,12 @@ module internal IceSession =
             ValueSome(Message.verify ciphers (ReadOnlySpan secret.Key) datagram.Span)
         | _ -> ValueNone
 
+    /// What requests to this generation name.
+    let fragments (session: IceSession) : string[] =
+        match session.Checks.Local.Secret with
+        | ValueSome secret -> [| secret.Credentials.UsernameFragment |]
+        | ValueNone -> [||]
+
     /// Whether a candidate that names this fragment, or none, is one of this generation's peer, RFC 8838 §11.
     let expects (fragment: string voption) (session: IceSession) : bool =
         match fragment, session.Checks.Remote.Secret with

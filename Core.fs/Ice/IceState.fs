@@ -66,6 +66,15 @@ module internal IceStates =
     let either (test: IceSession -> bool) (state: IceState) : bool =
         test state.Current || former state |> ValueOption.exists test
 
+    // Asked for every packet.
+    let isKnown (path: Path) (paths: Path[]) : bool =
+        let mutable i = 0
+
+        while i < paths.Length && not (paths[i].Equals path) do
+            i <- i + 1
+
+        i < paths.Length
+
     // Of both generations.
     let ofBoth (choose: IceSession -> 'a[]) (state: IceState) : 'a[] =
         match former state with

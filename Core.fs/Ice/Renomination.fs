@@ -51,6 +51,13 @@ module internal Renomination =
                 | ValueNone -> false
             | _ -> false)
 
+    /// A nomination is over, and the pair selected: a better one that began to work meanwhile is nominated. It has answered already,
+    /// and will not again.
+    let reconsider (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
+        match g.List.Pairs |> Array.tryFind (fun pair -> isWorthwhile now pair g) with
+        | Some pair -> Generation.nominatePair now pair g
+        | None -> Step.only g
+
     /// The peer's nomination of this number is followed.
     let followed (number: uint32) (g: Generation) : Generation =
         { g with

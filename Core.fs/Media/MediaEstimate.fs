@@ -50,6 +50,16 @@ module internal MediaEstimate =
     let heard (now: Instant) (input: Gcc.Input) (s: MediaState) : Step<MediaState, MediaOutput> =
         if s.Path.HasBegun then take now input s else Step.only s
 
+    /// What a relay has around packets, octets: libwebrtc's OnTransportOverheadChanged.
+    let wrapped (overhead: int) (s: MediaState) : Step<MediaState, MediaOutput> =
+        if overhead = s.Path.Overhead then
+            Step.only s
+        else
+            Step.one
+                (MediaOutput.Wrapped overhead)
+                { s with
+                    Path = { s.Path with Overhead = overhead } }
+
     /// The peer's bounds have changed, or what they bound. Where no feedback tells of the path they are all that is known of it.
     let limited (now: Instant) (limits: ReceiverLimits) (s: MediaState) : Step<MediaState, MediaOutput> =
         let limit = MediaLimits.total s.Senders limits

@@ -57,11 +57,17 @@ module internal MediaLeaving =
                 octets <- octets + span[i].Payload.Length
 
                 if stamps then
-                    times <- TransportSendTimes.sent now size probe times
+                    times <- TransportSendTimes.sent now (size + path.Overhead) probe times
 
                 if s.Terms.Ccfb then
                     streamTimes <-
-                        StreamSendTimes.sent now fec.Machine.Ssrc (uint16 fec.Next + uint16 i) size probe streamTimes
+                        StreamSendTimes.sent
+                            now
+                            fec.Machine.Ssrc
+                            (uint16 fec.Next + uint16 i)
+                            (size + path.Overhead)
+                            probe
+                            streamTimes
 
             let run =
                 RtpRun(
@@ -114,7 +120,7 @@ module internal MediaLeaving =
                     MediaPacer.enqueue
                         now
                         PacketPriority.Video
-                        (packets[place].Payload.Length + 40)
+                        (packets[place].Payload.Length + 40 + s.Path.Overhead)
                         { Sender = at
                           Packets = ReadOnlyMemory packets
                           Place = place
@@ -143,6 +149,7 @@ module internal MediaLeaving =
         let terms = stream.Terms
         let span = packets.Span
         let stamps = terms.Own.TransportCcId <> 0
+        let around = s.Path.Overhead
 
         let mutable asked = ListCollector<MediaOutput>()
         let mutable used = stream.Used
@@ -228,10 +235,11 @@ module internal MediaLeaving =
                             made <- Array.append made more
 
                     if stamps then
-                        times <- TransportSendTimes.sent now size probe times
+                        times <- TransportSendTimes.sent now (size + around) probe times
 
                     if s.Terms.Ccfb then
-                        streamTimes <- StreamSendTimes.sent now terms.Ssrc (uint16 index) size probe streamTimes
+                        streamTimes <-
+                            StreamSendTimes.sent now terms.Ssrc (uint16 index) (size + around) probe streamTimes
 
                     upTo <- upTo + 1
 
@@ -399,12 +407,18 @@ module internal MediaLeaving =
                         { path with
                             SendTimes =
                                 (if stamps then
-                                     TransportSendTimes.sent now size probe path.SendTimes
+                                     TransportSendTimes.sent now (size + path.Overhead) probe path.SendTimes
                                  else
                                      path.SendTimes)
                             StreamTimes =
                                 (if s.Terms.Ccfb then
-                                     StreamSendTimes.sent now terms.RtxSsrc sequence size probe path.StreamTimes
+                                     StreamSendTimes.sent
+                                         now
+                                         terms.RtxSsrc
+                                         sequence
+                                         (size + path.Overhead)
+                                         probe
+                                         path.StreamTimes
                                  else
                                      path.StreamTimes) } }
                 |> MediaState.withSender

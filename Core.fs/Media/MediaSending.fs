@@ -194,7 +194,7 @@ module internal MediaSending =
                                             MediaPacer.enqueue
                                                 now
                                                 PacketPriority.Padding
-                                                (paced.Packets.Span[paced.Place].Payload.Length + 40)
+                                                (paced.Packets.Span[paced.Place].Payload.Length + 40 + s.Path.Overhead)
                                                 paced
                                                 s.Path.Pacer } }
                     | ValueNone -> ()
@@ -315,7 +315,7 @@ module internal MediaSending =
                                 MediaPacer.enqueue
                                     now
                                     terms.Priority
-                                    (packets.Span[place].Payload.Length + 40)
+                                    (packets.Span[place].Payload.Length + 40 + s.Path.Overhead)
                                     { Sender = at
                                       Packets = packets
                                       Place = place
@@ -368,7 +368,7 @@ module internal MediaSending =
                         MediaPacer.enqueue
                             now
                             PacketPriority.Retransmission
-                            (burst.Packets.Span[place].Payload.Length + 40)
+                            (burst.Packets.Span[place].Payload.Length + 40 + s.Path.Overhead)
                             { Sender = at
                               Packets = burst.Packets
                               Place = place

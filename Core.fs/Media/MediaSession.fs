@@ -16,8 +16,10 @@ type internal MediaInput =
     /// RTCRtpReceiver.jitterBufferTarget; ValueNone: frames are made of packets as they come.
     | SetJitterBuffer of Transceiver: TransceiverId * Target: Duration voption
     | RequestKeyFrame of Transceiver: TransceiverId * Ssrc: uint32
-    /// What is sent from now on goes by another path.
-    | PathChanged
+    /// What is sent from now on goes by another path, whose relay has so many octets around a packet.
+    | PathChanged of Overhead: int
+    /// The relay of the path has.
+    | Wrapped of Overhead: int
     /// Durations are within W3C's bounds.
     | InsertDtmf of Transceiver: TransceiverId * Tones: string * Duration: Duration * Gap: Duration
     /// Says goodbye for what was sent.
@@ -247,7 +249,10 @@ module internal MediaSession =
                 MediaEstimate.limited now planned.Control.Limits planned
 
             struct (limited, resumed s planned @ told)
-        | MediaInput.PathChanged -> MediaEstimate.heard now Gcc.PathChanged s
+        | MediaInput.PathChanged overhead ->
+            MediaEstimate.heard now Gcc.PathChanged s
+            |> Step.bind (MediaEstimate.wrapped overhead)
+        | MediaInput.Wrapped overhead -> MediaEstimate.wrapped overhead s
         | MediaInput.Keys(profile, given, role) ->
             let secrets =
                 { Profile = profile

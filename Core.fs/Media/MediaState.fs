@@ -70,6 +70,8 @@ type internal MediaPath =
         HasBegun: bool
         Pacer: MediaPacer.State<Paced>
         RoundTrip: Duration
+        /// Octets that a relay has around each packet. They count for the estimate and the pacer, as the path carries them.
+        Overhead: int
     }
 
 /// Which feedback was agreed on, and who speaks.
@@ -143,6 +145,8 @@ type internal MediaOutput =
     | ToneHeard of Transceiver: TransceiverId * Tone: char * Duration: Duration voption
     | Toned of Transceiver: TransceiverId * Tone: string * Buffer: string
     | Estimated of BitsPerSecond: int64
+    /// Octets around each packet on its way.
+    | Wrapped of Overhead: int
     | Dropped of Layer * Drop
 
 [<RequireQualifiedAccess>]
@@ -174,7 +178,8 @@ module internal MediaState =
               Gcc = Gcc.create config.Estimate
               HasBegun = false
               Pacer = MediaPacer.create ()
-              RoundTrip = Duration.milliseconds 100L }
+              RoundTrip = Duration.milliseconds 100L
+              Overhead = 0 }
           Tones = Array.Empty()
           Control =
             { Ssrc = ssrc
@@ -190,14 +195,15 @@ module internal MediaState =
 
     let ntp (now: Instant) (s: MediaState) : uint64 = Ntp.ofInstant s.Config.NtpOffset now
 
-    /// The part of the estimate that is left for media: the rest is FEC's, of the source that has most of it.
+    /// The part of the estimate that is left for media: the rest is FEC's, of the source that has most of it, and what a relay has
+    /// around packets, which are taken for full ones.
     let mediaShare (s: MediaState) : float =
-        let mutable share = 1.0
+        let mutable fec = 1.0
 
         for stream in s.Senders do
-            share <- min share (FecStream.share stream.Fec)
+            fec <- min fec (FecStream.share stream.Fec)
 
-        share
+        fec * 1200.0 / float (1200 + s.Path.Overhead)
 
     /// The section of a transceiver.
     let section (transceiver: TransceiverId) (s: MediaState) : MediaSection voption =

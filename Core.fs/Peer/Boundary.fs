@@ -351,6 +351,8 @@ type Event =
     | KeyFrameRequested of Transceiver: TransceiverId * Encoding: int
     /// What the network seems to carry towards the peer, bits a second, all media together.
     | BitrateEstimated of BitsPerSecond: int64
+    /// Octets that a relay, ours or the peer's, has around each packet of the present path; 0 before the first.
+    | PathOverheadChanged of Octets: int
     /// RTCDTMFToneChangeEvent, W3C WebRTC 1.0 §7.3: `Tone` is empty at the end, `Buffer` what is left.
     | ToneChanged of Transceiver: TransceiverId * Tone: string * Buffer: string
     /// A tone of the peer's, RFC 4733: it begins (ValueNone), or it has ended, and how long the peer says it has sounded.

@@ -296,6 +296,15 @@ module internal Session =
         | ValueSome credentials -> credentials.UsernameFragment
         | ValueNone -> ""
 
+    /// What a path has around its packets, at either end's relay.
+    let overhead (s: State) : int =
+        match s.Route.Path, Ice.selectedPair s.Ice with
+        | ValueSome path, _ when Turn.Relays.isRelayed path.Local -> Turn.Relays.overhead path s.Relays
+        // The peer's server has it on its way to the peer.
+        | ValueSome path, ValueSome pair when pair.Path.Equals path && pair.Remote.Type.IsRelayed ->
+            Turn.ChannelData.HeaderSize
+        | _ -> 0
+
     /// `heard`: what came in.
     let statistics now (heard: Passed) (s: State) : Statistics =
         { At = now

@@ -234,8 +234,13 @@ module internal Wiring =
         | Turn.Relays.Allocated(port, relayed, mapped) -> ice now (Ice.Allocated(port, relayed, mapped)) s
         | Turn.Relays.Failed(port, code, text) -> ice now (Ice.NotAllocated(port, code, text)) s
         | Turn.Relays.Lost port -> ice now (Ice.Unallocated port) s
-        | Turn.Relays.Bound path when s.Route.Path = ValueSome path && s.Sctp.IsSome ->
-            sctp now (SctpInput.Wrapped(overhead s)) s
+        | Turn.Relays.Bound path when s.Route.Path = ValueSome path ->
+            media now (MediaInput.Wrapped(overhead s)) s
+            |> Step.bind (fun s ->
+                if s.Sctp.IsSome then
+                    sctp now (SctpInput.Wrapped(overhead s)) s
+                else
+                    Step.only s)
         | Turn.Relays.Bound _ -> Step.only s
         | Turn.Relays.Ignored reason -> ignored Layer.Turn reason s
 
@@ -395,15 +400,6 @@ module internal Wiring =
             |> sctp now SctpInput.Connect
         | _ -> Step.only s
 
-    /// What a path has around its packets, at either end's relay.
-    and overhead (s: State) : int =
-        match s.Route.Path, Ice.selectedPair s.Ice with
-        | ValueSome path, _ when Turn.Relays.isRelayed path.Local -> Turn.Relays.overhead path s.Relays
-        // The peer's server has it on its way to the peer.
-        | ValueSome path, ValueSome pair when pair.Path.Equals path && pair.Remote.Type.IsRelayed ->
-            Turn.ChannelData.HeaderSize
-        | _ -> 0
-
     /// Another path: what is known of the one before is over.
     and reroute now (s: State) : Step<State, Output> =
         { s with
@@ -414,7 +410,7 @@ module internal Wiring =
                         (match s.Route.Path with
                          | ValueSome path -> Ways.turn path s.Traffic s.Aside.Outward
                          | ValueNone -> s.Aside.Outward) } }
-        |> media now MediaInput.PathChanged
+        |> media now (MediaInput.PathChanged(overhead s))
         |> Step.bind (fun s ->
             if s.Sctp.IsSome then
                 sctp now (SctpInput.PathChanged(overhead s)) s
@@ -585,6 +581,7 @@ module internal Wiring =
         | MediaOutput.ToneHeard(transceiver, tone, length) -> raising (ToneReceived(transceiver, string tone, length)) s
         | MediaOutput.Toned(transceiver, tone, buffer) -> raising (ToneChanged(transceiver, tone, buffer)) s
         | MediaOutput.Estimated bits -> raising (BitrateEstimated bits) s
+        | MediaOutput.Wrapped octets -> raising (PathOverheadChanged octets) s
         | MediaOutput.Dropped(layer, reason) -> ignored layer reason s
 
     /// The association is gone, and its channels with it.

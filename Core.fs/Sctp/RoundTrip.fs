@@ -44,6 +44,10 @@ module internal RoundTrip =
           Measurements = 0
           From = 0L }
 
+    // Rules C3, C6 and C7.
+    let private timeout (times: SctpTimes) (smoothed: Duration) (variation: Duration) : Duration =
+        min times.RtoMax (max times.RtoMin (smoothed + 4L * variation))
+
     /// A measurement, rules C2 to C7; RTO.Alpha is 1/8 and RTO.Beta 1/4. TSNs from `from` on may be the next.
     let measuredFrom (from: int64) (times: SctpTimes) (sample: Duration) (trip: RoundTrip) : RoundTrip =
         let sample = max 1L<us> (min longest sample)
@@ -63,7 +67,7 @@ module internal RoundTrip =
         { trip with
             Smoothed = ValueSome smoothed
             Variation = variation
-            Timeout = min times.RtoMax (max times.RtoMin (smoothed + 4L * variation))
+            Timeout = timeout times smoothed variation
             Minimum = if isOver then recent else min trip.Minimum sample
             Recent = if isOver then unknown else recent
             Measurements = if isOver then 0 else trip.Measurements + 1
@@ -83,6 +87,24 @@ module internal RoundTrip =
             { trip with
                 Minimum = min trip.Minimum sample
                 Recent = sample }
+
+    // Without doublings; rule C1 before there is a measurement.
+    let private plain (times: SctpTimes) (trip: RoundTrip) : Duration =
+        match trip.Smoothed with
+        | ValueNone -> times.RtoInitial
+        | ValueSome smoothed -> timeout times smoothed trip.Variation
+
+    /// What was sent again has been acknowledged, which measures nothing (rule C5): the path carries packets, and one doubling is
+    /// taken back. By rule E2 all would stay until there is a measurement. Where a third of all round trips is lost, and the window is
+    /// one packet, nothing but repetitions may be acknowledged for very long, at RTO.Max each. libwebrtc takes all of them back.
+    let progressed (times: SctpTimes) (trip: RoundTrip) : RoundTrip =
+        let plain = plain times trip
+
+        if trip.Timeout > plain then
+            { trip with
+                Timeout = max plain (trip.Timeout / 2L) }
+        else
+            trip
 
     /// Rule E2: doubled up to RTO.Max.
     let backOff (times: SctpTimes) (trip: RoundTrip) : RoundTrip =

@@ -191,7 +191,10 @@ module internal Sending =
                     // The path has become longer, it seems: the timeout is to follow (RFC 4015 §3.2).
                     RoundTrip.measuredFrom before.Chunks.Next link.Config.Times (now - ack.UnlostAt) s.Trip
                 elif ack.SampleAt < 0L<us> then
-                    s.Trip
+                    if ack.CumulativeAdvanced then
+                        RoundTrip.progressed link.Config.Times s.Trip
+                    else
+                        s.Trip
                 elif ack.SampleTsn < s.Trip.From && s.Trip.Smoothed.IsNone then
                     // It went by another path.
                     s.Trip

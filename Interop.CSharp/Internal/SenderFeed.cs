@@ -14,6 +14,9 @@ internal sealed class SenderFeed(RTCPeerConnection connection, RTCRtpSender send
     /// <summary>Whose it is.</summary>
     public RTCRtpSender Sender => sender;
 
+    /// <summary>Octets that a relay has around its packets.</summary>
+    public int Overhead => connection.PathOverhead;
+
     /// <summary>What was negotiated; on the loop's thread.</summary>
     public void Retarget(Core.TransceiverInfo info) => _info = info;
 

@@ -357,6 +357,34 @@ let private samples =
                   | a, b -> failtest $"{a.Length} and {b.Length}"
               })
 
+          testCaseTask
+              "a frame of video leaves room for what a relay of any of its senders has around packets"
+              (fun () ->
+                  task {
+                      let track = new SampleTrack("video/VP8")
+                      let! struct (a, pcA) = sending track
+                      let! struct (_, _) = sending track
+
+                      // Four full packets, each with VP8's four octets: frames are cut into equal parts.
+                      let sizes () =
+                          let before = a.Sent.Length
+                          track.Write(frame 0 (4 * (Packetizer.DefaultPayloadSize - 4)))
+                          let struct (_, _, _, packets) = a.Sent[before]
+                          [ for packet in packets.ToArray() -> packet.Payload.Length ]
+
+                      Expect.equal (sizes ()) (List.replicate 4 Packetizer.DefaultPayloadSize) "full"
+                      a.Sink.Raise(Event.PathOverheadChanged 41)
+                      a.Sink.Settle()
+                      do! settled pcA
+                      let narrow = sizes ()
+                      Expect.equal narrow.Length 5 "one more"
+                      Expect.isLessThanOrEqual (List.max narrow) (Packetizer.DefaultPayloadSize - 41) "with room"
+                      a.Sink.Raise(Event.PathOverheadChanged 0)
+                      a.Sink.Settle()
+                      do! settled pcA
+                      Expect.equal (sizes ()) (List.replicate 4 Packetizer.DefaultPayloadSize) "full again"
+                  })
+
           testCaseTask "durations make timestamps, and a writer waits for its turn" (fun () ->
               task {
                   let clock = Clock()

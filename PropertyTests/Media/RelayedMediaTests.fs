@@ -42,4 +42,43 @@ let tests =
                               | _ -> false)
 
                       Expect.isTrue told "feedback comes back"
-                  | _ -> failtest "no transceiver") ]
+                  | _ -> failtest "no transceiver")
+
+          testCase "what relays have around packets is told, as it is once channels are bound" (fun () ->
+              let overheads who (world: World) =
+                  List.rev world.Ends[who].Events
+                  |> List.choose (function
+                      | PathOverheadChanged octets -> Some octets
+                      | _ -> None)
+
+              let call (config: PeerConfig) (change: World -> World) =
+                  let world =
+                      World.behindNats Symmetric Symmetric Weather.fair 4L
+                      |> equipped config config 4L
+                      |> change
+
+                  let world, _ = World.demand 'a' (fun c -> AddTransceiver(c, init)) world
+                  let world = World.negotiate 'a' world
+                  let world, ready = World.run (Duration.seconds 30L) isReady world
+                  Expect.isTrue ready "connected"
+                  World.pass (Duration.seconds 3L) world
+
+              let plain = call relayed id
+
+              let sealed' =
+                  let dtls =
+                      configOf [| "turns:turn.example.org:3478?transport=udp" |] "secret" IceTransportPolicy.Relay
+
+                  call
+                      { dtls with
+                          Capabilities = Capabilities.defaults }
+                      (changing (fun server ->
+                          { server with
+                              Dtls = ValueSome(TurnDtls.ecdsa ()) }))
+
+              for who in [ 'a'; 'b' ] do
+                  Expect.equal (List.last (overheads who plain)) 4 "ChannelData"
+                  Expect.equal (List.last (overheads who sealed')) 41 "in a record"
+
+              let struct (direct, _, _) = opened Capabilities.defaults Weather.fair 4L
+              Expect.isEmpty (overheads 'a' direct) "nothing around") ]

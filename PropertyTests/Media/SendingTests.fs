@@ -155,4 +155,28 @@ let tests =
                   let next = step (MediaInput.Received(Memory(bytes, 0, length))) ours
                   Expect.isLessThan next.Control.NackWork SentHistory.MaxWork "something"
                   Expect.isGreaterThan next.Control.NackWork -1_000 "and no more than that"
-              | _ -> failtest "no datagram") ]
+              | _ -> failtest "no datagram")
+
+          testCase
+              "what a relay has around packets counts for the estimate, and is left out of what media is told to fill"
+              (fun () ->
+                  for plan in [ plan 99u; ccfb (plan 99u) ] do
+                      let plain = session DtlsRole.Client plan
+                      let wrapped = step (MediaInput.Wrapped 41) plain
+
+                      let octets s =
+                          MediaEstimate.sent (sent (Array.truncate 1 (frame 96uy 0)) s)
+
+                      Expect.isGreaterThan (octets plain) 800L "a packet"
+                      Expect.equal (octets wrapped - octets plain) 41L "around it"
+
+                      Expect.floatClose
+                          Accuracy.high
+                          (MediaState.mediaShare wrapped / MediaState.mediaShare plain)
+                          (1200.0 / 1241.0)
+                          "less"
+
+                      let struct (_, outputs) = MediaSession.step 0L<us> (MediaInput.Wrapped 41) wrapped
+                      Expect.isEmpty outputs "told once"
+                      let back = step (MediaInput.PathChanged 0) wrapped
+                      Expect.equal (octets back) (octets plain) "on a path without a relay") ]

@@ -266,6 +266,13 @@ let tests =
                                   (theory a b turn)
                                   $"at 10 %% loss, seed {seed}")
 
+          testCase "a direct way that opens while the relay is being nominated is taken" (fun () ->
+              for other, seed in [ FullCone, 15L; RestrictedCone, 15L; RestrictedCone, 42L ] do
+                  Expect.equal
+                      (connect (placeOfA (ValueSome Symmetric)) (placeOfB (ValueSome other)) v4Server true lossy seed)
+                      Direct
+                      $"{other}, seed {seed}")
+
           for name, a, b, server, without, with' in others do
               testCase name (fun () ->
                   Expect.equal (connect a b server false Weather.fair 1L) without "without TURN"

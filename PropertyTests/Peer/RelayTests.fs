@@ -38,6 +38,20 @@ let tests =
               |> passes 'b' 100_000 (seconds 30L)
               |> ignore
 
+          testCase "the same with seeds that took too long once" (fun () ->
+              // Eight answers to a nomination were lost, each after a longer wait than the last.
+              let world, _ = symmetric good good lossy -58L |> connecting (seconds 5L)
+              Expect.isTrue (isRelayed 'a' world && isRelayed 'b' world) "relayed"
+
+              // Every chunk had been sent twice, which measures no round trip: the timeout stayed at its longest.
+              for seed in [ 1024L; 1601L; 2154L; 2253L; 2383L ] do
+                  let world, _ = symmetric good good lossy seed |> connecting (seconds 8L)
+
+                  world
+                  |> passes 'a' 100_000 (seconds 30L)
+                  |> passes 'b' 100_000 (seconds 30L)
+                  |> ignore)
+
           testCase "one server is enough, whoever has it" (fun () ->
               for a, b in [ good, poor; poor, good ] do
                   let world, _ = symmetric a b Weather.fair 3L |> connecting (seconds 8L)

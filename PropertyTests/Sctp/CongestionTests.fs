@@ -289,6 +289,17 @@ let tests =
                   (Duration.milliseconds 20L)
                   "less is believed at once")
 
+          testCase
+              "what was sent again and acknowledged takes one doubling of the timeout back, and no more than there were"
+              (fun () ->
+                  for trip in [ RoundTrip.create times; tripOf 10L; tripOf 100L ] do
+                      let back = RoundTrip.backOff times
+                      let forth = RoundTrip.progressed times
+                      Expect.equal (forth trip).Timeout trip.Timeout "none"
+                      Expect.equal (trip |> back |> forth).Timeout (trip |> forth).Timeout "one"
+                      Expect.isGreaterThan (trip |> back |> back |> forth).Timeout trip.Timeout "two"
+                      Expect.equal (trip |> back |> back |> forth |> forth |> forth).Timeout trip.Timeout "all")
+
           testPropertyWithConfig
               Laws.config
               "the pacer lets through a bucket, a packet, and its rate, whatever is asked of it"

@@ -8,6 +8,7 @@ open System.Threading
 open Expecto
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Stack
+open Hybrid.WebRtc.Stack.Ports
 open Hybrid.WebRtc.PropertyTests.Stack.Kinds
 open Hybrid.WebRtc.PropertyTests.Stack.LoopTests
 open Hybrid.WebRtc.PropertyTests.Stack.PortTests
@@ -191,4 +192,48 @@ let tests =
               watch.Look()
               Expect.isTrue ((host.AskAsync(fun n -> GetStats n)).Wait(TimeSpan.FromSeconds 20.0)) "answered"
               Expect.isFalse (inputs tape |> List.exists _.IsPortClosed) "open"
-              stop host) ]
+              stop host)
+
+          testCase
+              "a shared port comes to an address that appears, goes from one that is lost, and tells its peers"
+              (fun () ->
+                  let machine = Machine()
+                  let watch = watchOf machine TimeProvider.System
+                  use tape = new Tape()
+                  let loops = batched.Loops 1
+
+                  let options (shared: SharedPort | null) =
+                      StackOptions(
+                          Loops = loops,
+                          IncludeLoopback = true,
+                          ContinualGathering = true,
+                          Network = watch,
+                          NetworkWatchInterval = never,
+                          SharedPort = shared,
+                          Journal = (fun () -> tape :> IO.Stream)
+                      )
+
+                  use shared = SharedPort.Open(0us, options null, 1)
+                  let lane = shared.Lanes[0]
+                  let host = start (options shared) (Sink())
+                  perform host [ OpenPorts ]
+                  eventually "bound" (fun () -> opened tape = [ "127.0.0.1" ])
+                  machine.Addresses <- [ "127.0.0.1"; "127.0.0.2" ]
+
+                  for _ in 1..3 do
+                      watch.Look()
+
+                  eventually "the new one" (fun () -> opened tape = [ "127.0.0.1"; "127.0.0.2" ])
+
+                  // As a send finds it that has no address any more to leave from. It is back when the watch looks.
+                  let first = lane.Bound[0].Port
+                  lane.Loop.Post(fun () -> (lane :> IPortOwner).Broken(nonNull first, "Its address is gone."))
+                  eventually "told" (fun () -> inputs tape |> List.exists _.IsPortClosed)
+                  eventually "back" (fun () -> opened tape = [ "127.0.0.1"; "127.0.0.2"; "127.0.0.1" ])
+
+                  Expect.equal
+                      [ for bound in lane.Bound -> int (nonNull bound.Port).Local.Port ]
+                      [ shared.Port; shared.Port ]
+                      "of one number"
+
+                  stop host) ]

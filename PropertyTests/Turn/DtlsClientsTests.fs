@@ -262,6 +262,13 @@ let tests =
               Expect.isTrue (proved (now + seconds 60L) 1uy second) "a minute later"
               Expect.isFalse (proved (now + seconds 130L) 1uy second) "not for ever"
               Expect.isFalse (proved now 2uy second) "not from elsewhere"
+
+              let otherPort = { from 1uy with Port = 5001us }
+
+              Expect.isFalse
+                  (HelloCookie.isProved ciphers secret now otherPort (ReadOnlySpan second))
+                  "not from another port"
+
               Expect.isFalse (proved now 1uy (withCookie (hello 3L))) "not for another hello"
               Expect.isFalse (proved now 1uy first) "not without"
 

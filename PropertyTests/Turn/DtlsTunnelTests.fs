@@ -205,6 +205,7 @@ let tests =
               match DtlsTunnel.seal scene.Now 5 scene.Tunnel with
               | struct (ValueSome first, tunnel) ->
                   let header = RelayHeader.Sealed(first, ValueSome(RelayHeader.Channel 0x4001us))
+                  Expect.equal (header.Size 100) (DtlsTunnel.Overhead + 4 + 100) "as large as is said"
 
                   let scene =
                       ({ scene with Tunnel = tunnel }, [ 0..4 ])

@@ -236,6 +236,10 @@ internal static class OutputCodec
                 to.Text(changed.Tone);
                 to.Text(changed.Buffer);
                 break;
+            case Event.PathOverheadChanged changed:
+                to.Byte(32);
+                to.Number(changed.Octets);
+                break;
             case Event.JitterBufferChanged changed:
                 to.Byte(27);
                 to.Number(changed.Transceiver);

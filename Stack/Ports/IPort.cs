@@ -45,4 +45,7 @@ internal interface IPortOwner
 
     /// <summary>The port is of no more use: its interface is gone, perhaps. Called on the loop's thread, once.</summary>
     void Broken(IPort port, string reason);
+
+    /// <summary>A shared port has come to another address. Called on the loop's thread.</summary>
+    void Appeared(in BoundPort bound) { }
 }

@@ -15,7 +15,11 @@ internal sealed class SharedLane : IPortOwner, IStreamDirectory, IDisposable
     private readonly SharedPortTable<IPortOwner> _table;
     private readonly LaneDirectory? _others;
     private readonly LeasePool _leases;
-    private List<BoundPort> _bound = [];
+
+    /// <summary>Replaced, never changed, once it receives: any thread reads it.</summary>
+    private volatile List<BoundPort> _bound = [];
+    private volatile bool _closed;
+    private NetworkWatch? _network;
     private int _portIds;
     private int _residents;
 
@@ -145,11 +149,45 @@ internal sealed class SharedLane : IPortOwner, IStreamDirectory, IDisposable
     }
 
     /// <inheritdoc/>
-    public void Broken(IPort port, string reason) => port.Dispose();
+    public void Broken(IPort port, string reason)
+    {
+        if (!Lose(port, reason))
+            return;
+
+        // A send may have found the address gone sooner than the watch did, and it may be back already.
+        _network?.Doubt();
+    }
+
+    /// <summary>Closes what is bound to addresses that are gone, and has the peers know; on the loop's thread.</summary>
+    public void LoseAllBut(HashSet<Address> present)
+    {
+        foreach (var bound in _bound)
+            if (bound.Port is { } port && !present.Contains(port.Local.Address) && PeerHost.IsGone(port))
+                Lose(port, "Its address is gone.");
+    }
+
+    /// <summary>A socket more, which does not receive yet, and has the peers know; on the loop's thread.</summary>
+    public void Take(BoundPort fresh, StackOptions options)
+    {
+        var port = fresh.Port!;
+
+        if (_closed || _bound.Exists(other => IsSame(other, fresh)) || !TryBegin(port, options))
+        {
+            port.Dispose();
+            return;
+        }
+
+        _bound = [.. _bound, fresh];
+
+        foreach (var peer in _table.Members.ToArray())
+            peer.Appeared(fresh);
+    }
 
     /// <summary>Closes the sockets; peers hear nothing more by them. Any thread.</summary>
     public void Dispose()
     {
+        _closed = true;
+
         foreach (var bound in _bound)
             bound.Port?.Dispose();
     }
@@ -187,24 +225,51 @@ internal sealed class SharedLane : IPortOwner, IStreamDirectory, IDisposable
     /// <summary>Has the sockets receive. False: there is no room to watch them in.</summary>
     public bool TryBegin(StackOptions options)
     {
+        _network = options.Network;
+        return _bound.TrueForAll(bound => TryBegin(bound.Port!, options));
+    }
+
+    /// <summary>Whether two are bound to one address.</summary>
+    public static bool IsSame(BoundPort a, BoundPort b) =>
+        a.Listens == b.Listens && a.Usable.Address.Equals(b.Usable.Address);
+
+    // Who called disposes what is bound.
+    private static bool TryBegin(IPort port, StackOptions options)
+    {
         try
         {
-            foreach (var bound in _bound)
-                bound.Port!.Begin();
-
+            port.Begin();
             return true;
         }
         catch (IOException e)
         {
-            // No room to watch one more socket in; who called disposes what is bound.
+            // No room to watch one more socket in.
             Log.PortRefused(
                 options.LoggerFactory.CreateLogger<SharedPort>(),
-                EndpointModule.ToText(_bound[0].Port!.Local),
+                EndpointModule.ToText(port.Local),
                 e.Message
             );
             return false;
         }
     }
+
+    // Once: several things find a socket gone.
+    private bool Lose(IPort port, string reason)
+    {
+        if (!_bound.Exists(bound => ReferenceEquals(bound.Port, port)))
+            return false;
+
+        _bound = _bound.FindAll(bound => !ReferenceEquals(bound.Port, port));
+
+        foreach (var peer in _table.Members.ToArray())
+            peer.Broken(port, reason);
+
+        port.Dispose();
+        return true;
+    }
+
+    /// <summary>Numbers that were given, the last one: those of all lanes are the same.</summary>
+    public int PortIds => _portIds;
 
     private int NextPortId() => ++_portIds;
 

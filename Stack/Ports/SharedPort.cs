@@ -1,5 +1,8 @@
+using System.Net;
 using System.Net.Sockets;
+using Hybrid.WebRtc.Core;
 using Hybrid.WebRtc.Stack.Ports;
+using Microsoft.Extensions.Logging;
 
 namespace Hybrid.WebRtc.Stack;
 
@@ -19,14 +22,26 @@ internal sealed class SharedPort : IDisposable
     private const int Tries = 16;
 
     private readonly SharedLane[] _lanes;
+    private readonly StackOptions _options;
+    private readonly IDisposable _watching;
 
-    private SharedPort(SharedLane[] lanes) => _lanes = lanes;
+    /// <summary>The last number that a socket was given; the watch's thread only.</summary>
+    private int _portIds;
+
+    private SharedPort(SharedLane[] lanes, StackOptions options)
+    {
+        _lanes = lanes;
+        _options = options with { ReusePort = lanes.Length > 1 };
+        _portIds = lanes[0].PortIds;
+        Port = lanes[0].Bound[0].Port!.Local.Port;
+        _watching = options.Network.Listen(options.NetworkWatchInterval, NetworkChanged);
+    }
 
     /// <summary>Its parts, one a loop.</summary>
     public IReadOnlyList<SharedLane> Lanes => _lanes;
 
     /// <summary>The number.</summary>
-    public int Port => _lanes[0].Bound[0].Port!.Local.Port;
+    public int Port { get; }
 
     /// <summary>Where a new peer is to live: the lane with the fewest.</summary>
     public SharedLane Emptiest() => _lanes.MinBy(lane => lane.Residents)!;
@@ -63,7 +78,7 @@ internal sealed class SharedPort : IDisposable
                 Array.TrueForAll(lanes, lane => lane.TryBind(number, options with { ReusePort = loops > 1 }))
                 && Array.TrueForAll(lanes, lane => lane.TryBegin(options))
             )
-                return new SharedPort(lanes);
+                return new SharedPort(lanes, options);
 
             foreach (var lane in lanes)
                 lane.Dispose();
@@ -75,8 +90,89 @@ internal sealed class SharedPort : IDisposable
     /// <summary>Closes the port; its peers hear nothing more by it. Any thread.</summary>
     public void Dispose()
     {
+        _watching.Dispose();
+
         foreach (var lane in _lanes)
             lane.Dispose();
+    }
+
+    /// <summary>The watch tells, one change at a time; the thread pool. Of an address that has come each lane gets a socket, or none does.</summary>
+    private void NetworkChanged(InterfaceSnapshot now)
+    {
+        var present = now.All.Select(each => each.Address.ToCore()).ToHashSet();
+
+        foreach (var lane in _lanes)
+            lane.Loop.Post(() => lane.LoseAllBut(present));
+
+        IReadOnlyList<UsableAddress> usable;
+
+        try
+        {
+            usable = now.Usable(_options);
+        }
+        catch (Exception e)
+        {
+            // A user's filter may throw.
+            Log.PortRefused(_options.LoggerFactory.CreateLogger<SharedPort>(), "any address", e.Message);
+            return;
+        }
+
+        foreach (var each in usable)
+            Appear(each.Address);
+    }
+
+    private void Appear(IPAddress address)
+    {
+        Appear(address, listens: false);
+
+        if (_options.TcpPorts is not null)
+            Appear(address, listens: true);
+    }
+
+    // The sockets of one address have one number in all lanes, also where one of them was lost and the others were not.
+    private void Appear(IPAddress address, bool listens)
+    {
+        BoundPort? Find(SharedLane lane)
+        {
+            foreach (var bound in lane.Bound)
+                if (bound.Listens == listens && bound.Usable.Address.Equals(address))
+                    return bound;
+
+            return null;
+        }
+
+        var without = Array.FindAll(_lanes, lane => Find(lane) is null);
+
+        if (without.Length == 0)
+            return;
+
+        var id = Array.Find(_lanes, lane => Find(lane) is not null) is { } other
+            ? Find(other)!.Value.Port!.Id
+            : ++_portIds;
+        var fresh = Array.ConvertAll(without, lane => BindOne(lane, id, address, listens));
+        var isWhole = Array.TrueForAll(fresh, each => each is { Port: not null });
+
+        for (var i = 0; i < without.Length; i++)
+        {
+            if (fresh[i] is not { Port: { } port } bound)
+                continue;
+
+            var lane = without[i];
+
+            if (isWhole)
+                lane.Loop.Post(() => lane.Take(bound, _options));
+            else
+                port.Dispose();
+        }
+    }
+
+    private BoundPort? BindOne(SharedLane lane, int id, IPAddress address, bool listens)
+    {
+        var range = new PortRange((ushort)Port, (ushort)Port);
+        var bound = listens
+            ? PortSet.Listen(_options, lane.Loop, lane, range, () => id, address.Equals)
+            : PortSet.Bind(_options, lane.Loop, lane, range, () => id, address.Equals);
+        return bound.Count > 0 ? bound[0] : null;
     }
 
     /// <summary>Lanes without sockets, on the emptiest loops.</summary>

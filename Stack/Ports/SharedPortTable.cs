@@ -33,6 +33,9 @@ internal sealed class SharedPortTable<TMember>(ITableObserver? observer = null)
     /// <summary>Members.</summary>
     public int Count => _members.Count;
 
+    /// <summary>Who they are.</summary>
+    public IEnumerable<TMember> Members => _members.Keys;
+
     /// <summary>Paths that are claimed.</summary>
     public int Paths => _byPath.Count;
 
