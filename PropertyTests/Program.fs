@@ -40,8 +40,10 @@ let private runTests args =
       DtlsClientsTests.tests
       Turn.TurnServerTests.tests
       Turn.TurnServerDataTests.tests
+      Turn.TurnServerTcpTests.tests
       Turn.TurnServerCostTests.tests
       Turn.TurnServerShellTests.tests
+      Turn.TurnServerTcpShellTests.tests
       Ice.CandidateTests.tests
       Ice.IceTests.tests
       Ice.RulesTests.tests
