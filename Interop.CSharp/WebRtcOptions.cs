@@ -64,6 +64,12 @@ public sealed record WebRtcOptions
     public bool IceTcp { get; init; } = true;
 
     /// <summary>
+    /// Whether TURN servers that are reached over TCP or TLS (<c>turn:…?transport=tcp</c>, <c>turns:</c>) are asked for relayed addresses of TCP, too
+    /// (RFC 6062): for peers that only TCP reaches. It costs an allocation more on each. Browsers do not. Needs <see cref="IceTcp"/>. Default false.
+    /// </summary>
+    public bool RelayTcp { get; init; }
+
+    /// <summary>
     /// Whether the peer is told random names, <c>….local</c>, in place of the addresses of this host, as browsers do that have no camera
     /// permission: this machine answers for them on its link (multicast DNS, RFC 6762, RFC 8828 §5.2). Default false: servers have nothing to hide,
     /// and most networks of servers carry no multicast.

@@ -41,6 +41,7 @@ let private runTests args =
       Turn.TurnServerTests.tests
       Turn.TurnServerDataTests.tests
       Turn.TurnServerTcpTests.tests
+      Turn.TcpRelayTests.tests
       Turn.TurnServerCostTests.tests
       Turn.TurnServerShellTests.tests
       Turn.TurnServerTcpShellTests.tests
@@ -121,6 +122,7 @@ let private runTests args =
       Interop.SharedPortTests.tests
       Interop.TurnLoopbackTests.tests
       Interop.CoturnTests.tests
+      Interop.TcpRelayLoopbackTests.tests
       DcepTests.tests
       ChannelsTests.tests
       ConfigurationTests.tests

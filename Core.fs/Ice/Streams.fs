@@ -1,5 +1,7 @@
 namespace Hybrid.WebRtc.Core
 
+open Hybrid.WebRtc.Core.Turn
+
 /// TCP connections that an agent makes to passive candidates of its peer's, RFC 6544: one a pair, each a port of its own.
 ///
 ///     Unconnected ──check──▶ Connecting ──opened──▶ Connected ──closed──▶ the pair has failed
@@ -19,7 +21,14 @@ module internal Streams =
 
     // A pair with a base, and so a number, of its own.
     let private pair (from: PortId) (origin: Base) (remote: Candidate) (endpoint: Endpoint) (g: Generation) =
-        let port = g.Local.NextStream
+        let number = g.Local.NextStream
+
+        // One from a relay is the relay's to make.
+        let port =
+            if RelayPorts.isRelayed from then
+                RelayPorts.ofStream number
+            else
+                number
 
         let stream =
             { origin with
@@ -36,7 +45,7 @@ module internal Streams =
                 Local =
                     { g.Local with
                         Bases = Array.append g.Local.Bases [| stream |]
-                        NextStream = port - 2<port>
+                        NextStream = number - 2<port>
                         StreamsLeft = g.Local.StreamsLeft - 1 } }
         | ValueNone -> g
 

@@ -157,8 +157,8 @@ module internal Session =
     /// Where `count` packets for a path of ICE's go, and what they are in where the path is a relay's. The outer option is
     /// ValueNone where the relay passes nothing on to the peer.
     let outward now (count: int) (path: Path) (s: State) : struct (Way voption * State) =
-        if Turn.Relays.isRelayed path.Local then
-            let struct (wrapped, relays) = Turn.Relays.wrap now count path s.Relays
+        if Turn.RelayPorts.isRelayed path.Local then
+            let struct (wrapped, relays) = Turn.RelayTable.wrap now count path s.Relays
 
             match wrapped with
             | ValueSome(struct (outer, header)) ->
@@ -225,6 +225,7 @@ module internal Session =
                   Scope = config.Options.Scope
                   Publication = config.Options.Publication
                   Tcp = config.Options.IceTcp
+                  RelayTcp = config.Options.RelayTcp
                   Continual = config.Options.Mobility.ContinualGathering
                   Renomination = config.Options.Mobility.Renomination }
                 entropy

@@ -106,6 +106,7 @@ internal static class Translate
             options.KeyLogPath is not null,
             [.. options.SrtpProfiles.Select(profile => (Core.SrtpProfile)profile)],
             options.IceTcp,
+            options.RelayTcp,
             new(options.HideAddresses, [.. options.ExternalAddresses.Select(ToCore)]),
             new(
                 options.IceLite,

@@ -80,7 +80,7 @@ let private readAll (stream: IO.Stream) (n: int) =
         return into
     }
 
-let private isOver (stream: IO.Stream) : Task =
+let private isOver (stream: IO.Stream) =
     task {
         let! count =
             task {
@@ -93,8 +93,8 @@ let private isOver (stream: IO.Stream) : Task =
         Expect.equal count 0 "its end"
     }
 
-let private serving name (body: TurnServer -> Task) =
-    testCaseTask name (fun () -> withServer body)
+let private serving name (body: TurnServer -> Task<unit>) =
+    testCaseTask name (fun () -> withServer (fun server -> body server))
 
 let tests =
     testList
@@ -132,14 +132,14 @@ let tests =
                           do! peer.GetStream().WriteAsync(ReadOnlyMemory "hello"B)
 
                           let told = parse (control.Next())
-                      Expect.equal told.Method Method.ConnectionAttempt "an indication"
-                      use data = bind transport server (idOf told)
-                      let! heard = readAll data.Stream 5
-                      Expect.equal heard "hello"B "what it said"
-                      do! data.Stream.WriteAsync(ReadOnlyMemory "world"B)
-                      let! heard = readAll (peer.GetStream()) 5
-                      Expect.equal heard "world"B "and back"
-                  })
+                          Expect.equal told.Method Method.ConnectionAttempt "an indication"
+                          use data = bind transport server (idOf told)
+                          let! heard = readAll data.Stream 5
+                          Expect.equal heard "hello"B "what it said"
+                          do! data.Stream.WriteAsync(ReadOnlyMemory "world"B)
+                          let! heard = readAll (peer.GetStream()) 5
+                          Expect.equal heard "world"B "and back"
+                      })
 
               serving $"the end of one direction is passed on, and the other goes on: {transport}" (fun server ->
                   task {

@@ -437,6 +437,7 @@ internal static class InputCodec
         to.Flag(value.KeyLog);
         to.Array(value.SrtpProfiles, profile => to.Number((int)profile));
         to.Flag(value.IceTcp);
+        to.Flag(value.RelayTcp);
         to.Flag(value.Publication.HidesAddresses);
         to.Array(
             value.Publication.Externals,
@@ -478,6 +479,7 @@ internal static class InputCodec
             from.Number(),
             from.Flag(),
             from.Array(() => (SrtpProfile)from.Int32()),
+            from.Flag(),
             from.Flag(),
             new Publication(
                 from.Flag(),

@@ -37,7 +37,7 @@ internal enum JournalRecord : byte
 /// credentials, descriptions and every message are in it. The certificate's private key is not: the signatures
 /// that it made are written instead. Keep a journal like a key, and send it to those only who may read all that.
 /// <para>
-/// Format: the eight octets <c>HWRTCJ04</c>, then records of one octet <see cref="JournalRecord"/>, a LEB128 length, and the
+/// Format: the eight octets <c>HWRTCJ05</c>, then records of one octet <see cref="JournalRecord"/>, a LEB128 length, and the
 /// content. Records reach the stream at the end of each turn of the loop, so at most one turn is lost with the process, and
 /// a record cut short at the end is no damage. Used on one thread at a time.
 /// </para>
@@ -53,7 +53,7 @@ internal sealed class JournalWriter(Stream stream, long limit = long.MaxValue) :
     private bool _stopped;
 
     /// <summary>The first octets of every journal, its version included.</summary>
-    public static ReadOnlySpan<byte> Magic => "HWRTCJ04"u8;
+    public static ReadOnlySpan<byte> Magic => "HWRTCJ05"u8;
 
     /// <summary>The journal goes no further, though the session does: the stream failed, or the limit is reached.</summary>
     public event Action<string>? Stopped;
