@@ -55,4 +55,4 @@ module internal RelayPorts =
     let ofStream (stream: PortId) : PortId = stream - 1<port> - relayedStreams
 
     /// Whether a port is a stream to a server that carries, or shall carry, a connection to or from a peer.
-    let inline isData (port: PortId) : bool = port <= firstData && isRelayed port
+    let isData (port: PortId) : bool = port <= firstData && isRelayed port

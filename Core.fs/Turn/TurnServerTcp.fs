@@ -118,7 +118,8 @@ module internal TcpServing =
     /// A connection is over, or never came to be.
     let lost (number: int) (s: TurnServerState) =
         match Trie.tryFind number s.Held.Connections with
-        | ValueNone -> Step.one (Ignored Drop.Stale) s
+        // We have closed it.
+        | ValueNone -> Step.only s
         | ValueSome connection ->
             match connection.Stage with
             | ConnectionStage.Connecting request ->

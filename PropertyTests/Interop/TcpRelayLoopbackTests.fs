@@ -71,7 +71,7 @@ let private localEnd (pc: RTCPeerConnection) =
             |> Seq.find (fun c -> c.Id = pair.LocalCandidateId)
 
         Expect.equal local.Protocol (Nullable RTCIceProtocol.Tcp) "by TCP"
-        return local.CandidateType
+        return local.CandidateType.GetValueOrDefault()
     }
 
 let private expectRelayed (pc: RTCPeerConnection) =

@@ -94,7 +94,7 @@ let private isOver (stream: IO.Stream) =
     }
 
 let private serving name (body: TurnServer -> Task<unit>) =
-    testCaseTask name (fun () -> withServer (fun server -> body server))
+    testCaseTask name (fun () -> task { do! withServer (fun server -> body server) })
 
 let tests =
     testList
