@@ -129,7 +129,7 @@ type private Scene(config: TurnServerConfig) =
     /// The streams that carry connections.
     member _.Data =
         [ for pair in streams do
-              if RelayPorts.isData pair.Key then
+              if pair.Key <= RelayPorts.firstData then
                   pair.Key ]
 
 let private allocated () : Scene =
