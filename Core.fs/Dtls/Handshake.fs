@@ -30,7 +30,11 @@ type DtlsConfig =
         Intermediates: byte[][]
         /// Its private key.
         Key: ISigningKey
-        /// Best first. As server, those that fit the kind of `Key` count.
+        /// The oldest version that is spoken.
+        MinVersion: DtlsVersion
+        /// The newest, which is preferred.
+        MaxVersion: DtlsVersion
+        /// Of both versions, best first. As a server of 1.2, those that fit the kind of `Key` count.
         Suites: CipherSuite[]
         /// Best first.
         Groups: NamedGroup[]
@@ -67,8 +71,13 @@ module DtlsConfig =
           Certificate = certificate
           Intermediates = [||]
           Key = key
+          MinVersion = DtlsVersion.Dtls12
+          MaxVersion = DtlsVersion.Dtls12
           Suites =
-            [| CipherSuite.EcdheEcdsaAes128GcmSha256
+            [| CipherSuite.Aes128GcmSha256
+               CipherSuite.Aes256GcmSha384
+               CipherSuite.ChaCha20Poly1305Sha256
+               CipherSuite.EcdheEcdsaAes128GcmSha256
                CipherSuite.EcdheRsaAes128GcmSha256
                CipherSuite.EcdheEcdsaChaCha20Poly1305Sha256
                CipherSuite.EcdheRsaChaCha20Poly1305Sha256

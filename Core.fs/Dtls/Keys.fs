@@ -1,15 +1,5 @@
 namespace Hybrid.WebRtc.Core
 
-/// Cipher suites of DTLS 1.2 that are offered and accepted, by code point: ephemeral keys and AEAD only
-/// (RFC 5289, RFC 7905; RFC 8827 §6.5 demands the first).
-type CipherSuite =
-    | EcdheEcdsaAes128GcmSha256 = 0xc02b
-    | EcdheEcdsaAes256GcmSha384 = 0xc02c
-    | EcdheRsaAes128GcmSha256 = 0xc02f
-    | EcdheRsaAes256GcmSha384 = 0xc030
-    | EcdheRsaChaCha20Poly1305Sha256 = 0xcca8
-    | EcdheEcdsaChaCha20Poly1305Sha256 = 0xcca9
-
 /// The master keys and salts of SRTP, RFC 5764 §4.2: what the client writes with, and what the server writes with.
 [<NoComparison>]
 type SrtpKeys =

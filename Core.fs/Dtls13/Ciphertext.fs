@@ -33,7 +33,7 @@ module internal Protection13 =
           Iv = iv
           Mask =
             match k.Suite with
-            | Suite13.ChaCha20Poly1305Sha256 -> SequenceMask.ChaCha20 mask
+            | CipherSuite.ChaCha20Poly1305Sha256 -> SequenceMask.ChaCha20 mask
             | _ -> SequenceMask.Aes(k.Ciphers.CounterMode(ReadOnlySpan mask)) }
 
 /// A DTLSCiphertext as it lies in a datagram, RFC 9147 §4:

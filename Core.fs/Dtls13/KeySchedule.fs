@@ -4,46 +4,40 @@ open System
 open System.Text
 open Hybrid.WebRtc.Core
 
-/// Cipher suites of TLS 1.3 and DTLS 1.3, by code point, RFC 8446 §B.4.
-type internal Suite13 =
-    | Aes128GcmSha256 = 0x1301
-    | Aes256GcmSha384 = 0x1302
-    | ChaCha20Poly1305Sha256 = 0x1303
-
-/// What a suite stands for.
+/// What a suite of 1.3 stands for.
 [<RequireQualifiedAccess>]
 module internal Suite13 =
     /// In the order in which ours are offered. AES first: its every packet is sealed by the processor.
-    let all: Suite13[] =
-        [| Suite13.Aes128GcmSha256
-           Suite13.Aes256GcmSha384
-           Suite13.ChaCha20Poly1305Sha256 |]
+    let all: CipherSuite[] =
+        [| CipherSuite.Aes128GcmSha256
+           CipherSuite.Aes256GcmSha384
+           CipherSuite.ChaCha20Poly1305Sha256 |]
 
     /// As IANA registers it.
-    let name (suite: Suite13) : string =
+    let name (suite: CipherSuite) : string =
         match suite with
-        | Suite13.Aes128GcmSha256 -> "TLS_AES_128_GCM_SHA256"
-        | Suite13.Aes256GcmSha384 -> "TLS_AES_256_GCM_SHA384"
+        | CipherSuite.Aes128GcmSha256 -> "TLS_AES_128_GCM_SHA256"
+        | CipherSuite.Aes256GcmSha384 -> "TLS_AES_256_GCM_SHA384"
         | _ -> "TLS_CHACHA20_POLY1305_SHA256"
 
-    let aead (suite: Suite13) : AeadAlgorithm =
+    let aead (suite: CipherSuite) : AeadAlgorithm =
         match suite with
-        | Suite13.Aes128GcmSha256 -> AeadAlgorithm.Aes128Gcm
-        | Suite13.Aes256GcmSha384 -> AeadAlgorithm.Aes256Gcm
+        | CipherSuite.Aes128GcmSha256 -> AeadAlgorithm.Aes128Gcm
+        | CipherSuite.Aes256GcmSha384 -> AeadAlgorithm.Aes256Gcm
         | _ -> AeadAlgorithm.ChaCha20Poly1305
 
-    let keySize (suite: Suite13) : int =
-        if suite = Suite13.Aes128GcmSha256 then 16 else 32
+    let keySize (suite: CipherSuite) : int =
+        if suite = CipherSuite.Aes128GcmSha256 then 16 else 32
 
     /// Of HKDF and of the transcript.
-    let hash (suite: Suite13) : HashAlgorithm =
-        if suite = Suite13.Aes256GcmSha384 then
+    let hash (suite: CipherSuite) : HashAlgorithm =
+        if suite = CipherSuite.Aes256GcmSha384 then
             HashAlgorithm.Sha384
         else
             HashAlgorithm.Sha256
 
     /// Records that one key may seal, RFC 8446 §5.5 and RFC 9147 §4.5.3: with AES-GCM 2^24.5 full ones.
-    let sealLimit (suite: Suite13) : uint64 =
+    let sealLimit (suite: CipherSuite) : uint64 =
         match aead suite with
         | AeadAlgorithm.ChaCha20Poly1305 -> UInt64.MaxValue
         | _ -> 23_726_566UL
@@ -96,7 +90,7 @@ module internal Hkdf =
 type internal KeySchedule =
     {
         Ciphers: ICiphers
-        Suite: Suite13
+        Suite: CipherSuite
         /// Of the labels.
         Prefix: string
     }
@@ -104,7 +98,7 @@ type internal KeySchedule =
 [<RequireQualifiedAccess>]
 module internal KeySchedule =
     /// DTLS 1.3's, RFC 9147 §5.9.
-    let create (ciphers: ICiphers) (suite: Suite13) : KeySchedule =
+    let create (ciphers: ICiphers) (suite: CipherSuite) : KeySchedule =
         { Ciphers = ciphers
           Suite = suite
           Prefix = "dtls13" }

@@ -20,7 +20,7 @@ type CapturedRecord =
 
 type internal Capture =
     { Name: string
-      Suite: Suite13
+      Suite: CipherSuite
       Secrets: IReadOnlyDictionary<string, string>
       Records: CapturedRecord list }
 

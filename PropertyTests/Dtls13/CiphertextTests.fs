@@ -33,7 +33,7 @@ let private opened protection due (bytes: byte[]) =
         |> Result.map (fun (struct (kind, sequence, plain)) -> struct (byte kind, sequence, plain.ToArray()))
 
 /// Keys are for one thread at a time, and tests run side by side: each makes its own.
-let private keysOf (suite: Suite13) =
+let private keysOf (suite: CipherSuite) =
     Protection13.create (KeySchedule.create ciphers suite) (Array.init (Ciphers.hashSize (Suite13.hash suite)) byte)
 
 let private sealed' protection kind epoch sequence (plain: byte[]) =
@@ -47,7 +47,7 @@ let private sealed' protection kind epoch sequence (plain: byte[]) =
     into
 
 /// A record with another header than ours have, made by hand from the keys.
-let private withHeader (suite: Suite13) flags (sequence: uint64) (plain: byte[]) (padding: int) =
+let private withHeader (suite: CipherSuite) flags (sequence: uint64) (plain: byte[]) (padding: int) =
     let k = KeySchedule.create ciphers suite
     let secret = Array.init (Ciphers.hashSize (Suite13.hash suite)) byte
     let struct (key, iv, _) = KeySchedule.traffic k secret
@@ -78,7 +78,7 @@ let private withHeader (suite: Suite13) flags (sequence: uint64) (plain: byte[])
     let pad = Array.zeroCreate 16
 
     match suite with
-    | Suite13.ChaCha20Poly1305Sha256 ->
+    | CipherSuite.ChaCha20Poly1305Sha256 ->
         let block = Array.zeroCreate 64
         Entropy.block maskKey [| for i in 0..3 -> BitConverter.ToUInt32(Array.append text tag, 4 * i) |] block
         Array.blit block 0 pad 0 16
@@ -180,7 +180,7 @@ let tests =
                       Expect.isError (opened protection 5UL changed) $"octet {i}")
 
           testCase "a record that is all padding carries nothing, RFC 8446 §5.4" (fun () ->
-              let protection = keysOf Suite13.Aes128GcmSha256
+              let protection = keysOf CipherSuite.Aes128GcmSha256
               let bytes = Array.zeroCreate (9 + Ciphertext.Overhead)
 
               let written =
@@ -227,6 +227,6 @@ let tests =
               match Ciphertext.first 0 (Memory bytes) with
               | ValueSome record ->
                   record.Bytes.Length <= bytes.Length
-                  && (Ciphertext.openInPlace (keysOf Suite13.Aes128GcmSha256) 0UL record
+                  && (Ciphertext.openInPlace (keysOf CipherSuite.Aes128GcmSha256) 0UL record
                       |> Result.isError)
               | ValueNone -> true) ]

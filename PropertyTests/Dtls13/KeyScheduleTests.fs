@@ -16,7 +16,7 @@ let private toHex (bytes: byte[]) = Convert.ToHexStringLower bytes
 /// As in RFC 8448: TLS, hence another prefix.
 let private tls: KeySchedule =
     { Ciphers = SystemCiphers.Shared
-      Suite = Suite13.Aes128GcmSha256
+      Suite = CipherSuite.Aes128GcmSha256
       Prefix = "tls13 " }
 
 let private equals (expected: string) (name: string) (actual: byte[]) =
