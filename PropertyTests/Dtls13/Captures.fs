@@ -5,6 +5,7 @@ open System
 open System.Collections.Generic
 open System.IO
 open System.Text.Json
+open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Core.Tls13
 open Hybrid.WebRtc.Stack
 open Hybrid.WebRtc.PropertyTests
