@@ -104,11 +104,16 @@ module internal Streams =
         // Closed meanwhile.
         | _ -> Step.one (GenerationOutput.Refused Drop.Stale) g
 
+    // A relay of the peer's lets nobody in before the peer knows our candidates (RFC 6062 §5.3), which the answerer's connections are earlier
+    // than: so these are made again, for half of what a generation may make at most, as the pace of checks allows.
+    let private mayBeEarly (ended: Pair) (g: Generation) : bool =
+        ended.Remote.Type.IsRelayed && g.Local.StreamsLeft > Generation.MaxStreams / 2
+
     // RFC 6544 §10.1 leaves it to the active side to connect anew where a connection has worked and ended.
     let private again (ended: Pair) (g: Generation) : Generation =
         match Generation.baseOf ended.Path.Local g with
         | ValueSome({ Kind = BaseKind.Stream from } as origin) when
-            Pair.hasSucceeded ended
+            (Pair.hasSucceeded ended || mayBeEarly ended g)
             && g.Local.StreamsLeft > 0
             && (Generation.baseOf from g).IsSome
             ->

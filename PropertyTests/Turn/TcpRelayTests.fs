@@ -46,7 +46,11 @@ type private Scene(config: TurnServerConfig) =
     // By which the server knows a stream.
     let far (local: PortId) : Path =
         { Local = tcp
-          Remote = endpoint "203.0.113.7" (10_000 + (int local &&& 0xfff)) }
+          Remote =
+            endpoint
+                "203.0.113.7"
+                ((if local <= RelayPorts.firstData then 20_000 else 10_000)
+                 + (int local &&& 0xfff)) }
 
     member _.World = world
     member _.Relays = relays

@@ -71,7 +71,27 @@ internal sealed class TurnPeer(Socket socket) : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => socket.Dispose();
+    public void Dispose()
+    {
+        // One that nothing came of is reset: closed in the ordinary way it would keep its two endpoints from each other for a minute, and a peer that
+        // came before its permission could not be connected to afterwards.
+        if (Client is null)
+            Reset();
+
+        socket.Dispose();
+    }
+
+    private void Reset()
+    {
+        try
+        {
+            socket.LingerState = new LingerOption(true, 0);
+        }
+        catch (SocketException)
+        {
+            // It has ended by itself.
+        }
+    }
 
     /// <summary>True: all that came has been passed on, and its end, too.</summary>
     private async Task<bool> CopyAsync(Stream from, byte[] first, Stream to, Action<int> count, TurnPace? pace)
