@@ -105,9 +105,12 @@ module internal Streams =
         | _ -> Step.one (GenerationOutput.Refused Drop.Stale) g
 
     // A relay of the peer's lets nobody in before the peer knows our candidates (RFC 6062 §5.3), which the answerer's connections are earlier
-    // than: so these are made again, for half of what a generation may make at most, as the pace of checks allows.
+    // than: so these are made again, for half of what a generation may make at most, as the pace of checks allows. Not those by a relay of
+    // our own: it is asked for the same peer once in 10 s at most (§4.3).
     let private mayBeEarly (ended: Pair) (g: Generation) : bool =
-        ended.Remote.Type.IsRelayed && g.Local.StreamsLeft > Generation.MaxStreams / 2
+        ended.Remote.Type.IsRelayed
+        && not (RelayPorts.isRelayed ended.Path.Local)
+        && g.Local.StreamsLeft > Generation.MaxStreams / 2
 
     // RFC 6544 §10.1 leaves it to the active side to connect anew where a connection has worked and ended.
     let private again (ended: Pair) (g: Generation) : Generation =
