@@ -15,18 +15,6 @@ type internal ServerJob =
         Transaction: Transaction voption
     }
 
-/// A server as far as it is known.
-[<NoComparison; NoEquality>]
-type internal ServerEntry =
-    {
-        Url: string
-        Where: ServerUrl
-        Username: string
-        Password: string
-        /// ValueNone until its name is resolved; empty where it is not to be had.
-        Endpoints: Endpoint[] voption
-    }
-
 /// The gathering of one generation's candidates, RFC 8445 §5.1: host candidates as sockets open, server-reflexive and
 /// relayed ones as servers answer.
 ///

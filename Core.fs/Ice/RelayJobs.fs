@@ -2,6 +2,18 @@ namespace Hybrid.WebRtc.Core
 
 open Hybrid.WebRtc.Core.Turn
 
+/// A server as far as it is known.
+[<NoComparison; NoEquality>]
+type internal ServerEntry =
+    {
+        Url: string
+        Where: ServerUrl
+        Username: string
+        Password: string
+        /// ValueNone until its name is resolved; empty where it is not to be had.
+        Endpoints: Endpoint[] voption
+    }
+
 /// How far an allocation has come.
 [<RequireQualifiedAccess; NoComparison; NoEquality>]
 type internal RelayState =

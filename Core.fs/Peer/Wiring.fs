@@ -243,18 +243,12 @@ module internal Wiring =
         | Turn.Relays.Bound _ -> Step.only s
         | Turn.Relays.Ignored reason -> ignored Layer.Turn reason s
 
-    /// A TURN server's own messages are for `Relays`, and what it passes on is unwrapped and goes its way: opened once, where it
-    /// came through a tunnel, and unwrapped once.
+    /// A TURN server's own messages are for `Relays`; what it passes on is opened and unwrapped, each once, and goes its way.
     and received now path (bytes: Memory<byte>) (s: State) : Step<State, Output> =
-        if Turn.RelayPorts.isData path.Local then
-            match Turn.RelayTable.carried path.Local s.Relays with
-            | ValueSome inner -> receivedPlain now inner bytes s
-            | ValueNone -> relays now (Turn.Relays.Received(path, Memory.op_Implicit bytes)) s
-        else
-            receivedPlain now path bytes s
-
-    and receivedPlain now path (bytes: Memory<byte>) (s: State) : Step<State, Output> =
         match Demultiplexing.kindOf (Span.op_Implicit bytes.Span) with
+        | _ when Turn.RelayTable.carries path s.Relays -> unwrapped now path bytes s
+        | _ when Turn.RelayPorts.isData path.Local ->
+            relays now (Turn.Relays.Received(path, Memory.op_Implicit bytes)) s
         | Demux.TurnChannel when Turn.RelayTable.isServer path s.Relays -> unwrapped now path bytes s
         | Demux.Stun when
             Turn.RelayTable.isServer path s.Relays

@@ -115,6 +115,10 @@ module internal RelayTable =
 
         found
 
+    /// Whether what comes by a path is a connection's.
+    let carries (path: Path) (state: State) : bool =
+        RelayPorts.isData path.Local && (carried path.Local state).IsSome
+
     /// Whether a path leads to a server that we have, or ask for, an allocation on.
     let isServer (path: Path) (state: State) : bool =
         state.All.Length > 0 && indexOfPath path state >= 0
@@ -181,6 +185,10 @@ module internal RelayTable =
     /// asked for.
     let unwrap (path: Path) (datagram: Memory<byte>) (state: State) : struct (Path * Memory<byte>) voption =
         match indexOfPath path state with
+        | -1 when RelayPorts.isData path.Local ->
+            match carried path.Local state with
+            | ValueSome inner -> ValueSome(struct (inner, datagram))
+            | ValueNone -> ValueNone
         | -1 -> ValueNone
         | i ->
             let relay = state.All[i]

@@ -173,9 +173,8 @@ module internal TcpServing =
                     |> ValueOption.bind (fun last -> Trie.tryFind last s.Held.Connections)
                 with
                 | ValueNone -> admit path s
-                | ValueSome { Stage = ConnectionStage.Connecting _ } -> refuse Drop.Unexpected s
-                // The peer's port is free again, so its last connection has ended without our being told.
-                | ValueSome last -> s |> close last |> Step.bind (admit path)
+                // Two endpoints have one connection: the one before, ours to it perhaps, has ended without our being told.
+                | ValueSome last -> s |> lost last.Number |> Step.bind (admit path)
             | ValueSome allocation when allocation.IsTcp -> refuse Drop.Unvalidated s
             | _ -> refuse Drop.Unexpected s
         | ValueSome(OfReservation _) -> refuse Drop.Unexpected s

@@ -350,6 +350,20 @@ let private accepting =
               Expect.equal (world.Take client.Path).Length 2 "the client is told of both"
               Expect.equal (code (client.Ask Method.Connect [ XorPeerAddress peer ])) 446 "it is there already")
 
+          testCase "a peer that connects where we connect to it has refused us" (fun () ->
+              let world = world ()
+              let struct (client, relay) = holder world
+              succeeds (client.Permit [ peer ])
+              begins client peer
+              world.Accept(relay, peer, 1)
+              Expect.equal [ for pair in world.Peers -> pair.Key ] [ 1 ] "its own stays"
+
+              match world.Take client.Path |> List.map parse with
+              | [ answer; told ] ->
+                  Expect.equal (code { Message = answer; Bytes = [||] }) 447 "ours has failed"
+                  Expect.equal told.Method Method.ConnectionAttempt "and its is told of"
+              | several -> failtest $"two messages, not {several.Length}")
+
           testCase "on no relay, or one of UDP, it is closed" (fun () ->
               let world = world ()
               let struct (_, relay) = allocated world
