@@ -62,6 +62,10 @@ type StreamKind =
     | TurnTcp = 1
     /// The same in TLS.
     | TurnTls = 2
+    /// As `TurnTcp` up to the success response to a ConnectionBind request, and as `IceTcp` from then on: RFC 6062 §4.3.
+    | TurnData = 3
+    /// The same in TLS.
+    | TurnDataTls = 4
 
 /// Where a datagram travels: from one of our sockets to a remote endpoint, or back.
 [<Struct; CustomEquality; NoComparison>]

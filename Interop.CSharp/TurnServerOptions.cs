@@ -58,13 +58,20 @@ public sealed record TurnServerLimits
     public int ChannelsPerAllocation { get; init; } = 256;
 
     /// <summary>
-    /// Octets a second that one allocation may carry, both directions together, at least 1,500. A second's worth passes at once, what is beyond is lost.
+    /// Octets a second that one allocation may carry, both directions together, at least 1,500. A second's worth passes at once, what is beyond is lost,
+    /// or of a relayed TCP connection waits.
     /// Default null: as many as there are.
     /// </summary>
     public long? OctetsPerSecond { get; init; }
 
     /// <summary>TCP and TLS connections at once, at least 1. Default 10,000.</summary>
     public int Connections { get; init; } = 10_000;
+
+    /// <summary>TCP connections to and from peers of one allocation at once, at least 1; see <see cref="TurnServerOptions.RelayTcp"/>. Default 32.</summary>
+    public int PeerConnectionsPerAllocation { get; init; } = 32;
+
+    /// <summary>TCP connections to and from peers at once, at least 1. Default 10,000.</summary>
+    public int PeerConnections { get; init; } = 10_000;
 
     internal void Check()
     {
@@ -78,6 +85,12 @@ public sealed record TurnServerLimits
         ArgumentOutOfRangeException.ThrowIfLessThan(PermissionsPerAllocation, 1, nameof(PermissionsPerAllocation));
         ArgumentOutOfRangeException.ThrowIfLessThan(ChannelsPerAllocation, 1, nameof(ChannelsPerAllocation));
         ArgumentOutOfRangeException.ThrowIfLessThan(Connections, 1, nameof(Connections));
+        ArgumentOutOfRangeException.ThrowIfLessThan(
+            PeerConnectionsPerAllocation,
+            1,
+            nameof(PeerConnectionsPerAllocation)
+        );
+        ArgumentOutOfRangeException.ThrowIfLessThan(PeerConnections, 1, nameof(PeerConnections));
 
         if (OctetsPerSecond is { } rate)
             ArgumentOutOfRangeException.ThrowIfLessThan(rate, 1_500, nameof(OctetsPerSecond));
@@ -92,7 +105,9 @@ public sealed record TurnServerLimits
             Allocations,
             PermissionsPerAllocation,
             ChannelsPerAllocation,
-            OctetsPerSecond ?? long.MaxValue
+            OctetsPerSecond ?? long.MaxValue,
+            PeerConnectionsPerAllocation,
+            PeerConnections
         );
 
     private static long Microseconds(TimeSpan time) => time.Ticks / TimeSpan.TicksPerMicrosecond;
@@ -138,6 +153,12 @@ public sealed record TurnServerOptions
     /// </summary>
     public IReadOnlyDictionary<IPAddress, IPAddress> ExternalAddresses { get; init; } =
         new Dictionary<IPAddress, IPAddress>();
+
+    /// <summary>
+    /// Whether clients that come by TCP or TLS may have relayed ports of TCP, to connect to peers and be connected to (RFC 6062). Peers are filtered as they are
+    /// for UDP. Default false: no browser asks for one, and a client can speak to any public service by it, under this server's address.
+    /// </summary>
+    public bool RelayTcp { get; init; }
 
     /// <summary>Whether peers on this machine may be reached (<c>127.0.0.0/8</c>, <c>::1</c>). Default false: its services would be open to every client.</summary>
     public bool AllowLoopbackPeers { get; init; }
@@ -218,6 +239,15 @@ public sealed record TurnServerOptions
                 nameof(Tls)
             );
 
+        if (
+            RelayTcp
+            && !Listeners.Any(listener => listener.Transport is TurnServerTransport.Tcp or TurnServerTransport.Tls)
+        )
+            throw new ArgumentException(
+                "RelayTcp needs a listener of TCP or TLS: relayed ports of TCP are given to clients that come by these.",
+                nameof(RelayTcp)
+            );
+
         CheckUsers(Users, SharedSecrets);
 
         if (RelayPorts.First == 0)
@@ -274,6 +304,7 @@ public sealed record TurnServerOptions
             RelayAddresses = RelayAddresses,
             External = ExternalAddresses,
             RelayPorts = new PortRange(RelayPorts.First, RelayPorts.Last),
+            RelayTcp = RelayTcp,
             Realm = Realm,
             Software = Software,
             Limits = Limits.ToCore(),

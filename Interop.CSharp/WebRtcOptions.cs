@@ -58,10 +58,11 @@ public sealed record WebRtcOptions
     /// <summary>Whether <c>127.0.0.1</c> and <c>::1</c> become candidates: for two peers on one machine. Default false.</summary>
     public bool IncludeLoopback { get; init; }
 
-    /// <summary>
-    /// Whether a connection is made to the peer's TCP candidates where UDP does not pass, RFC 6544. W3C's browsers do. Default true.
-    /// </summary>
+    /// <summary>Whether a connection is made to the peer's TCP candidates where UDP does not pass, RFC 6544. W3C's browsers do. Default true.</summary>
     public bool IceTcp { get; init; } = true;
+
+    /// <summary>Whether TURN servers that TCP or TLS reaches are asked for relayed addresses of TCP, too (RFC 6062). Needs <see cref="IceTcp"/>. Default false.</summary>
+    public bool RelayTcp { get; init; }
 
     /// <summary>
     /// Whether the peer is told random names, <c>….local</c>, in place of the addresses of this host, as browsers do that have no camera

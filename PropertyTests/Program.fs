@@ -41,8 +41,11 @@ let private runTests args =
       DtlsClientsTests.tests
       Turn.TurnServerTests.tests
       Turn.TurnServerDataTests.tests
+      Turn.TurnServerTcpTests.tests
+      Turn.TcpRelayTests.tests
       Turn.TurnServerCostTests.tests
       Turn.TurnServerShellTests.tests
+      Turn.TurnServerTcpShellTests.tests
       Ice.CandidateTests.tests
       Ice.IceTests.tests
       Ice.RulesTests.tests
@@ -124,6 +127,7 @@ let private runTests args =
       Interop.SharedPortTests.tests
       Interop.TurnLoopbackTests.tests
       Interop.CoturnTests.tests
+      Interop.TcpRelayLoopbackTests.tests
       DcepTests.tests
       ChannelsTests.tests
       ConfigurationTests.tests

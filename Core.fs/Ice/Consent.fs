@@ -12,6 +12,8 @@ type IceOptions =
         Publication: Publication
         /// Whether active candidates of TCP are gathered, and passive ones connected to, RFC 6544. True.
         Tcp: bool
+        /// Whether TURN servers that are reached over TCP and TLS are asked for addresses of TCP, too, RFC 6062. False.
+        RelayTcp: bool
         /// A full agent, or less.
         Scope: IceScope
         /// Whether gathering goes on for as long as the agent lives, for addresses that appear: it never completes then. False.
@@ -29,6 +31,7 @@ module IceOptions =
           FailedAfter = Duration.seconds 30L
           Publication = Publication.plain
           Tcp = true
+          RelayTcp = false
           Scope = IceScope.everything
           Continual = false
           Renomination = true }

@@ -15,18 +15,6 @@ type internal ServerJob =
         Transaction: Transaction voption
     }
 
-/// A server as far as it is known.
-[<NoComparison; NoEquality>]
-type internal ServerEntry =
-    {
-        Url: string
-        Where: ServerUrl
-        Username: string
-        Password: string
-        /// ValueNone until its name is resolved; empty where it is not to be had.
-        Endpoints: Endpoint[] voption
-    }
-
 /// The gathering of one generation's candidates, RFC 8445 §5.1: host candidates as sockets open, server-reflexive and
 /// relayed ones as servers answer.
 ///
@@ -40,6 +28,8 @@ type internal Gathering =
         Kinds: CandidateKinds
         /// Whether each socket has an active candidate of TCP, too.
         Tcp: bool
+        /// Whether relayed addresses of TCP are asked for, too.
+        RelayTcp: bool
         /// Whether it goes on for addresses that appear.
         Continual: bool
         Servers: ServerEntry[]
@@ -103,6 +93,7 @@ module internal Gathering =
           PortsComplete = false
           Kinds = CandidateKinds.All
           Tcp = false
+          RelayTcp = false
           Continual = false
           Servers = [||]
           Bases = [||]
@@ -213,6 +204,21 @@ module internal Gathering =
             | None -> ValueNone
         | _ -> ValueNone
 
+    let private enqueueRelay (server: ServerEntry) (endpoint: Endpoint) (local: Base) (relaysTcp: bool) (g: Gathering) =
+        let struct (job, next) =
+            RelayJobs.create relaysTcp server.Url server.Where endpoint server.Username server.Password local g.NextPort
+
+        if
+            g.Relays.Length >= MaxRelays
+            || g.Relays
+               |> Array.exists (fun other -> RelayJobs.isSame other.Request job.Request)
+        then
+            g
+        else
+            { g with
+                Relays = Array.append g.Relays [| job |]
+                NextPort = next }
+
     // A server-reflexive candidate costs one request from each base of the server's family, an allocation one of each server's.
     let private enqueueOne (server: ServerEntry) (local: Base) (g: Gathering) : Gathering =
         match endpointFor local server with
@@ -229,19 +235,13 @@ module internal Gathering =
                                  Server = endpoint
                                  Transaction = ValueNone } |] }
         | ValueSome endpoint ->
-            let struct (job, next) =
-                RelayJobs.create server.Url server.Where endpoint server.Username server.Password local g.NextPort
+            let g = enqueueRelay server endpoint local false g
 
-            if
-                g.Relays.Length >= MaxRelays
-                || g.Relays
-                   |> Array.exists (fun other -> RelayJobs.isSame other.Request job.Request)
-            then
-                g
-            else
-                { g with
-                    Relays = Array.append g.Relays [| job |]
-                    NextPort = next }
+            // RFC 6062 §4.1: not by a UDP association.
+            match server.Where.Transport with
+            | ServerTransport.Tcp
+            | ServerTransport.Tls when g.RelayTcp -> enqueueRelay server endpoint local true g
+            | _ -> g
         | ValueNone -> g
 
     /// Asks a server from a base.
@@ -303,6 +303,7 @@ module internal Gathering =
                     Started = true
                     Kinds = kinds
                     Tcp = options.Tcp && not options.Scope.Lite
+                    RelayTcp = options.RelayTcp && options.Tcp && not options.Scope.Lite
                     Continual = options.Continual
                     Servers = asked },
                 outputs)

@@ -2,6 +2,18 @@ namespace Hybrid.WebRtc.Core
 
 open Hybrid.WebRtc.Core.Turn
 
+/// A server as far as it is known.
+[<NoComparison; NoEquality>]
+type internal ServerEntry =
+    {
+        Url: string
+        Where: ServerUrl
+        Username: string
+        Password: string
+        /// ValueNone until its name is resolved; empty where it is not to be had.
+        Endpoints: Endpoint[] voption
+    }
+
 /// How far an allocation has come.
 [<RequireQualifiedAccess; NoComparison; NoEquality>]
 type internal RelayState =
@@ -29,7 +41,7 @@ module internal RelayJobs =
     let firstPort: PortId = -2<port>
 
     /// The job for a server, from a base; and the next number for ports.
-    let create (url: string) (where: ServerUrl) (server: Endpoint) username password (local: Base) (port: PortId) =
+    let create relaysTcp (url: string) (where: ServerUrl) (server: Endpoint) username password local (port: PortId) =
         struct ({ Url = url
                   Base = local
                   Request =
@@ -41,7 +53,8 @@ module internal RelayJobs =
                       Server = server
                       ServerName = where.Host
                       Username = username
-                      Password = password }
+                      Password = password
+                      RelaysTcp = relaysTcp }
                   State = RelayState.Waiting },
                 port - stride)
 
@@ -79,9 +92,11 @@ module internal RelayJobs =
     let isSame (a: RelayRequest) (b: RelayRequest) : bool =
         a.From = b.From
         && a.Server.Equals b.Server
+        && a.RelaysTcp = b.RelaysTcp
         && (a.Transport = b.Transport || (overUdp a.Transport && overUdp b.Transport))
 
-    // UDP before TCP before TLS, each in the order of its bases: 14 bits of their preference.
+    // UDP before TCP before TLS, each in the order of its bases: 14 bits of their preference. Addresses of TCP are behind all of them
+    // (RFC 6544 §4.2), in 12 bits.
     let private preference (job: RelayJob) : int =
         let rank =
             match job.Request.Transport with
@@ -90,7 +105,12 @@ module internal RelayJobs =
             | ServerTransport.Tcp -> 1
             | _ -> 0
 
-        (rank <<< 14) ||| (int job.Base.Preference >>> 2)
+        let preference = (rank <<< 14) ||| (int job.Base.Preference >>> 2)
+
+        if job.Request.RelaysTcp then
+            preference >>> 4
+        else
+            preference
 
     /// The candidate at a relayed address. `mapped`: how the server sees us, unless that is to remain hidden.
     let private candidate salt (job: RelayJob) (relayed: Endpoint) (mapped: Endpoint voption) preference : Candidate =
@@ -113,6 +133,29 @@ module internal RelayJobs =
                   Port = related.Port }
           Extensions = [||] }
 
+    // Active ones before passive ones, RFC 6544 §4.2.
+    let private activePreference = 0x1000
+
+    /// The active candidate beside a passive one, RFC 6544 §4.5: what connects from there has a port of its own.
+    let private active (passive: Candidate) (preference: int) : Candidate =
+        { passive with
+            Transport = CandidateTransport.Tcp TcpType.Active
+            Priority = Candidate.priority CandidateType.Relayed (uint16 (preference + activePreference)) 1
+            Port = 9us }
+
+    let private tcpBase (port: PortId) (endpoint: Endpoint) (udp: Candidate) (preference: uint16) : Base =
+        let passive =
+            { udp with
+                Foundation = udp.Foundation + "t"
+                Transport = CandidateTransport.Tcp TcpType.Passive }
+
+        { Port = port
+          Kind = BaseKind.Listener
+          Endpoint = endpoint
+          Preference = preference
+          Candidate = passive
+          Active = ValueSome(active passive (int preference)) }
+
     /// The bases of an allocation, one for each address; `unique` makes a preference differ from those of other bases.
     let serving
         salt
@@ -129,11 +172,17 @@ module internal RelayJobs =
             let wanted = (preference job &&& ~~~1) ||| (if isV4 then 0 else 1)
             let preference = unique wanted (Array.append others bases)
 
+            let port = if isV4 then job.Request.V4 else job.Request.V6
+            let candidate = candidate salt job endpoint mapped preference
+
             Array.append
                 bases
-                [| { Port = if isV4 then job.Request.V4 else job.Request.V6
-                     Kind = BaseKind.Socket
-                     Endpoint = endpoint
-                     Preference = preference
-                     Candidate = candidate salt job endpoint mapped preference
-                     Active = ValueNone } |])
+                [| if job.Request.RelaysTcp then
+                       tcpBase port endpoint candidate preference
+                   else
+                       { Port = port
+                         Kind = BaseKind.Socket
+                         Endpoint = endpoint
+                         Preference = preference
+                         Candidate = candidate
+                         Active = ValueNone } |])

@@ -41,11 +41,19 @@ module internal Relaying =
                             State = RelayState.Serving(bases, now) }
                         g
 
+                let candidatesOf (b: Base) =
+                    [| b.Candidate
+                       match b.Active with
+                       | ValueSome active -> active
+                       | ValueNone -> () |]
+
                 struct ({ serving with
-                            Candidates = Array.append g.Candidates (Array.map _.Candidate bases) },
+                            Candidates = Array.append g.Candidates (Array.collect candidatesOf bases) },
                         [ for b in bases do
                               GatheringOutput.Opened b
-                              GatheringOutput.Found(b.Candidate, ValueSome job.Url) ]))
+
+                              for candidate in candidatesOf b do
+                                  GatheringOutput.Found(candidate, ValueSome job.Url) ]))
             |> Step.bind (Gathering.pump now)
         | ValueSome _
         // Its socket has gone meanwhile, or its generation.

@@ -1,5 +1,7 @@
 namespace Hybrid.WebRtc.Core
 
+open Hybrid.WebRtc.Core.Turn
+
 /// TCP connections that an agent makes to passive candidates of its peer's, RFC 6544: one a pair, each a port of its own.
 ///
 ///     Unconnected ──check──▶ Connecting ──opened──▶ Connected ──closed──▶ the pair has failed
@@ -19,7 +21,14 @@ module internal Streams =
 
     // A pair with a base, and so a number, of its own.
     let private pair (from: PortId) (origin: Base) (remote: Candidate) (endpoint: Endpoint) (g: Generation) =
-        let port = g.Local.NextStream
+        let number = g.Local.NextStream
+
+        // One from a relay is the relay's to make.
+        let port =
+            if RelayPorts.isRelayed from then
+                RelayPorts.ofStream number
+            else
+                number
 
         let stream =
             { origin with
@@ -36,7 +45,7 @@ module internal Streams =
                 Local =
                     { g.Local with
                         Bases = Array.append g.Local.Bases [| stream |]
-                        NextStream = port - 2<port>
+                        NextStream = number - 2<port>
                         StreamsLeft = g.Local.StreamsLeft - 1 } }
         | ValueNone -> g
 
@@ -95,11 +104,19 @@ module internal Streams =
         // Closed meanwhile.
         | _ -> Step.one (GenerationOutput.Refused Drop.Stale) g
 
+    // A relay of the peer's lets nobody in before the peer knows our candidates (RFC 6062 §5.3), which the answerer's connections are earlier
+    // than: so these are made again, for half of what a generation may make at most, as the pace of checks allows. Not those by a relay of
+    // our own: it is asked for the same peer once in 10 s at most (§4.3).
+    let private mayBeEarly (ended: Pair) (g: Generation) : bool =
+        ended.Remote.Type.IsRelayed
+        && not (RelayPorts.isRelayed ended.Path.Local)
+        && g.Local.StreamsLeft > Generation.MaxStreams / 2
+
     // RFC 6544 §10.1 leaves it to the active side to connect anew where a connection has worked and ended.
     let private again (ended: Pair) (g: Generation) : Generation =
         match Generation.baseOf ended.Path.Local g with
         | ValueSome({ Kind = BaseKind.Stream from } as origin) when
-            Pair.hasSucceeded ended
+            (Pair.hasSucceeded ended || mayBeEarly ended g)
             && g.Local.StreamsLeft > 0
             && (Generation.baseOf from g).IsSome
             ->

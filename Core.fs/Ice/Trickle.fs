@@ -45,14 +45,32 @@ module internal Trickle =
     let private pairUp (local: Base) (remote: Candidate) (g: Generation) : Generation =
         match local.Kind, remote.Transport with
         | BaseKind.Socket, CandidateTransport.Udp -> pairDatagrams local remote g
-        | BaseKind.Socket, CandidateTransport.Tcp TcpType.Passive -> Streams.pairUp local remote g
+        | (BaseKind.Socket | BaseKind.Listener), CandidateTransport.Tcp TcpType.Passive -> Streams.pairUp local remote g
         | _ -> g
+
+    // Whoever connects to a relay needs its permission, RFC 6062 §5.3. It may be at the address of any candidate of the peer's: an active one
+    // behind a NAT does not know the address that it comes from, and its server-reflexive one of UDP does.
+    let private admitting (bases: Base[]) (remotes: Candidate[]) (g: Generation) : Step<Generation, GenerationOutput> =
+        struct (g,
+                [ for local in bases do
+                      if local.Kind.IsListener && local.Candidate.Type.IsRelayed then
+                          for remote in remotes do
+                              match Checklist.reach local remote with
+                              | ValueSome endpoint ->
+                                  GenerationOutput.Permit
+                                      { Local = local.Port
+                                        Remote = endpoint }
+                              | ValueNone -> () ])
 
     // Of the pairs that are new, those of relays need the relay's permission, RFC 8656 §9.
     let private permitting (before: Generation) (g: Generation) : Step<Generation, GenerationOutput> =
         struct (g,
                 [ for pair in g.List.Pairs do
-                      if pair.Id >= before.List.NextId && pair.Local.Type.IsRelayed then
+                      if
+                          pair.Id >= before.List.NextId
+                          && pair.Local.Type.IsRelayed
+                          && pair.Local.Transport.IsUdp
+                      then
                           GenerationOutput.Permit pair.Path ])
 
     /// A socket that checks may use: pairs with every remote candidate.
@@ -67,6 +85,7 @@ module internal Trickle =
         ||> Array.fold (fun g remote -> pairUp local remote g)
         |> (fun g -> if g.List.NextId > before.List.NextId then news now g else g)
         |> permitting before
+        |> Step.bind (admitting [| local |] before.Remote.Candidates)
         |> Step.bind (Generation.advance now)
 
     /// A candidate of ours, to be recognised in responses.
@@ -207,6 +226,7 @@ module internal Trickle =
                 ||> Array.fold (fun g local -> pairUp local candidate g)
                 |> news now
                 |> permitting g
+                |> Step.bind (admitting g.Local.Bases [| candidate |])
                 |> Step.bind (Generation.advance now)
 
     let private isLocalName (name: string) =
@@ -219,7 +239,7 @@ module internal Trickle =
 
     let private keep (candidate: Candidate) (g: Generation) : Step<Generation, GenerationOutput> =
         if g.Remote.Candidates.Length < Generation.MaxRemote then
-            Step.only (withRemote candidate g)
+            withRemote candidate g |> admitting g.Local.Bases [| candidate |]
         else
             Step.one (GenerationOutput.Refused Drop.TooMany) g
 

@@ -44,6 +44,8 @@ type PeerOptions =
         /// Whether connections are made to the peer's TCP candidates, RFC 6544, where UDP does not pass. Listeners are the
         /// shell's to open (`ListenerOpened`). Default true.
         IceTcp: bool
+        /// Whether TURN servers that are reached over TCP and TLS are asked for relayed addresses of TCP, too, RFC 6062. Default false.
+        RelayTcp: bool
         /// What peers are told of our addresses. Default: what they are.
         Publication: Publication
         /// A full agent of ICE or a lite one, which candidates it gathers, and where its peers may be. Default: everything.

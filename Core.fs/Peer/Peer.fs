@@ -33,6 +33,7 @@ module Peer =
           SrtpProfiles = DtlsConfig.srtpProfiles
           Dtls = DtlsOptions.defaults
           IceTcp = true
+          RelayTcp = false
           Publication = Publication.plain
           Scope = IceScope.everything
           Mobility = MobilityOptions.defaults }
@@ -149,8 +150,8 @@ module Peer =
             relays now (Turn.Relays.PortClosed port) s
             |> Step.bind (ice now (Ice.PortClosed port))
         | PortsComplete -> ice now Ice.PortsComplete s
-        | StreamOpened(port, _) when Turn.Relays.isRelayed port -> relays now (Turn.Relays.StreamOpened port) s
-        | StreamClosed(path, reason) when Turn.Relays.isRelayed path.Local ->
+        | StreamOpened(port, _) when Turn.RelayPorts.isRelayed port -> relays now (Turn.Relays.StreamOpened port) s
+        | StreamClosed(path, reason) when Turn.RelayPorts.isRelayed path.Local ->
             relays now (Turn.Relays.StreamClosed(path.Local, reason)) s
         | ListenerOpened(port, local, preference) -> ice now (Ice.ListenerOpened(port, local, preference)) s
         | StreamOpened(port, local) -> ice now (Ice.StreamOpened(port, local)) s
@@ -268,8 +269,9 @@ module Peer =
         | Tick -> relays now Turn.Relays.Tick s |> left
         | Datagram(path, bytes) -> received now path bytes s |> left
         | PortClosed port -> relays now (Turn.Relays.PortClosed port) s |> left
-        | StreamOpened(port, _) when Turn.Relays.isRelayed port -> relays now (Turn.Relays.StreamOpened port) s |> left
-        | StreamClosed(path, reason) when Turn.Relays.isRelayed path.Local ->
+        | StreamOpened(port, _) when Turn.RelayPorts.isRelayed port ->
+            relays now (Turn.Relays.StreamOpened port) s |> left
+        | StreamClosed(path, reason) when Turn.RelayPorts.isRelayed path.Local ->
             relays now (Turn.Relays.StreamClosed(path.Local, reason)) s |> left
         | _ -> struct (Leaving s, over input)
 

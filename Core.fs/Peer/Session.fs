@@ -158,8 +158,8 @@ module internal Session =
     /// Where `count` packets for a path of ICE's go, and what they are in where the path is a relay's. The outer option is
     /// ValueNone where the relay passes nothing on to the peer.
     let outward now (count: int) (path: Path) (s: State) : struct (Way voption * State) =
-        if Turn.Relays.isRelayed path.Local then
-            let struct (wrapped, relays) = Turn.Relays.wrap now count path s.Relays
+        if Turn.RelayPorts.isRelayed path.Local then
+            let struct (wrapped, relays) = Turn.RelayTable.wrap now count path s.Relays
 
             match wrapped with
             | ValueSome(struct (outer, header)) ->
@@ -229,6 +229,7 @@ module internal Session =
                   Scope = config.Options.Scope
                   Publication = config.Options.Publication
                   Tcp = config.Options.IceTcp
+                  RelayTcp = config.Options.RelayTcp
                   Continual = config.Options.Mobility.ContinualGathering
                   Renomination = config.Options.Mobility.Renomination }
                 entropy
@@ -299,7 +300,7 @@ module internal Session =
     /// What a path has around its packets, at either end's relay.
     let overhead (s: State) : int =
         match s.Route.Path, Ice.selectedPair s.Ice with
-        | ValueSome path, _ when Turn.Relays.isRelayed path.Local -> Turn.Relays.overhead path s.Relays
+        | ValueSome path, _ when Turn.RelayPorts.isRelayed path.Local -> Turn.RelayTable.overhead path s.Relays
         // The peer's server has it on its way to the peer.
         | ValueSome path, ValueSome pair when pair.Path.Equals path && pair.Remote.Type.IsRelayed ->
             Turn.ChannelData.HeaderSize

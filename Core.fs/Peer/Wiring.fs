@@ -118,6 +118,8 @@ module internal Wiring =
         | Ice.Release port -> relays now (Turn.Relays.Release port) s
         | Ice.OpenPorts -> Step.one OpenPorts s
         | Ice.ClosePort port -> relays now (Turn.Relays.ClosePort port) s
+        | Ice.OpenStream(port, from, remote) when Turn.RelayPorts.isRelayed from ->
+            relays now (Turn.Relays.Connect({ Local = port; Remote = remote }, from)) s
         | Ice.OpenStream(port, from, remote) -> Step.one (OpenStream(port, StreamKind.IceTcp, from, remote, "")) s
         | Ice.ResolveServer url -> Step.one (ResolveServer url) s
         | Ice.Resolve name -> Step.one (ResolveName name) s
@@ -211,7 +213,7 @@ module internal Wiring =
 
     /// Data goes by this path from now on: where it is a relay's, on a channel.
     and bind now (path: Path) (s: State) : Step<State, Output> =
-        if Turn.Relays.isRelayed path.Local then
+        if Turn.RelayPorts.isRelayed path.Local then
             relays now (Turn.Relays.Bind path) s
         else
             Step.only s
@@ -234,6 +236,8 @@ module internal Wiring =
         | Turn.Relays.Allocated(port, relayed, mapped) -> ice now (Ice.Allocated(port, relayed, mapped)) s
         | Turn.Relays.Failed(port, code, text) -> ice now (Ice.NotAllocated(port, code, text)) s
         | Turn.Relays.Lost port -> ice now (Ice.Unallocated port) s
+        | Turn.Relays.Connected(port, local) -> ice now (Ice.StreamOpened(port, local)) s
+        | Turn.Relays.Disconnected path -> ice now (Ice.StreamClosed path) s
         | Turn.Relays.Bound path when s.Route.Path = ValueSome path ->
             media now (MediaInput.Wrapped(overhead s)) s
             |> Step.bind (fun s ->
@@ -244,24 +248,26 @@ module internal Wiring =
         | Turn.Relays.Bound _ -> Step.only s
         | Turn.Relays.Ignored reason -> ignored Layer.Turn reason s
 
-    /// A TURN server's own messages are for `Relays`, and what it passes on is unwrapped and goes its way: opened once, where it
-    /// came through a tunnel, and unwrapped once.
+    /// A TURN server's own messages are for `Relays`; what it passes on is opened and unwrapped, each once, and goes its way.
     and received now path (bytes: Memory<byte>) (s: State) : Step<State, Output> =
         match Demultiplexing.kindOf (Span.op_Implicit bytes.Span) with
-        | Demux.TurnChannel when Turn.Relays.isServer path s.Relays -> unwrapped now path bytes s
+        | _ when Turn.RelayTable.carries path s.Relays -> unwrapped now path bytes s
+        | _ when Turn.RelayPorts.isData path.Local ->
+            relays now (Turn.Relays.Received(path, Memory.op_Implicit bytes)) s
+        | Demux.TurnChannel when Turn.RelayTable.isServer path s.Relays -> unwrapped now path bytes s
         | Demux.Stun when
-            Turn.Relays.isServer path s.Relays
+            Turn.RelayTable.isServer path s.Relays
             && Turn.DataIndication.isOne (Span.op_Implicit bytes.Span)
             ->
             unwrapped now path bytes s
         | Demux.Stun when
-            Turn.Relays.isServer path s.Relays
+            Turn.RelayTable.isServer path s.Relays
             && Stun.Message.isStun (Span.op_Implicit bytes.Span)
             && not (Stun.Message.isBinding (Span.op_Implicit bytes.Span))
             ->
             relays now (Turn.Relays.Received(path, Memory.op_Implicit bytes)) s
         | Demux.Stun -> ice now (Ice.Received(path, Memory.op_Implicit bytes)) s
-        | Demux.Dtls when Turn.Relays.isTunnel path s.Relays -> relays now (Turn.Relays.Record(path, bytes)) s
+        | Demux.Dtls when Turn.RelayTable.isTunnel path s.Relays -> relays now (Turn.Relays.Record(path, bytes)) s
         | Demux.Dtls when Ice.isValid path s.Ice -> dtls now (Dtls.Received bytes) s
         | Demux.Rtp when Ice.isValid path s.Ice -> media now (MediaInput.Received bytes) s
         | Demux.Dtls
@@ -269,7 +275,7 @@ module internal Wiring =
         | _ -> ignored Layer.Demux Drop.Unsupported s
 
     and unwrapped now path (bytes: Memory<byte>) (s: State) : Step<State, Output> =
-        match Turn.Relays.unwrap path bytes s.Relays with
+        match Turn.RelayTable.unwrap path bytes s.Relays with
         | ValueSome(struct (inner, packet)) -> received now inner packet s
         | ValueNone -> ignored Layer.Turn Drop.Unexpected s
 
@@ -314,10 +320,7 @@ module internal Wiring =
                         else
                             "server" }
             |> Step.bind tellConnection
-            |> Step.bind (fun s ->
-                match overhead s with
-                | 0 -> Step.only s
-                | octets -> dtls now (Dtls.Wrapped octets) s)
+            |> Step.bind (fun s -> dtls now (Dtls.Wrapped(overhead s)) s)
             |> Step.bind (dtls now (Dtls.Start(handshake.Role, handshake.Fingerprints)))
         | _ -> Step.only s
 

@@ -23,6 +23,9 @@ type Method =
     | Data = 0x007us
     | CreatePermission = 0x008us
     | ChannelBind = 0x009us
+    | Connect = 0x00aus
+    | ConnectionBind = 0x00bus
+    | ConnectionAttempt = 0x00cus
 
 /// A STUN message, RFC 8489 §5, without its integrity and fingerprint.
 ///

@@ -4,48 +4,10 @@ open System
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Core.Stun
 
-/// An allocation that ICE asks for. Its ports are the core's, even and negative: its addresses of either family, and the stream
-/// that it travels by where it does (with DTLS, the core's own tunnel). The first names the allocation.
-[<NoComparison; NoEquality>]
-type RelayRequest =
-    {
-        V4: PortId
-        V6: PortId
-        Stream: PortId
-        /// The socket that it is asked for from, or whose interface the stream leaves by.
-        From: PortId
-        Transport: ServerTransport
-        Server: Endpoint
-        /// Of the URL; what a certificate must name.
-        ServerName: string
-        Username: string
-        Password: string
-    }
-
-/// An allocation of a peer's, and how messages reach its server.
-[<NoComparison; NoEquality>]
-type internal RelayLink =
-    {
-        Request: RelayRequest
-        /// By which its messages go and come: of a socket, or of a stream, which a tunnel counts as.
-        Path: Path
-        /// Where it is reached by DTLS.
-        Tunnel: DtlsTunnel.State voption
-        Turn: TurnClient.State
-        /// Whether its socket is to be closed once it has left: nothing else uses it any more.
-        IsLast: bool
-    }
-
 /// All allocations of a peer: between the ports of the shell, and the ports that ICE has on TURN servers.
 [<RequireQualifiedAccess>]
 module internal Relays =
-    [<NoComparison; NoEquality>]
-    type State =
-        private
-            { Ciphers: ICiphers
-              All: RelayLink[]
-              Entropy: Entropy
-              Due: Instant }
+    type State = RelayTable.State
 
     [<NoComparison; NoEquality>]
     type Input =
@@ -55,6 +17,8 @@ module internal Relays =
         | Permit of Path: Path
         /// This is where data goes.
         | Bind of Path: Path
+        /// Connect to a peer, from a relayed address of TCP; `Path` is to be the connection's.
+        | Connect of Path: Path * From: PortId
         | Release of Port: PortId
         /// A socket is done with: it is closed when whatever leaves by it has left.
         | ClosePort of Port: PortId
@@ -84,6 +48,10 @@ module internal Relays =
         | Allocated of Port: PortId * Relayed: Endpoint[] * Mapped: Endpoint voption
         | Failed of Port: PortId * Code: int * Text: string
         | Lost of Port: PortId
+        /// A connection that was asked for is there, from this address.
+        | Connected of Port: PortId * Local: Endpoint
+        /// A connection to or from a peer is not, or not any more.
+        | Disconnected of Path: Path
         /// Data goes by a channel on this path of ICE's from now on.
         | Bound of Path: Path
         | Ignored of Drop
@@ -92,161 +60,12 @@ module internal Relays =
     [<Literal>]
     let private MaxRelays = 64
 
-    let create (ciphers: ICiphers) (entropy: Entropy) : State =
-        { Ciphers = ciphers
-          All = [||]
-          Entropy = entropy
-          Due = Instant.never }
+    let create (ciphers: ICiphers) (entropy: Entropy) : State = RelayTable.create ciphers entropy
 
     let deadline (state: State) : Instant = state.Due
 
     /// Whether there is no allocation any more, none that is given back either.
     let isEmpty (state: State) : bool = state.All.Length = 0
-
-    /// Whether a port is one that ICE has on a server.
-    let inline isRelayed (port: PortId) : bool = port < 0<port> && int port &&& 1 = 0
-
-    let private isStream (relay: RelayLink) : bool =
-        match relay.Request.Transport with
-        | ServerTransport.Tcp
-        | ServerTransport.Tls -> true
-        | _ -> false
-
-    let private indexOf (port: PortId) (state: State) : int =
-        let all = state.All
-        let mutable i = 0
-
-        while i < all.Length && all[i].Request.V4 <> port && all[i].Request.V6 <> port do
-            i <- i + 1
-
-        if i < all.Length then i else -1
-
-    let private indexOfPath (path: Path) (state: State) : int =
-        let all = state.All
-        let mutable i = 0
-
-        while i < all.Length && not (all[i].Path.Equals path) do
-            i <- i + 1
-
-        if i < all.Length then i else -1
-
-    // The socket's path that a tunnel's records go by.
-    let private outerPath (relay: RelayLink) : Path =
-        { relay.Path with
-            Local = relay.Request.From }
-
-    let private indexOfTunnel (outer: Path) (state: State) : int =
-        let all = state.All
-        let mutable i = 0
-
-        while i < all.Length && not (all[i].Tunnel.IsSome && (outerPath all[i]).Equals outer) do
-            i <- i + 1
-
-        if i < all.Length then i else -1
-
-    let private portOf (address: Address) (request: RelayRequest) : PortId =
-        if address.IsV4 then request.V4 else request.V6
-
-    // Data.
-
-    /// Whether a path leads to a server that we have, or ask for, an allocation on.
-    let isServer (path: Path) (state: State) : bool =
-        state.All.Length > 0 && indexOfPath path state >= 0
-
-    /// Whether DTLS records that come by this path are a server's.
-    let isTunnel (path: Path) (state: State) : bool =
-        state.All.Length > 0 && indexOfTunnel path state >= 0
-
-    // What a message to the server is in, and by which path it goes; so many of them.
-    let private around now (count: int) (inner: RelayHeader voption) (relay: RelayLink) =
-        match relay.Tunnel with
-        | ValueNone -> struct (ValueSome(struct (relay.Path, inner)), relay)
-        | ValueSome tunnel ->
-            let struct (seal, tunnel) = DtlsTunnel.seal now count tunnel
-            let relay = { relay with Tunnel = ValueSome tunnel }
-
-            match seal with
-            | ValueSome seal ->
-                struct (ValueSome(struct (outerPath relay, ValueSome(RelayHeader.Sealed(seal, inner)))), relay)
-            | ValueNone -> struct (ValueNone, relay)
-
-    /// How `count` packets for a path of ICE's reach their peer: the path to the server, and what the first is wrapped in.
-    /// ValueNone: they may not, or not any more.
-    let wrap
-        now
-        (count: int)
-        (path: Path)
-        (state: State)
-        : struct (struct (Path * RelayHeader voption) voption * State) =
-        match indexOf path.Local state with
-        | -1 -> struct (ValueNone, state)
-        | i ->
-            let relay = state.All[i]
-            let struct (header, turn) = TurnClient.wrap path.Remote relay.Turn
-
-            match header with
-            | ValueNone -> struct (ValueNone, state)
-            | ValueSome(RelayHeader.Channel _) when relay.Tunnel.IsNone ->
-                struct (ValueSome(struct (relay.Path, header)), state)
-            | ValueSome _ ->
-                let struct (way, relay) = around now count header { relay with Turn = turn }
-
-                struct (way,
-                        { state with
-                            All = Array.updateAt i relay state.All })
-
-    /// Octets around a packet by this path of ICE's as `wrap` has it now: the one rule for what a relayed packet leaves room for.
-    /// ChannelData, or an indication until the channel is bound, and a record where the server is spoken to by DTLS.
-    let overhead (path: Path) (state: State) : int =
-        match indexOf path.Local state with
-        | -1 -> 0
-        | i ->
-            TurnClient.overhead path.Remote state.All[i].Turn
-            + (if state.All[i].Tunnel.IsSome then
-                   DtlsTunnel.Overhead
-               else
-                   0)
-
-    /// A packet that came from a server: by which path of ICE's, and the packet, in place. ValueNone: it carries none that was
-    /// asked for.
-    let unwrap (path: Path) (datagram: Memory<byte>) (state: State) : struct (Path * Memory<byte>) voption =
-        match indexOfPath path state with
-        | -1 -> ValueNone
-        | i ->
-            let relay = state.All[i]
-            let bytes = Span.op_Implicit datagram.Span
-
-            match ChannelData.read bytes with
-            | ValueSome(struct (channel, length)) ->
-                match TurnClient.peerOf channel relay.Turn with
-                | ValueSome peer ->
-                    ValueSome(
-                        struct ({ Local = portOf peer.Address relay.Request
-                                  Remote = peer },
-                                datagram.Slice(ChannelData.HeaderSize, length))
-                    )
-                | ValueNone -> ValueNone
-            | ValueNone ->
-                match DataIndication.read bytes with
-                | ValueSome(struct (peer, offset, length)) when TurnClient.isPermitted peer.Address relay.Turn ->
-                    ValueSome(
-                        struct ({ Local = portOf peer.Address relay.Request
-                                  Remote = peer },
-                                datagram.Slice(offset, length))
-                    )
-                | _ -> ValueNone
-
-    // Allocations.
-
-    let private put (relay: RelayLink) (state: State) : State =
-        { state with
-            All =
-                state.All
-                |> Array.map (fun other -> if other.Request.V4 = relay.Request.V4 then relay else other) }
-
-    let private without (relay: RelayLink) (state: State) : State =
-        { state with
-            All = state.All |> Array.filter (fun other -> other.Request.V4 <> relay.Request.V4) }
 
     // The end of what it is reached by.
     let private hangUp now (relay: RelayLink) : Output list =
@@ -256,42 +75,125 @@ module internal Relays =
 
             [ for output in outputs do
                   match output with
-                  | DtlsTunnel.Transmit datagram -> TransmitHandshake(outerPath relay, datagram)
+                  | DtlsTunnel.Transmit datagram -> TransmitHandshake(RelayTable.outerPath relay, datagram)
                   | _ -> () ]
         | ValueNone ->
-            [ if isStream relay then
+            [ if RelayTable.isStream relay then
                   CloseNow relay.Request.Stream ]
 
+    // The end of its connections.
+    let private disconnect now (relay: RelayLink) : Output list =
+        match relay.Tcp with
+        | ValueNone -> []
+        | ValueSome tcp ->
+            let struct (_, outputs) = TcpConnections.step now TcpConnections.CloseAll tcp
+
+            [ for output in outputs do
+                  match output with
+                  | TcpConnections.CloseStream data -> CloseNow data
+                  | TcpConnections.Closed(inner, _) -> Disconnected inner
+                  | _ -> () ]
+
     let private drop now (relay: RelayLink) (state: State) : Step<State, Output> =
-        let rest = without relay state
+        let rest = RelayTable.without relay state
 
         let isAwaited =
             rest.All |> Array.exists (fun other -> other.Request.From = relay.Request.From)
 
         struct (rest,
-                [ yield! hangUp now relay
+                [ yield! disconnect now relay
+                  yield! hangUp now relay
                   if relay.IsLast && not isAwaited then
                       CloseNow relay.Request.From ])
 
-    let private openStream (server: Endpoint) (name: string) (relay: RelayLink) : Output =
-        let kind =
-            match relay.Request.Transport with
-            | ServerTransport.Tls -> StreamKind.TurnTls
-            | _ -> StreamKind.TurnTcp
+    let private openStream (port: PortId) (server: Endpoint) (name: string) (relay: RelayLink) : Output =
+        let isTls = relay.Request.Transport = ServerTransport.Tls
 
-        OpenStream(
-            relay.Request.Stream,
-            kind,
-            relay.Request.From,
-            server,
-            (if kind = StreamKind.TurnTls then name else "")
-        )
+        let kind =
+            match isTls, RelayPorts.isData port with
+            | true, true -> StreamKind.TurnDataTls
+            | false, true -> StreamKind.TurnData
+            | true, false -> StreamKind.TurnTls
+            | false, false -> StreamKind.TurnTcp
+
+        OpenStream(port, kind, relay.Request.From, server, (if isTls then name else ""))
+
+    // Steps the connections of an allocation.
+    let private connections now (input: TcpConnections.Input) (relay: RelayLink) (state: State) : Step<State, Output> =
+        match relay.Tcp with
+        | ValueNone -> Step.one (Ignored Drop.Unexpected) state
+        | ValueSome before ->
+            let struct (part, outputs) =
+                TcpConnections.step now input (TcpConnections.knowing (TurnClient.login relay.Turn) before)
+
+            struct (RelayTable.put { relay with Tcp = ValueSome part } state,
+                    [ for output in outputs do
+                          match output with
+                          | TcpConnections.Transmit message -> Transmit(relay.Path, message, ValueNone)
+                          | TcpConnections.TransmitData(data, message) ->
+                              Transmit(
+                                  { Local = data
+                                    Remote = relay.Path.Remote },
+                                  message,
+                                  ValueNone
+                              )
+                          | TcpConnections.OpenStream data ->
+                              openStream data relay.Path.Remote relay.Request.ServerName relay
+                          | TcpConnections.CloseStream data -> CloseNow data
+                          // Of a peer's that has connected to us its first check will tell.
+                          | TcpConnections.Opened inner when RelayTable.indexOf inner.Local state < 0 ->
+                              for relayed in TurnClient.relayed relay.Turn do
+                                  if relayed.Address.IsV4 = inner.Remote.Address.IsV4 then
+                                      Connected(inner.Local, relayed)
+                          | TcpConnections.Opened _ -> ()
+                          | TcpConnections.Closed(inner, _) -> Disconnected inner
+                          | TcpConnections.Ignored reason -> Ignored reason ])
+
+    let private drawData (state: State) : struct (PortId * State) =
+        struct (state.NextData,
+                { state with
+                    NextData = state.NextData - 2<port> })
+
+    let private connect now (path: Path) (from: PortId) (state: State) : Step<State, Output> =
+        match RelayTable.indexOf from state with
+        | i when i >= 0 && state.All[i].Tcp.IsSome ->
+            let relay = state.All[i]
+            let struct (data, state) = drawData state
+            connections now (TcpConnections.Connect(path, data)) relay state
+        | _ -> Step.one (Disconnected path) state
+
+    // The server says that a peer has connected, RFC 6062 §4.4: one whose address we asked to be let through.
+    let private attempted now (message: Message) (relay: RelayLink) (state: State) : Step<State, Output> =
+        let id =
+            Message.pick
+                (function
+                | ConnectionId id -> ValueSome id
+                | _ -> ValueNone)
+                message
+
+        let peer =
+            Message.pick
+                (function
+                | XorPeerAddress peer -> ValueSome peer
+                | _ -> ValueNone)
+                message
+
+        match id, peer with
+        | ValueSome id, ValueSome peer when TurnClient.isPermitted peer.Address relay.Turn ->
+            let inner =
+                { Local = RelayTable.portOf peer.Address relay.Request
+                  Remote = peer }
+
+            let struct (data, state) = drawData state
+            connections now (TcpConnections.Attempted(inner, id, data)) relay state
+        | ValueSome _, ValueSome _ -> Step.one (Ignored Drop.Unvalidated) state
+        | _ -> Step.one (Ignored Drop.Malformed) state
 
     let rec private turn now (input: TurnClient.Input) (relay: RelayLink) (state: State) : Step<State, Output> =
         let struct (part, outputs) = TurnClient.step now input relay.Turn
         let port = relay.Request.V4
 
-        put { relay with Turn = part } state
+        RelayTable.put { relay with Turn = part } state
         |> Step.route
             (fun output state ->
                 // As it is by now; it may be gone.
@@ -300,9 +202,9 @@ module internal Relays =
                 | Some relay ->
                     match output with
                     | TurnClient.Transmit message ->
-                        match around now 1 ValueNone relay with
+                        match RelayTable.around now 1 ValueNone relay with
                         | struct (ValueSome(struct (path, header)), relay) ->
-                            Step.one (Transmit(path, message, header)) (put relay state)
+                            Step.one (Transmit(path, message, header)) (RelayTable.put relay state)
                         | struct (ValueNone, _) -> Step.only state
                     | TurnClient.Redirected(server, domain) -> redirected now server domain relay state
                     | TurnClient.Allocated(relayed, mapped) -> Step.one (Allocated(port, relayed, mapped)) state
@@ -312,7 +214,7 @@ module internal Relays =
                     | TurnClient.Left -> drop now relay state
                     | TurnClient.Bound peer ->
                         let path =
-                            { Local = portOf peer.Address relay.Request
+                            { Local = RelayTable.portOf peer.Address relay.Request
                               Remote = peer }
 
                         Step.one (Bound path) state
@@ -330,7 +232,8 @@ module internal Relays =
                 Path = { relay.Path with Remote = server } }
 
         let isTaken =
-            indexOfPath relay.Path state >= 0 || indexOfTunnel (outerPath relay) state >= 0
+            RelayTable.indexOfPath relay.Path state >= 0
+            || RelayTable.indexOfTunnel (RelayTable.outerPath relay) state >= 0
 
         if isTaken then
             // There is an allocation on it by this very path.
@@ -344,7 +247,7 @@ module internal Relays =
         let server = relay.Path.Remote
 
         match relay.Request.Transport with
-        | ServerTransport.Udp -> turn now (TurnClient.Start server) relay (put relay state)
+        | ServerTransport.Udp -> turn now (TurnClient.Start server) relay (RelayTable.put relay state)
         | ServerTransport.Dtls ->
             let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize state.Entropy
 
@@ -355,8 +258,13 @@ module internal Relays =
 
             // An address is no host name, RFC 6066 §3.
             let asked = if (Address.parse name).IsSome then "" else name
-            tunnel now (DtlsTunnel.Start asked) relay (put relay { state with Entropy = entropy })
-        | _ -> Step.one (openStream server name relay) (put relay state)
+            tunnel now (DtlsTunnel.Start asked) relay (RelayTable.put relay { state with Entropy = entropy })
+        | _ ->
+            let relay =
+                { relay with
+                    Request = { relay.Request with ServerName = name } }
+
+            Step.one (openStream relay.Request.Stream server name relay) (RelayTable.put relay state)
 
     and private tunnel now (input: DtlsTunnel.Input) (relay: RelayLink) (state: State) : Step<State, Output> =
         match relay.Tunnel with
@@ -364,7 +272,7 @@ module internal Relays =
         | ValueSome before ->
             let port = relay.Request.V4
             let struct (part, outputs) = DtlsTunnel.step now input before
-            let state = put { relay with Tunnel = ValueSome part } state
+            let state = RelayTable.put { relay with Tunnel = ValueSome part } state
 
             match outputs with
             // Nearly every datagram.
@@ -378,7 +286,7 @@ module internal Relays =
                         | Some relay ->
                             match output with
                             | DtlsTunnel.Transmit datagram ->
-                                Step.one (TransmitHandshake(outerPath relay, datagram)) state
+                                Step.one (TransmitHandshake(RelayTable.outerPath relay, datagram)) state
                             | DtlsTunnel.Verify chain ->
                                 Step.one
                                     (VerifyCertificate(relay.Request.Stream, relay.Request.ServerName, chain))
@@ -390,7 +298,7 @@ module internal Relays =
                     outputs
 
     let private allocate now (request: RelayRequest) (state: State) : Step<State, Output> =
-        if state.All.Length >= MaxRelays || indexOf request.V4 state >= 0 then
+        if state.All.Length >= MaxRelays || RelayTable.indexOf request.V4 state >= 0 then
             Step.one (Failed(request.V4, 701, "There are too many allocations.")) state
         else
             let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize state.Entropy
@@ -409,6 +317,17 @@ module internal Relays =
                             request.Stream
                       Remote = request.Server }
                   Tunnel = ValueNone
+                  Tcp =
+                    if request.RelaysTcp then
+                        ValueSome(
+                            TcpConnections.create
+                                state.Ciphers
+                                request.Username
+                                request.Password
+                                (Entropy.split "connections" (Entropy.ofSeed (ReadOnlySpan seed)))
+                        )
+                    else
+                        ValueNone
                   IsLast = false
                   Turn =
                     TurnClient.create
@@ -416,7 +335,8 @@ module internal Relays =
                           Username = request.Username
                           Password = request.Password
                           IsReliable = isReliable
-                          Families = RelayFamilies.Both }
+                          Families = RelayFamilies.Both
+                          RelaysTcp = request.RelaysTcp }
                         (Entropy.ofSeed (ReadOnlySpan seed)) }
 
             let state =
@@ -428,20 +348,24 @@ module internal Relays =
 
     // Of an allocation, where there is one.
     let private at now (port: PortId) (input: TurnClient.Input) (state: State) : Step<State, Output> =
-        match indexOf port state with
+        match RelayTable.indexOf port state with
         | -1 -> Step.one (Ignored Drop.Stale) state
         | i -> turn now input state.All[i] state
 
     let private release now (port: PortId) (state: State) : Step<State, Output> =
-        match indexOf port state with
+        match RelayTable.indexOf port state with
         | -1 -> Step.only state
         | i -> turn now TurnClient.Release state.All[i] state
 
-    let private closePort (port: PortId) (state: State) : Step<State, Output> =
+    let private closePort now (port: PortId) (state: State) : Step<State, Output> =
         let leaves (relay: RelayLink) =
             relay.Request.From = port && TurnClient.isLeaving relay.Turn
 
-        if Array.exists leaves state.All then
+        match RelayTable.tryTcp (TcpConnections.hasPort port) state with
+        | ValueSome relay when RelayTable.indexOf port state < 0 ->
+            (Step.only state, relay.Tcp.Value |> TcpConnections.pathsOf port)
+            ||> Array.fold (fun step path -> step |> Step.bind (connections now (TcpConnections.Close path) relay))
+        | _ when Array.exists leaves state.All ->
             Step.only
                 { state with
                     All =
@@ -451,8 +375,7 @@ module internal Relays =
                                 { relay with IsLast = true }
                             else
                                 relay) }
-        else
-            Step.one (CloseNow port) state
+        | _ -> Step.one (CloseNow port) state
 
     // What a stream, or a tunnel, belongs to.
     let private ofStream (port: PortId) (state: State) : RelayLink voption =
@@ -473,34 +396,69 @@ module internal Relays =
             | _ when TurnClient.deadline relay.Turn <= now ->
                 step |> Step.bind (at now relay.Request.V4 TurnClient.Tick)
             | _ -> step)
+        |> Step.bind (fun state ->
+            (Step.only state, state.All)
+            ||> Array.fold (fun step relay ->
+                match relay.Tcp with
+                | ValueSome tcp when TcpConnections.deadline tcp <= now ->
+                    step |> Step.bind (connections now TcpConnections.Tick relay)
+                | _ -> step))
 
     let private portClosed (port: PortId) (state: State) : State =
         { state with
             All =
                 state.All
                 // A stream has a socket of its own, and tells of its end by itself.
-                |> Array.filter (fun relay -> relay.Request.From <> port || isStream relay) }
+                |> Array.filter (fun relay -> relay.Request.From <> port || RelayTable.isStream relay) }
+
+    // What a stream that carries a connection, or shall, belongs to.
+    let private ofData (port: PortId) (take: RelayLink -> Step<State, Output>) (state: State) : Step<State, Output> =
+        match RelayTable.tryTcp (TcpConnections.hasStream port) state with
+        | ValueSome relay -> take relay
+        | ValueNone -> Step.one (Ignored Drop.Stale) state
+
+    // A message of a server's, on what the allocation was asked for by.
+    let private control now (relay: RelayLink) (datagram: ReadOnlyMemory<byte>) (state: State) =
+        match relay.Tcp, Message.read datagram.Span with
+        | ValueSome _, ValueSome message when message.Method = Method.Connect ->
+            connections now (TcpConnections.Received datagram) relay state
+        | ValueSome _, ValueSome message when message.Method = Method.ConnectionAttempt && message.Class.IsIndication ->
+            attempted now message relay state
+        | _ -> turn now (TurnClient.Received datagram) relay state
 
     let private react now (input: Input) (state: State) : Step<State, Output> =
         match input with
         | Tick -> tick now state
         | Allocate request -> allocate now request state
+        // Of TCP it is where data goes already.
+        | Bind path when RelayTable.streamOf path state <> ValueNone -> Step.only state
         | Permit path -> at now path.Local (TurnClient.Permit path.Remote.Address) state
         | Bind path -> at now path.Local (TurnClient.Bind path.Remote) state
         | Release port -> release now port state
-        | ClosePort port -> closePort port state
+        | ClosePort port -> closePort now port state
+        | Connect(path, from) -> connect now path from state
         | Received(path, datagram) ->
-            match indexOfPath path state with
-            | -1 -> Step.one (Ignored Drop.Unexpected) state
-            | i -> turn now (TurnClient.Received datagram) state.All[i] state
+            match RelayTable.indexOfPath path state with
+            | -1 ->
+                let data = path.Local
+
+                ofData
+                    data
+                    (fun relay -> connections now (TcpConnections.DataReceived(data, datagram)) relay state)
+                    state
+            | i -> control now state.All[i] datagram state
         | Record(path, datagram) ->
-            match indexOfTunnel path state with
+            match RelayTable.indexOfTunnel path state with
             | -1 -> Step.one (Ignored Drop.Unexpected) state
             | i -> tunnel now (DtlsTunnel.Received datagram) state.All[i] state
         | CertificateVerified(port, refusal) ->
             match ofStream port state with
             | ValueSome relay -> tunnel now (DtlsTunnel.Verified refusal) relay state
             | ValueNone -> Step.one (Ignored Drop.Stale) state
+        | StreamOpened port when RelayPorts.isData port ->
+            ofData port (fun relay -> connections now (TcpConnections.StreamOpened port) relay state) state
+        | StreamClosed(port, _) when RelayPorts.isData port ->
+            ofData port (fun relay -> connections now (TcpConnections.StreamClosed port) relay state) state
         | StreamOpened port ->
             match ofStream port state with
             | ValueSome relay -> turn now (TurnClient.Start relay.Path.Remote) relay state
@@ -523,6 +481,10 @@ module internal Relays =
 
                 match relay.Tunnel with
                 | ValueSome tunnel -> due <- Instant.min due (DtlsTunnel.deadline tunnel)
+                | ValueNone -> ()
+
+                match relay.Tcp with
+                | ValueSome tcp -> due <- Instant.min due (TcpConnections.deadline tcp)
                 | ValueNone -> ()
 
             struct ({ state with Due = due }, outputs)

@@ -4,18 +4,6 @@ open System
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Core.Stun
 
-/// What an allocation is made with.
-[<NoComparison; NoEquality>]
-type internal TurnConfig =
-    {
-        Ciphers: ICiphers
-        Username: string
-        Password: string
-        /// TCP and TLS: requests are sent once, RFC 8489 §6.2.2.
-        IsReliable: bool
-        Families: RelayFamilies
-    }
-
 /// One allocation on a TURN server, RFC 8656, the client's side: from the first request to its release, with its permissions and
 /// channels. It does not know how its messages travel.
 ///
@@ -146,6 +134,9 @@ module internal TurnClient =
 
     let isOver (state: State) : bool = state.Phase.IsOver
 
+    /// What the server asked for last.
+    let login (state: State) : Login voption = state.Login
+
     // Data.
 
     /// What a packet to this peer is wrapped in; ValueNone where none may go.
@@ -186,7 +177,7 @@ module internal TurnClient =
 
     let private askAgain now (request: TurnRequest) (renewals: int) (state: State) : Step<State, Output> =
         let struct (id, entropy) = TransactionId.draw state.Entropy
-        let message = signed (TurnRequest.message id request) state
+        let message = signed (TurnRequest.message state.Config.RelaysTcp id request) state
 
         let pending =
             { Request = request

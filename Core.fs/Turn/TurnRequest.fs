@@ -11,6 +11,20 @@ type internal RelayFamilies =
     /// ADDITIONAL-ADDRESS-FAMILY: one of each. A server that does not know it answers with IPv4's alone.
     | Both
 
+/// What an allocation is made with.
+[<NoComparison; NoEquality>]
+type internal TurnConfig =
+    {
+        Ciphers: ICiphers
+        Username: string
+        Password: string
+        /// TCP and TLS: requests are sent once, RFC 8489 §6.2.2.
+        IsReliable: bool
+        Families: RelayFamilies
+        /// Whether relayed addresses of TCP are asked for, RFC 6062, and not of UDP.
+        RelaysTcp: bool
+    }
+
 /// What a request of a TURN client is about.
 [<RequireQualifiedAccess; NoComparison>]
 type internal TurnRequest =
@@ -29,16 +43,17 @@ module internal TurnRequest =
     [<Literal>]
     let Lifetime = 600u
 
-    let private udp = RequestedTransport 17uy
-
     /// The message, without credentials.
-    let message (id: TransactionId) (request: TurnRequest) : Message =
+    let message (relaysTcp: bool) (id: TransactionId) (request: TurnRequest) : Message =
+        // RFC 8656 §18.8, RFC 6062 §4.1.
+        let relayed = RequestedTransport(if relaysTcp then 6uy else 17uy)
+
         match request with
-        | TurnRequest.Allocate RelayFamilies.V4 -> Message.request Method.Allocate id [| udp |]
+        | TurnRequest.Allocate RelayFamilies.V4 -> Message.request Method.Allocate id [| relayed |]
         | TurnRequest.Allocate RelayFamilies.V6 ->
-            Message.request Method.Allocate id [| udp; RequestedAddressFamily 2uy |]
+            Message.request Method.Allocate id [| relayed; RequestedAddressFamily 2uy |]
         | TurnRequest.Allocate RelayFamilies.Both ->
-            Message.request Method.Allocate id [| udp; AdditionalAddressFamily 2uy |]
+            Message.request Method.Allocate id [| relayed; AdditionalAddressFamily 2uy |]
         | TurnRequest.Leave
         | TurnRequest.Clear _ -> Message.request Method.Refresh id [| Attribute.Lifetime 0u |]
         | TurnRequest.Refresh -> Message.request Method.Refresh id [| Attribute.Lifetime Lifetime |]

@@ -25,11 +25,6 @@ module internal Serving =
             | XorPeerAddress peer -> Some peer
             | _ -> None)
 
-    let isPermitted (now: Instant) (peer: Address) (allocation: Allocation) : bool =
-        match Trie.tryFind peer allocation.Permissions with
-        | ValueSome expiresAt -> now < expiresAt
-        | ValueNone -> false
-
     /// Forgets what is over: done only where an allocation has no room left, so that it costs nothing else anything.
     let private purged (now: Instant) (allocation: Allocation) : Allocation =
         let live =
@@ -67,20 +62,23 @@ module internal Serving =
             | more when fits more -> ValueSome more
             | _ -> ValueNone
 
-    /// Why a client may not have these peers, RFC 8656 §10.2 and §12.2.
+    /// Why a client may not have these peers; the first that stands against them.
     let private objection (peers: Endpoint[]) (allocation: Allocation) (s: TurnServerState) =
-        if
-            peers
-            |> Array.exists (fun peer -> (Tables.relayFor peer.Address allocation).IsNone)
-        then
-            ValueSome(struct (443, "Peer Address Family Mismatch"))
-        elif
-            peers
-            |> Array.exists (fun peer -> not (PeerFilter.allows s.Config.Peers peer.Address))
-        then
-            ValueSome(struct (403, "Forbidden"))
-        else
-            ValueNone
+        let found =
+            peers |> Array.map (fun peer -> Tables.objection peer.Address allocation s)
+
+        // 443 before 403, whichever the order of the peers.
+        let isMismatch (objection: struct (int * string) voption) =
+            match objection with
+            | ValueSome(struct (443, _)) -> true
+            | _ -> false
+
+        match Array.tryFind isMismatch found with
+        | Some mismatch -> mismatch
+        | None ->
+            match Array.tryFind ValueOption.isSome found with
+            | Some objection -> objection
+            | None -> ValueNone
 
     let createPermission now (request: Request) (allocation: Allocation) (s: TurnServerState) =
         let peers = peersIn request
@@ -139,6 +137,7 @@ module internal Serving =
                 | _ -> ValueNone)
 
         match number, peersIn request with
+        | _ when allocation.IsTcp -> Answering.refuse 400 "A relayed address of TCP has no channels" request s
         | ValueSome number, peers when peers.Length > 0 && ChannelData.isChannel number ->
             let peer = peers[0]
             let ofNumber = live now (Trie.tryFind (int number) allocation.Numbers)
@@ -185,6 +184,9 @@ module internal Serving =
                         t)
             Channels =
                 (allocation.Channels, allocation.Channels)
+                ||> Trie.fold (fun t peer _ -> if gone peer.Address then Trie.remove peer t else t)
+            Connections =
+                (allocation.Connections, allocation.Connections)
                 ||> Trie.fold (fun t peer _ -> if gone peer.Address then Trie.remove peer t else t) }
 
     /// The allocation with its timer set anew.
@@ -203,8 +205,8 @@ module internal Serving =
         match Tables.relaysOf allocation with
         | [ _; _ ] ->
             s
-            |> rearmed path (withoutFamily relay.Endpoint.Address.IsV4 allocation)
-            |> Tables.close [ relay.Id ]
+            |> Tables.release [ relay ] allocation
+            |> Step.bind (fun s -> Step.only (rearmed path (withoutFamily relay.Endpoint.Address.IsV4 allocation) s))
         | _ -> Tables.deallocate path reason allocation s
 
     let refresh now (request: Request) (allocation: Allocation) (s: TurnServerState) =
@@ -282,7 +284,7 @@ module internal Serving =
     /// To a peer, where that is permitted. `Data` is lent.
     let private forward now path (peer: Endpoint) (data: ReadOnlyMemory<byte>) mayFragment (allocation: Allocation) s =
         match Tables.relayFor peer.Address allocation with
-        | ValueSome relay when isPermitted now peer.Address allocation ->
+        | ValueSome relay when not allocation.IsTcp && Tables.isPermitted now peer.Address allocation ->
             passing now path data.Length allocation (Forward(relay.Id, peer, data, mayFragment)) s
         | _ -> Step.one (Ignored Drop.Unvalidated) s
 
@@ -317,7 +319,7 @@ module internal Serving =
         match Trie.tryFind relay s.Held.Relays with
         | ValueSome(OfFlow path) ->
             match Tables.allocationOf path s with
-            | ValueSome allocation when isPermitted now peer.Address allocation ->
+            | ValueSome allocation when Tables.isPermitted now peer.Address allocation ->
                 let data: ReadOnlyMemory<byte> = Memory.op_Implicit bytes
 
                 let packet =
@@ -339,6 +341,7 @@ module internal Serving =
 ///     Binding ─────────────────────────▶ success
 ///     Allocate ── 401 ── credentials ──▶ Opening ── sockets ──▶ Open ── Refresh… ── Refresh 0, expiry, disconnection ──▶ closed
 ///     Open: CreatePermission, ChannelBind; Send and ChannelData to peers; Data and ChannelData from them
+///     Open, of TCP: Connect, ConnectionBind and peers that connect, see `TcpServing`
 ///
 /// A flood of requests that lack credentials leaves nothing behind: nonces are checked without being remembered.
 [<RequireQualifiedAccess>]
@@ -353,7 +356,9 @@ module TurnServer =
           Allocations = 10_000
           Permissions = 256
           Channels = 256
-          OctetsPerSecond = Int64.MaxValue }
+          OctetsPerSecond = Int64.MaxValue
+          PeerConnections = 32
+          AllPeerConnections = 10_000 }
 
     /// A server with nobody served; `seed` is 32 octets of randomness.
     [<CompiledName "Create">]
@@ -367,6 +372,7 @@ module TurnServer =
           Entropy = entropy
           Held = Tables.empty
           NextRelay = 1
+          NextConnection = -1
           NextTimer = 0
           Draining = false }
 
@@ -426,6 +432,7 @@ module TurnServer =
         match Message.unknownRequired request.Message, request.Message.Method with
         | unknown, _ when unknown.Length > 0 -> refuseUnknown unknown request s
         | _, Method.Allocate -> Allocating.allocate now request caller s
+        | _, Method.ConnectionBind -> TcpServing.bind request caller s
         | _, method ->
             match Tables.allocationOf request.Path s with
             | ValueNone -> Answering.refuse 437 "Allocation Mismatch" request s
@@ -435,6 +442,7 @@ module TurnServer =
                 match method with
                 | Method.Refresh -> Serving.refresh now request allocation s
                 | Method.CreatePermission -> Serving.createPermission now request allocation s
+                | Method.Connect -> TcpServing.connect now request allocation s
                 | _ -> Serving.channelBind now request allocation s
 
     let private request now (path: Path) (message: Message) (datagram: ReadOnlySpan<byte>) (s: TurnServerState) =
@@ -445,7 +453,9 @@ module TurnServer =
         | Method.Allocate
         | Method.Refresh
         | Method.CreatePermission
-        | Method.ChannelBind ->
+        | Method.ChannelBind
+        | Method.Connect
+        | Method.ConnectionBind ->
             match Auth.require now datagram request s with
             | struct (ValueSome caller, _) ->
                 serve
@@ -491,7 +501,7 @@ module TurnServer =
         match Trie.tryFind path s.Held.Flows with
         | ValueSome(Flow.Open allocation) -> Tables.deallocate path DeallocationReason.Disconnected allocation s
         | ValueSome(Flow.Opening opening) -> Allocating.abandon path opening s
-        | ValueNone -> Step.only s
+        | ValueNone -> TcpServing.parted path s
 
     let private expired now (due: Due) (s: TurnServerState) =
         match due with
@@ -500,8 +510,9 @@ module TurnServer =
             match Trie.tryFind token s.Held.Reservations with
             | ValueSome reservation -> s |> Tables.unreserve token reservation |> Tables.close [ reservation.Relay.Id ]
             | ValueNone -> Step.only s
+        | ConnectionDue number -> TcpServing.expire number s
 
-    /// Everything that is due: no more than there are allocations and reservations.
+    /// Everything that is due: no more than there are allocations, reservations and connections to peers.
     let private tick now (s: TurnServerState) : Step<TurnServerState, TurnServerOutput> =
         let mutable s = s
         let mutable outputs = ListCollector<TurnServerOutput>()
@@ -531,6 +542,9 @@ module TurnServer =
         | RelayFailed relay -> Allocating.failed now relay state
         | RelayLost relay -> lost relay state
         | TurnServerInput.Disconnected path -> disconnected path state
+        | PeerConnected connection -> TcpServing.connected now connection state
+        | PeerLost connection -> TcpServing.lost connection state
+        | PeerAccepted(relay, peer, connection) -> TcpServing.accepted now relay peer connection state
         | SetCredentials credentials ->
             Step.only
                 { state with
@@ -547,5 +561,8 @@ module TurnServer =
             | Forward(relay, peer, data, mayFragment) -> shell.Forward(relay, peer, data, mayFragment)
             | OpenRelay(relay, v6, kind) -> shell.OpenRelay(relay, v6, kind)
             | CloseRelay relay -> shell.CloseRelay relay
+            | ConnectPeer(relay, connection, peer) -> shell.ConnectPeer(relay, connection, peer)
+            | JoinPeer(connection, client, control) -> shell.JoinPeer(connection, client, control)
+            | ClosePeer connection -> shell.ClosePeer connection
             | Raise event -> shell.Raise event
             | Ignored reason -> shell.Ignored reason

@@ -55,8 +55,12 @@ module internal Allocating =
     type private Wish =
         | Reserved of Token: uint64
         | Ports of V4: bool * V6: bool * Parity: bool voption
+        /// RFC 6062.
+        | TcpPorts of V4: bool * V6: bool
 
-    /// The checks of RFC 8656 §7.2, from the third on; an error code and its reason where one fails.
+    let private isTcp (protocol: byte voption) = protocol = ValueSome 6uy
+
+    /// The checks of RFC 8656 §7.2, from the third on, and of RFC 6062 §5.1; an error code and its reason where one fails.
     let private wish (request: Request) (s: TurnServerState) : Result<Wish, struct (int * string)> =
         let pick choose = Message.pick choose request.Message
 
@@ -80,12 +84,31 @@ module internal Allocating =
                 | AdditionalAddressFamily family -> ValueSome family
                 | _ -> ValueNone)
 
+        let fragments =
+            pick (function
+                | DontFragment -> ValueSome()
+                | _ -> ValueNone)
+
         let family = familyIn request
         let refuse code reason = Error(struct (code, reason))
+        let listeners = s.Config.TcpListeners
+
+        let ports v4 v6 =
+            Ok(
+                if isTcp transport then
+                    TcpPorts(v4, v6)
+                else
+                    Ports(v4, v6, parity)
+            )
 
         match transport, token, family, additional with
         | ValueNone, _, _, _ -> refuse 400 "REQUESTED-TRANSPORT is missing"
-        | ValueSome protocol, _, _, _ when protocol <> 17uy -> refuse 442 "Unsupported Transport Protocol"
+        | ValueSome protocol, _, _, _ when protocol <> 17uy && (protocol <> 6uy || listeners.Length = 0) ->
+            refuse 442 "Unsupported Transport Protocol"
+        | ValueSome 6uy, _, _, _ when Array.IndexOf(listeners, request.Path.Local) < 0 ->
+            refuse 400 "A relayed address of TCP is asked for over TCP or TLS"
+        | ValueSome 6uy, _, _, _ when token.IsSome || parity.IsSome || fragments.IsSome ->
+            refuse 400 "TCP excludes RESERVATION-TOKEN, EVEN-PORT and DONT-FRAGMENT"
         | _, ValueSome _, _, _ when parity.IsSome || family.IsSome || additional.IsSome ->
             refuse 400 "RESERVATION-TOKEN excludes EVEN-PORT and address families"
         | _, ValueSome token, _, _ ->
@@ -97,10 +120,10 @@ module internal Allocating =
         | _, _, _, ValueSome family when family <> V6Family -> refuse 400 "ADDITIONAL-ADDRESS-FAMILY is not IPv6"
         | _, _, _, ValueSome _ when parity = ValueSome true ->
             refuse 400 "ADDITIONAL-ADDRESS-FAMILY excludes a reservation"
-        | _, _, _, ValueSome _ when s.Config.V4 || s.Config.V6 -> Ok(Ports(true, true, parity))
-        | _, _, ValueSome V6Family, ValueNone when s.Config.V6 -> Ok(Ports(false, true, parity))
-        | _, _, ValueSome V4Family, ValueNone when s.Config.V4 -> Ok(Ports(true, false, parity))
-        | _, _, ValueNone, ValueNone when s.Config.V4 -> Ok(Ports(true, false, parity))
+        | _, _, _, ValueSome _ when s.Config.V4 || s.Config.V6 -> ports true true
+        | _, _, ValueSome V6Family, ValueNone when s.Config.V6 -> ports false true
+        | _, _, ValueSome V4Family, ValueNone when s.Config.V4 -> ports true false
+        | _, _, ValueNone, ValueNone when s.Config.V4 -> ports true false
         | _ -> refuse 440 "Address Family not Supported"
 
     let private alternateFor (request: Request) (s: TurnServerState) : Endpoint voption =
@@ -120,7 +143,8 @@ module internal Allocating =
             // It is counted already.
             | Reserved _ -> 0
             | Ports(_, _, ValueSome true) -> 2
-            | Ports _ -> 1
+            | Ports _
+            | TcpPorts _ -> 1
 
         if s.Draining || Tables.total s > s.Config.Limits.Allocations - more then
             ValueSome 300
@@ -206,12 +230,14 @@ module internal Allocating =
                           [| XorMappedAddress path.Remote |]
                           reservation
                           failed ]
+                  IsTcp = opening.IsTcp
                   V4 = v4
                   V6 = v6
                   Timer = timer
                   Permissions = Trie.empty
                   Numbers = Trie.empty
                   Channels = Trie.empty
+                  Connections = Trie.empty
                   Credit = struct (s.Config.Limits.OctetsPerSecond, now) }
 
             s
@@ -246,11 +272,55 @@ module internal Allocating =
             { Request = request
               Caller = caller
               Lifetime = lifetime
+              IsTcp = false
               V4 = Unasked
               V6 = Unasked
               Next = Unasked }
 
+        let ask v4 v6 reserves kindOf (s: TurnServerState) =
+            let s = Tables.count caller.User (if reserves then 2 else 1) s
+
+            // A leg of a family that the server has not: an ADDRESS-ERROR-CODE beside what can be had.
+            let leg wanted has (s: TurnServerState) =
+                if not wanted then
+                    struct (Unasked, s)
+                elif not has then
+                    struct (Denied 440, s)
+                else
+                    let struct (id, s) = Tables.drawRelay (OfFlow path) s
+                    struct (Asked id, s)
+
+            let struct (v4, s) = leg v4 s.Config.V4 s
+            let struct (v6, s) = leg v6 s.Config.V6 s
+            let struct (next, s) = leg reserves true s
+            let kind: RelayKind = kindOf next
+
+            let asks =
+                [ match v4 with
+                  | Asked id -> OpenRelay(id, false, kind)
+                  | _ -> ()
+                  match v6 with
+                  | Asked id -> OpenRelay(id, true, kind)
+                  | _ -> () ]
+
+            let opening =
+                { started with
+                    IsTcp = kind.IsTcp
+                    V4 = v4
+                    V6 = v6
+                    Next = next }
+
+            struct (Tables.withFlow path (Flow.Opening opening) s, asks)
+
         match wish with
+        | TcpPorts(v4, v6) -> ask v4 v6 false (fun _ -> RelayKind.Tcp) s
+        | Ports(v4, v6, parity) ->
+            s
+            |> ask v4 v6 (parity = ValueSome true) (fun next ->
+                match next, parity with
+                | Asked id, _ -> RelayKind.Pair id
+                | _, ValueSome _ -> RelayKind.Even
+                | _, ValueNone -> RelayKind.Any)
         | Reserved token ->
             match Trie.tryFind token s.Held.Reservations with
             | ValueNone -> Answering.refuse 508 "Insufficient Capacity" request s
@@ -268,45 +338,6 @@ module internal Allocating =
                          { started with V4 = Got relay }
                      else
                          { started with V6 = Got relay })
-        | Ports(v4, v6, parity) ->
-            let reserves = parity = ValueSome true
-            let s = Tables.count caller.User (if reserves then 2 else 1) s
-
-            // A leg of a family that the server has not: an ADDRESS-ERROR-CODE beside what can be had.
-            let leg wanted has (s: TurnServerState) =
-                if not wanted then
-                    struct (Unasked, s)
-                elif not has then
-                    struct (Denied 440, s)
-                else
-                    let struct (id, s) = Tables.drawRelay (OfFlow path) s
-                    struct (Asked id, s)
-
-            let struct (v4, s) = leg v4 s.Config.V4 s
-            let struct (v6, s) = leg v6 s.Config.V6 s
-            let struct (next, s) = leg reserves true s
-
-            let kind =
-                match next, parity with
-                | Asked id, _ -> RelayKind.Pair id
-                | _, ValueSome _ -> RelayKind.Even
-                | _, ValueNone -> RelayKind.Any
-
-            let asks =
-                [ match v4 with
-                  | Asked id -> OpenRelay(id, false, kind)
-                  | _ -> ()
-                  match v6 with
-                  | Asked id -> OpenRelay(id, true, kind)
-                  | _ -> () ]
-
-            let opening =
-                { started with
-                    V4 = v4
-                    V6 = v6
-                    Next = next }
-
-            struct (Tables.withFlow path (Flow.Opening opening) s, asks)
 
     /// A request of one who is known.
     let allocate now (request: Request) (caller: Caller) (s: TurnServerState) =

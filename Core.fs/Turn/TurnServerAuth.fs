@@ -139,11 +139,28 @@ module internal Auth =
         | ValueSome(struct (_, name)) -> name
         | ValueNone -> username
 
+    /// The allocation's client that a request is about: its own, and of a ConnectionBind the one that the connection belongs to.
+    let private holderOf (request: Request) (s: TurnServerState) : Path =
+        let connection =
+            if request.Message.Method <> Method.ConnectionBind then
+                ValueNone
+            else
+                request.Message
+                |> Message.pick (function
+                    | ConnectionId id -> ValueSome id
+                    | _ -> ValueNone)
+                |> ValueOption.bind (fun id -> Trie.tryFind id s.Held.Pending)
+                |> ValueOption.bind (fun number -> Trie.tryFind number s.Held.Connections)
+
+        match connection with
+        | ValueSome connection -> connection.Owner
+        | ValueNone -> request.Path
+
     /// Who might be asking: each with a key to try.
     let private candidates now (algorithm: uint16) (name: string) (request: Request) (s: TurnServerState) =
         let candidate user key : struct (string * byte[]) = struct (user, key)
 
-        match Trie.tryFind request.Path s.Held.Flows with
+        match Trie.tryFind (holderOf request s) s.Held.Flows with
         // The credentials that an allocation was made with are good for it until it ends, even when they expire.
         | ValueSome(Flow.Open { Caller = caller }) when caller.Username = name && caller.Algorithm = algorithm ->
             [ candidate caller.User caller.Key ]

@@ -23,8 +23,12 @@ type TurnLimits =
         /// Channels of one allocation. Default 256.
         Channels: int
         /// Octets a second that an allocation may carry, of both directions together; a burst of one second is let through, what
-        /// is beyond is lost. Default none.
+        /// is beyond is lost, or over TCP waits. Default none.
         OctetsPerSecond: int64
+        /// Connections to and from peers of one allocation of TCP, RFC 6062; those that are being made count. Default 32.
+        PeerConnections: int
+        /// The same of the server. Default 10,000.
+        AllPeerConnections: int
     }
 
 /// The addresses and ports of NAT behaviour discovery, RFC 5780 §6: two addresses with the same two ports each.
@@ -65,6 +69,8 @@ type TurnServerConfig =
         V6: bool
         Limits: TurnLimits
         Peers: PeerFilter
+        /// The listeners of TCP and TLS, whose clients may have relayed addresses of TCP (RFC 6062); none: nobody may.
+        TcpListeners: PortId[]
         /// Where clients are sent on to, with 300, once this server is full or drained; the first of the client's family is taken.
         Alternates: Endpoint[]
         Discovery: Discovery voption
@@ -78,6 +84,8 @@ type RelayKind =
     | Even
     /// An even number N, and the next one, N+1, as a relay of its own; both or neither.
     | Pair of Next: int
+    /// A TCP port that listens, RFC 6062 §5.1; the others are of UDP.
+    | Tcp
 
 /// Why an allocation is over.
 type DeallocationReason =
@@ -214,12 +222,16 @@ type internal Allocation =
         Answer: Attribute[]
         V4: Relay voption
         V6: Relay voption
+        /// Whether its relays are of TCP: then there are connections, and neither channels nor Send indications.
+        IsTcp: bool
         /// Its entry among the timers.
         Timer: int64
         Permissions: Trie<Address, Instant>
         /// The same channels by number and by peer.
         Numbers: Trie<int, Channel>
         Channels: Trie<Endpoint, Channel>
+        /// The numbers of its connections by peer, RFC 6062 §5.2: one for each.
+        Connections: Trie<Endpoint, int>
         /// Octets that may pass at once, and when that was so; only where there is a bound.
         Credit: struct (int64 * Instant)
     }
@@ -231,6 +243,7 @@ type internal Opening =
         Request: Request
         Caller: Caller
         Lifetime: Duration
+        IsTcp: bool
         V4: Leg
         V6: Leg
         /// The port that is reserved beside, RFC 8656 §7.2.
@@ -250,6 +263,29 @@ type internal Reservation =
       User: string
       Timer: int64 }
 
+/// How far a connection to or from a peer has come, RFC 6062 §5.
+[<RequireQualifiedAccess; NoComparison; NoEquality>]
+type internal ConnectionStage =
+    /// The shell is at it; the Connect request waits for its answer.
+    | Connecting of Request
+    /// It waits for its ConnectionBind under this CONNECTION-ID.
+    | Pending of Id: uint32
+    /// A client's data connection is joined to it.
+    | Joined of Client: Path
+
+/// A connection to or from a peer.
+[<NoComparison; NoEquality>]
+type internal PeerConnection =
+    {
+        Number: int
+        /// The control connection's 5-tuple, which is the allocation's.
+        Owner: Path
+        Peer: Endpoint
+        Stage: ConnectionStage
+        /// While it is connecting or pending.
+        Timer: int64
+    }
+
 /// Whose a relay is.
 [<NoComparison; NoEquality>]
 type internal Owner =
@@ -261,6 +297,7 @@ type internal Owner =
 type internal Due =
     | FlowDue of Path
     | ReservationDue of Token: uint64
+    | ConnectionDue of Number: int
 
 /// Users by name and by USERHASH, with both of their keys.
 [<NoComparison; NoEquality>]
@@ -285,6 +322,11 @@ type internal TurnTables =
         Flows: Trie<Path, Flow>
         Relays: Trie<int, Owner>
         Reservations: Trie<uint64, Reservation>
+        /// By number.
+        Connections: Trie<int, PeerConnection>
+        /// The numbers of the pending ones by CONNECTION-ID, and of the joined ones by the client's data connection.
+        Pending: Trie<uint32, int>
+        Joined: Trie<Path, int>
         /// Allocations and reservations by user.
         Users: Trie<string, int>
         /// By when, in milliseconds, and a number in the low 20 bits that tells equals apart.
@@ -303,6 +345,8 @@ type TurnServerState =
             Entropy: Entropy
             Held: TurnTables
             NextRelay: int
+            /// Of those that we ask for; below 0.
+            NextConnection: int
             NextTimer: int
             /// No new allocations.
             Draining: bool
@@ -324,6 +368,12 @@ type TurnServerInput =
     | RelayLost of Relay: int
     /// A client's TCP or TLS connection is over.
     | Disconnected of Path: Path
+    /// Answers `ConnectPeer`: it is established, and nothing is read from it yet.
+    | PeerConnected of Connection: int
+    /// A connection to or from a peer failed or has ended; `ClosePeer` follows.
+    | PeerLost of Connection: int
+    /// A relay of TCP has accepted a connection, of which nothing is read yet. The shell gives it a number above 0.
+    | PeerAccepted of Relay: int * Peer: Endpoint * Connection: int
     /// From now on these are the credentials. Allocations that are there stay, and are refreshed with the credentials they were made with.
     | SetCredentials of Credentials: TurnCredentials
     /// Whether new allocations are refused: with 300 where there is an alternate server, else with 486.
@@ -340,6 +390,13 @@ type TurnServerOutput =
     /// Bind a socket; answered by `RelayOpened` or `RelayFailed`, of `RelayKind.Pair` for both.
     | OpenRelay of Relay: int * V6: bool * Kind: RelayKind
     | CloseRelay of Relay: int
+    /// Connect to a peer from a relay's address; answered by `PeerConnected` or `PeerLost`.
+    | ConnectPeer of Relay: int * Connection: int * Peer: Endpoint
+    /// From now on what arrives at one is passed on to the other as it is, with whatever has arrived before, and no more is `Received` on
+    /// `Client`. The server answers on it just before, and that leaves first. `Control` is the allocation's client.
+    | JoinPeer of Connection: int * Client: Path * Control: Path
+    /// Close a connection to or from a peer, and the client's data connection that is joined to it.
+    | ClosePeer of Connection: int
     | Raise of Event: TurnServerEvent
     /// Noise: to be counted.
     | Ignored of Reason: Drop
@@ -354,6 +411,12 @@ type ITurnServerShell =
     abstract OpenRelay: relay: int * v6: bool * kind: RelayKind -> unit
     /// <summary>See <c>TurnServerOutput.CloseRelay</c>.</summary>
     abstract CloseRelay: relay: int -> unit
+    /// <summary>See <c>TurnServerOutput.ConnectPeer</c>.</summary>
+    abstract ConnectPeer: relay: int * connection: int * peer: Endpoint -> unit
+    /// <summary>See <c>TurnServerOutput.JoinPeer</c>.</summary>
+    abstract JoinPeer: connection: int * client: Path * control: Path -> unit
+    /// <summary>See <c>TurnServerOutput.ClosePeer</c>.</summary>
+    abstract ClosePeer: connection: int -> unit
     /// <summary>See <c>TurnServerOutput.Raise</c>.</summary>
     abstract Raise: event: TurnServerEvent -> unit
     /// <summary>See <c>TurnServerOutput.Ignored</c>.</summary>

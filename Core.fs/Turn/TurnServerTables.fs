@@ -11,6 +11,9 @@ module internal Tables =
         { Flows = Trie.empty
           Relays = Trie.empty
           Reservations = Trie.empty
+          Connections = Trie.empty
+          Pending = Trie.empty
+          Joined = Trie.empty
           Users = Trie.empty
           Timers = Map.empty }
 
@@ -110,13 +113,64 @@ module internal Tables =
     let close (relays: int list) (s: TurnServerState) : Step<TurnServerState, TurnServerOutput> =
         struct (List.fold (fun s id -> withoutOwner id s) s relays, List.map CloseRelay relays)
 
+    let isPermitted (now: Instant) (peer: Address) (allocation: Allocation) : bool =
+        match Trie.tryFind peer allocation.Permissions with
+        | ValueSome expiresAt -> now < expiresAt
+        | ValueNone -> false
+
+    /// Why a client may not have this peer, RFC 8656 §10.2 and §12.2, RFC 6062 §5.2.
+    let objection (peer: Address) (allocation: Allocation) (s: TurnServerState) : struct (int * string) voption =
+        if (relayFor peer allocation).IsNone then
+            ValueSome(struct (443, "Peer Address Family Mismatch"))
+        elif not (PeerFilter.allows s.Config.Peers peer) then
+            ValueSome(struct (403, "Forbidden"))
+        else
+            ValueNone
+
+    let withConnection (connection: PeerConnection) (s: TurnServerState) : TurnServerState =
+        { s with
+            Held.Connections = Trie.set connection.Number connection s.Held.Connections }
+
+    /// Closes a connection to or from a peer; the allocation's own table is the caller's part.
+    let forget (connection: PeerConnection) (s: TurnServerState) : TurnServerState =
+        let s =
+            match connection.Stage with
+            | ConnectionStage.Connecting _ -> disarm connection.Timer s
+            | ConnectionStage.Pending id ->
+                { s with
+                    Held.Pending = Trie.remove id s.Held.Pending }
+                |> disarm connection.Timer
+            | ConnectionStage.Joined client ->
+                { s with
+                    Held.Joined = Trie.remove client s.Held.Joined }
+
+        { s with
+            Held.Connections = Trie.remove connection.Number s.Held.Connections }
+
+    /// Closes those of an allocation's connections that are to or from addresses that `which` names.
+    let private closeConnections (which: Address -> bool) (allocation: Allocation) (s: TurnServerState) =
+        (struct (s, []), allocation.Connections)
+        ||> Trie.fold (fun (struct (s, closed)) peer number ->
+            match Trie.tryFind number s.Held.Connections with
+            | ValueSome connection when which peer.Address -> struct (forget connection s, ClosePeer number :: closed)
+            | _ -> struct (s, closed))
+
+    /// Closes relays of an allocation, and the connections that they have.
+    let release (relays: Relay list) (allocation: Allocation) (s: TurnServerState) =
+        let isOurs (address: Address) =
+            relays |> List.exists (fun relay -> relay.Endpoint.Address.IsV4 = address.IsV4)
+
+        let struct (s, closed) = closeConnections isOurs allocation s
+        let struct (s, more) = close (relays |> List.map _.Id) s
+        struct (s, closed @ more): Step<TurnServerState, TurnServerOutput>
+
     /// Ends an allocation.
     let deallocate (path: Path) (reason: DeallocationReason) (allocation: Allocation) (s: TurnServerState) =
         s
         |> disarm allocation.Timer
         |> withoutFlow path
         |> count allocation.Caller.User -1
-        |> close (relaysOf allocation |> List.map _.Id)
+        |> release (relaysOf allocation) allocation
         |> Step.bind (Step.one (Raise(Deallocated(path, allocation.Caller.Username, reason))))
 
     /// Gives a reserved port up.

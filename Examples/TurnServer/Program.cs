@@ -61,6 +61,8 @@ var name = new Option<string>("--name") { Description = "Whom it is for.", Defau
 var hours = new Option<double>("--hours") { Description = "How long it is good for.", DefaultValueFactory = _ => 24 };
 var credential = new Command("credential", "Makes a name and password that expire.") { name, hours };
 
+var relayTcp = new Option<bool>("--relay-tcp") { Description = "Relay TCP to peers, too (RFC 6062)." };
+
 var command = new RootCommand("A TURN and STUN server.")
 {
     address,
@@ -74,6 +76,7 @@ var command = new RootCommand("A TURN and STUN server.")
     external,
     ports,
     allow,
+    relayTcp,
     rate,
     verbose,
     credential,
@@ -153,6 +156,7 @@ TurnServerOptions Options(ParseResult arguments)
             : Certificates.Load(arguments.GetValue(certificate), arguments.GetValue(key)),
         RelayAddresses = everywhere ? [] : [here],
         RelayPorts = arguments.GetValue(ports),
+        RelayTcp = arguments.GetValue(relayTcp),
         ExternalAddresses = arguments.GetValue(external) is { } seen
             ? new Dictionary<IPAddress, IPAddress> { [here] = seen }
             : new Dictionary<IPAddress, IPAddress>(),

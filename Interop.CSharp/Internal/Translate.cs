@@ -112,6 +112,7 @@ internal static class Translate
                 [.. options.DtlsGroups.Select(group => (Core.NamedGroup)group)]
             ),
             options.IceTcp,
+            options.RelayTcp,
             new(options.HideAddresses, [.. options.ExternalAddresses.Select(ToCore)]),
             new(
                 options.IceLite,

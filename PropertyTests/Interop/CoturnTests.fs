@@ -24,7 +24,7 @@ let private freePort () =
     (probe.LocalEndpoint :?> IPEndPoint).Port
 
 /// coturn, and where it keeps its things.
-type private Coturn(path: string) =
+type Coturn(path: string) =
     let port, tlsPort = freePort (), freePort ()
     let folder = Directory.CreateTempSubdirectory("hybrid-coturn-").FullName
 
@@ -98,7 +98,7 @@ type private Coturn(path: string) =
             (running :> IDisposable).Dispose()
             Directory.Delete(folder, true)
 
-let private withCoturn name (body: Coturn -> Task) =
+let withCoturn name (body: Coturn -> Task) =
     Outside.needing turnserver name (fun path ->
         task {
             use coturn = new Coturn(path)

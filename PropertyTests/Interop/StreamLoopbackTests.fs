@@ -31,7 +31,8 @@ let private options (listens: bool) (journal: string | null) =
         JournalFolder = journal
     )
 
-let private connect (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
+/// Offer and answer, with all candidates but those of UDP in them.
+let connectWithoutUdp (caller: RTCPeerConnection) (callee: RTCPeerConnection) : Task =
     task {
         do! caller.SetLocalDescriptionAsync()
         do! caller.GatheringCompleteAsync()
@@ -79,7 +80,7 @@ let talkBy
         do! within back.Task
     }
 
-let private talk caller callee = talkBy connect 40 caller callee
+let private talk caller callee = talkBy connectWithoutUdp 40 caller callee
 
 /// Whether the selected pair is of TCP, as statistics tell.
 let private expectTcp (pc: RTCPeerConnection) : Task =

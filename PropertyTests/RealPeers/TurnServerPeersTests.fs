@@ -100,6 +100,16 @@ let private tools =
                       lostNothing output
                   })
 
+      for transport in [ TurnServerTransport.Tcp; TurnServerTransport.Tls ] do
+          for how, switch in [ "connecting", "-T"; "waiting", "-P" ] do
+              coturn
+                  $"coturn's clients lose nothing to each other by relayed TCP (RFC 6062): {transport}, {how}"
+                  (fun server ->
+                      task {
+                          let! output = uclient server transport (alice @ [ switch; "-y" ])
+                          lostNothing output
+                      })
+
       coturn "coturn's client is let in with REST credentials, and with DONT-FRAGMENT" (fun server ->
           task {
               let made = TurnServer.CreateCredential("north", "carol", TimeSpan.FromMinutes 5.0)

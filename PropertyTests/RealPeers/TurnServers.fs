@@ -41,6 +41,7 @@ let options (address: IPAddress) : TurnServerOptions =
         SharedSecrets = [| "north" |],
         Tls = certificate address,
         RelayAddresses = [| address |],
+        RelayTcp = true,
         AllowLoopbackPeers = true,
         AllowPrivatePeers = true
     )

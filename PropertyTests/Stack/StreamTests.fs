@@ -73,7 +73,12 @@ let private cut (cuts: int list) (stream: byte[]) : byte[] list =
 let private framing =
     testList
         "framing"
-        [ for kind in [ StreamKind.IceTcp; StreamKind.TurnTcp; StreamKind.TurnTls ] do
+        [ for kind in
+              [ StreamKind.IceTcp
+                StreamKind.TurnTcp
+                StreamKind.TurnTls
+                StreamKind.TurnData
+                StreamKind.TurnDataTls ] do
               testPropertyWithConfig Laws.config $"{kind}: what is framed is read again, however the stream is cut"
               <| fun (lengths: uint16 list) (cuts: int list) ->
                   let datagrams =
@@ -108,6 +113,30 @@ let private framing =
                       (Framing.Read(kind, ReadOnlySpan(channelData: byte[]))).Status
                       FrameStatus.Partial
                       "not before it is there")
+
+          testCase
+              "what follows the answer to a ConnectionBind is counted, and after nothing else (RFC 6062 §4.3)"
+              (fun () ->
+                  let stun (kind: byte) (method: byte) =
+                      Array.append [| kind; method; 0uy; 0uy; 0x21uy; 0x12uy; 0xa4uy; 0x42uy |] (Array.zeroCreate 12)
+
+                  let success = stun 1uy 0x0buy
+
+                  let after kind message =
+                      Framing.After(kind, ReadOnlySpan(message: byte[]))
+
+                  for kind in [ StreamKind.TurnData; StreamKind.TurnDataTls ] do
+                      Expect.equal (after kind success) StreamKind.IceTcp "success"
+
+                      for other in
+                          [ stun 1uy 0x1buy
+                            stun 0uy 0x0buy
+                            stun 1uy 0x0auy
+                            [| 0x40uy; 0x0buy; 0uy; 0uy |] ] do
+                          Expect.equal (after kind other) kind "anything else"
+
+                  for kind in [ StreamKind.IceTcp; StreamKind.TurnTcp; StreamKind.TurnTls ] do
+                      Expect.equal (after kind success) kind "and no other stream")
 
           testCase "a frame that no datagram could have been is malformed, and the largest fits a lease" (fun () ->
               let status kind bytes =

@@ -58,6 +58,7 @@ let internal config password families reliable : TurnConfig =
       Username = SmallServer.username
       Password = password
       IsReliable = reliable
+      RelaysTcp = false
       Families = families }
 
 let internal sceneWith (config: TurnConfig) (servers: SmallServer list) (seed: int64) : Scene =

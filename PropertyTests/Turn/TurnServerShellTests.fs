@@ -27,7 +27,7 @@ let private hello = "hello"B
 let private Patience = 10_000
 
 /// A connection of any kind to a server, and a client that speaks by it.
-type private Line(transport: TurnServerTransport, server: TurnServer) =
+type Line(transport: TurnServerTransport, server: TurnServer) =
     let remote = endpointOf transport server
 
     let udp, stream =
@@ -91,10 +91,10 @@ type private Line(transport: TurnServerTransport, server: TurnServer) =
             udp.Dispose()
             stream.Dispose()
 
-let private alice (line: Line) = line.Client "alice" "wonderland"
+let alice (line: Line) = line.Client "alice" "wonderland"
 
 /// Waits until something is so.
-let private eventually (what: string) (holds: unit -> bool) : Task =
+let eventually (what: string) (holds: unit -> bool) : Task =
     task {
         let until = Environment.TickCount64 + int64 Patience
 
@@ -476,6 +476,15 @@ let private choices =
                         Realm = "x",
                         Listeners = [| TurnServerListener(TurnServerTransport.Tls, loopback 0) |]
                     ))
+                "RelayTcp",
+                (fun () ->
+                    TurnServerOptions(
+                        Realm = "x",
+                        RelayTcp = true,
+                        Listeners = [| TurnServerListener(TurnServerTransport.Udp, loopback 0) |]
+                    ))
+                "PeerConnections",
+                (fun () -> TurnServerOptions(Realm = "x", Limits = TurnServerLimits(PeerConnections = 0)))
                 "Users", (fun () -> TurnServerOptions(Realm = "x", Users = Dictionary(dict [ "a", "" ])))
                 "SharedSecrets", (fun () -> TurnServerOptions(Realm = "x", SharedSecrets = [| "" |]))
                 "RelayPorts", (fun () -> TurnServerOptions(Realm = "x", RelayPorts = WebRtcPortRange()))

@@ -33,6 +33,7 @@ let config: TurnServerConfig =
       V6 = true
       Limits = TurnServer.limits
       Peers = PeerFilter.standard
+      TcpListeners = [||]
       Alternates = [||]
       Discovery = ValueNone }
 
@@ -56,6 +57,15 @@ type Relayed =
       Data: byte[]
       MayFragment: bool }
 
+/// A connection to or from a peer, as the shell has it.
+type PeerStream =
+    {
+        Relay: int
+        Peer: Endpoint
+        /// The client's data connection that is joined to it.
+        Client: Path voption
+    }
+
 type World(config: TurnServerConfig, credentials: TurnCredentials) =
     let mutable state = TurnServer.create (Array.create 32 5uy) config credentials
     let mutable now: Instant = seconds 1000
@@ -66,6 +76,7 @@ type World(config: TurnServerConfig, credentials: TurnCredentials) =
     let ignored = List<Drop>()
     let opened = Dictionary<int, Endpoint>()
     let asked = List<struct (int * bool * RelayKind)>()
+    let peers = Dictionary<int, PeerStream>()
 
     let draw even =
         if even && nextPort % 2 = 1 then
@@ -87,6 +98,8 @@ type World(config: TurnServerConfig, credentials: TurnCredentials) =
     member _.Opened = opened
     /// Relays that were asked for and are not answered: only while `Opens` is false.
     member _.Asked = asked
+    /// Connections to and from peers that are open, or are being made, by number.
+    member _.Peers = peers
     /// Whether relays are opened as soon as they are asked for.
     member val Opens = true with get, set
     /// Whether a relay of this family can be had.
@@ -107,7 +120,8 @@ type World(config: TurnServerConfig, credentials: TurnCredentials) =
                 this.Feed(RelayOpened(id, relayed))
 
             match kind with
-            | RelayKind.Any -> one id false
+            | RelayKind.Any
+            | RelayKind.Tcp -> one id false
             | RelayKind.Even -> one id true
             | RelayKind.Pair next ->
                 one id true
@@ -135,6 +149,22 @@ type World(config: TurnServerConfig, credentials: TurnCredentials) =
                 else
                     asked.Add(struct (id, v6, kind))
             | CloseRelay id -> Expect.isTrue (opened.Remove id) "a relay that is closed was open"
+            | ConnectPeer(relay, connection, peer) ->
+                Expect.isTrue (opened.ContainsKey relay) "it connects from a relay that is open"
+
+                peers.Add(
+                    connection,
+                    { Relay = relay
+                      Peer = peer
+                      Client = ValueNone }
+                )
+            | JoinPeer(connection, client, _) ->
+                Expect.isTrue peers[connection].Client.IsNone "it is joined once"
+
+                peers[connection] <-
+                    { peers[connection] with
+                        Client = ValueSome client }
+            | ClosePeer connection -> Expect.isTrue (peers.Remove connection) "a connection that is closed was open"
             | Raise event -> events.Add event
             | Ignored reason -> ignored.Add reason
 
@@ -143,6 +173,17 @@ type World(config: TurnServerConfig, credentials: TurnCredentials) =
         | Received(_, bytes)
         | RelayReceived(_, _, bytes) -> bytes.Span.Fill 0xdduy
         | _ -> ()
+
+    /// A peer connects to a relay.
+    member this.Accept(relay: int, peer: Endpoint, connection: int) : unit =
+        peers.Add(
+            connection,
+            { Relay = relay
+              Peer = peer
+              Client = ValueNone }
+        )
+
+        this.Feed(PeerAccepted(relay, peer, connection))
 
     member this.Receive(path: Path, bytes: byte[]) : unit =
         this.Feed(Received(path, Memory(Array.copy bytes)))

@@ -441,6 +441,7 @@ internal static class InputCodec
         to.Array(value.Dtls.Suites, suite => to.Number((int)suite));
         to.Array(value.Dtls.Groups, group => to.Number((int)group));
         to.Flag(value.IceTcp);
+        to.Flag(value.RelayTcp);
         to.Flag(value.Publication.HidesAddresses);
         to.Array(
             value.Publication.Externals,
@@ -488,6 +489,7 @@ internal static class InputCodec
                 from.Array(() => (CipherSuite)from.Int32()),
                 from.Array(() => (NamedGroup)from.Int32())
             ),
+            from.Flag(),
             from.Flag(),
             new Publication(
                 from.Flag(),

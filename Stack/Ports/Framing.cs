@@ -39,6 +39,9 @@ internal static class Framing
     private const int StunHeader = 20,
         ChannelHeader = 4;
 
+    /// <summary>The type of a success response of the method ConnectionBind (0x00b).</summary>
+    private static ReadOnlySpan<byte> BindSuccess => [0x01, 0x0b];
+
     private static readonly Frame Partial = new(FrameStatus.Partial, 0, 0, 0);
     private static readonly Frame Malformed = new(FrameStatus.Malformed, 0, 0, 0);
 
@@ -57,6 +60,15 @@ internal static class Framing
             // ChannelData is padded to four octets, RFC 8656 §12.5; a STUN message is, by itself.
             frame[size..Padded(size)].Clear();
     }
+
+    /// <summary>
+    /// How what follows a frame is framed, in either direction: the server's success response to a ConnectionBind request is the last message
+    /// before the peer's octets, RFC 6062 §4.3.
+    /// </summary>
+    public static StreamKind After(StreamKind kind, ReadOnlySpan<byte> datagram) =>
+        kind is StreamKind.TurnData or StreamKind.TurnDataTls && datagram.StartsWith(BindSuccess)
+            ? StreamKind.IceTcp
+            : kind;
 
     /// <summary>The frame that <paramref name="stream"/> begins with.</summary>
     public static Frame Read(StreamKind kind, ReadOnlySpan<byte> stream) =>

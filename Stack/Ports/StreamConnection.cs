@@ -27,7 +27,7 @@ internal sealed class StreamConnection : IDrain, IDisposable
     private static readonly TimeSpan Linger = TimeSpan.FromSeconds(1);
 
     private readonly Stream _stream;
-    private readonly StreamKind _kind;
+    private StreamKind _kind;
     private readonly Loop _loop;
     private readonly LeasePool _leases;
     private readonly IStreamSink _sink;
@@ -170,6 +170,8 @@ internal sealed class StreamConnection : IDrain, IDisposable
             {
                 frames++;
                 octets += frame.Length;
+                // Before anything is sent that this frame is the occasion of.
+                _kind = Framing.After(_kind, lease.Memory.Span.Slice(at + frame.Offset, frame.Length));
                 _sink.Frame(lease.Memory.Slice(at + frame.Offset, frame.Length), now);
             }
 

@@ -153,7 +153,7 @@ internal sealed class StreamPort : IPort, IStreamSink
         {
             (stream, var local) = await Reach(from).ConfigureAwait(false);
 
-            if (_kind == StreamKind.TurnTls)
+            if (_kind is StreamKind.TurnTls or StreamKind.TurnDataTls)
                 stream = await Secure(stream).ConfigureAwait(false);
 
             var open = stream;

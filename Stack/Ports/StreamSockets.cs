@@ -66,6 +66,29 @@ internal static class StreamSockets
         }
     }
 
+    /// <summary>Lets sockets connect from the port that this one listens on; see <see cref="Reusing"/>.</summary>
+    public static void AllowReuse(Socket socket) =>
+        socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
+
+    /// <summary>A socket to connect with, from a port that another listens on.</summary>
+    /// <exception cref="SocketException">The system lets no other have the port.</exception>
+    public static Socket Reusing(IPEndPoint local)
+    {
+        var socket = Make(local.AddressFamily);
+
+        try
+        {
+            AllowReuse(socket);
+            socket.Bind(local);
+            return socket;
+        }
+        catch (SocketException)
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>What holds for every connection, made or accepted.</summary>
     public static void Configure(Socket socket)
     {

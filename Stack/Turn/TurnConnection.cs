@@ -43,6 +43,10 @@ internal sealed class TurnConnection : IDrain
     private bool _queued;
     private bool _closed;
 
+    /// <summary>Who takes the stream over once our last answer has left.</summary>
+    private Func<Stream, byte[], Task>? _heir;
+    private byte[]? _rest;
+
     /// <summary>A connection that is established, TLS included.</summary>
     public TurnConnection(TurnServerHost host, Path path, Stream stream)
     {
@@ -65,6 +69,12 @@ internal sealed class TurnConnection : IDrain
 
     /// <summary>Starts to read, once.</summary>
     public void Begin() => Read();
+
+    /// <summary>
+    /// From the message that is being handed over on, what arrives are no messages. Once what was committed has left, the stream is <paramref name="heir"/>'s,
+    /// with what has been read beyond that message; to close it is still ours.
+    /// </summary>
+    public void HandOff(Func<Stream, byte[], Task> heir) => _heir = heir;
 
     /// <summary>Room for a message of so many octets, to be filled and then sent by <see cref="Commit"/>; empty where there is none.</summary>
     public Span<byte> Reserve(int size)
@@ -120,6 +130,14 @@ internal sealed class TurnConnection : IDrain
             else
                 _write.UnsafeOnCompleted(_wrote);
         }
+
+        if (_closed || _writing || _heir is not { } heir || _rest is not { } rest)
+            return;
+
+        _heir = null;
+        Return(ref _outgoing);
+        Return(ref _leaving);
+        _ = heir(_stream, rest);
     }
 
     /// <summary>Hands over the messages that have arrived, and waits for more.</summary>
@@ -149,7 +167,12 @@ internal sealed class TurnConnection : IDrain
         _filled += count;
 
         if (count > 0 && HandOver(now))
-            Read();
+        {
+            if (_rest is null)
+                Read();
+            else
+                Return(ref _incoming);
+        }
         else if (!_closed)
             _host.Closed(this);
         else if (!_reading)
@@ -251,6 +274,12 @@ internal sealed class TurnConnection : IDrain
 
             if (_closed)
                 return false;
+
+            if (_heir is not null)
+            {
+                _rest = _incoming.AsSpan(at, _filled - at).ToArray();
+                return true;
+            }
         }
 
         _filled -= at;

@@ -46,6 +46,7 @@ internal sealed partial class TurnServerHost : ILoopMember, IPortOwner, ITurnSer
         var v4 = RelayAddress(AddressFamily.InterNetwork);
         var v6 = RelayAddress(AddressFamily.InterNetworkV6);
         _relays = new TurnRelays(settings, Loop, new RelayOwner(this), v4, v6);
+        _tcpRelays = new TurnTcpRelays(settings, this, v4, v6);
 
         try
         {
@@ -62,6 +63,7 @@ internal sealed partial class TurnServerHost : ILoopMember, IPortOwner, ITurnSer
                     v6 is not null,
                     settings.Limits,
                     settings.Peers,
+                    settings.RelayTcp ? [.. _streams.Select(stream => stream.Id)] : [],
                     [.. settings.Alternates.Select(alternate => alternate.ToCore())],
                     Discovery(listeners)
                 ),
@@ -294,10 +296,20 @@ internal sealed partial class TurnServerHost : ILoopMember, IPortOwner, ITurnSer
     }
 
     /// <inheritdoc/>
-    void ITurnServerShell.OpenRelay(int relay, bool v6, RelayKind kind) => _relays.Open(relay, v6, kind, _answers);
+    void ITurnServerShell.OpenRelay(int relay, bool v6, RelayKind kind)
+    {
+        if (kind.IsTcp)
+            _tcpRelays.Open(relay, v6, _answers);
+        else
+            _relays.Open(relay, v6, kind, _answers);
+    }
 
     /// <inheritdoc/>
-    void ITurnServerShell.CloseRelay(int relay) => _relays.Close(relay);
+    void ITurnServerShell.CloseRelay(int relay)
+    {
+        _relays.Close(relay);
+        _tcpRelays.Close(relay);
+    }
 
     /// <inheritdoc/>
     void ITurnServerShell.Raise(TurnServerEvent happened)
@@ -333,6 +345,7 @@ internal sealed partial class TurnServerHost : ILoopMember, IPortOwner, ITurnSer
                     former.PatientUntil = Loop.Now + (long)_settings.ConnectionPatience.TotalMicroseconds;
                 }
 
+                _paces.Remove(deallocated.Client);
                 Holds(deallocated.Client, false);
                 break;
             case TurnServerEvent.Refused refused:
@@ -435,6 +448,7 @@ internal sealed partial class TurnServerHost : ILoopMember, IPortOwner, ITurnSer
 
         _connections.Clear();
         _relays.Clear();
+        _tcpRelays.Clear();
         _ended.TrySetResult();
     }
 

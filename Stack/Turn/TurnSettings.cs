@@ -41,6 +41,9 @@ internal sealed record TurnSettings
     /// <summary>Relayed ports.</summary>
     public PortRange RelayPorts { get; init; } = new(49_152, 65_535);
 
+    /// <summary>Whether clients that come by TCP or TLS may have relayed ports of TCP (RFC 6062).</summary>
+    public bool RelayTcp { get; init; }
+
     /// <summary>REALM.</summary>
     public required string Realm { get; init; }
 

@@ -18,6 +18,12 @@ internal static class TurnTelemetry
         "TCP and TLS connections of clients."
     );
 
+    private static readonly UpDownCounter<long> PeerConnections = Telemetry.Meter.CreateUpDownCounter<long>(
+        "turn.peer_connections",
+        "{connection}",
+        "TCP connections to and from peers (RFC 6062)."
+    );
+
     private static readonly Counter<long> Packets = Telemetry.Meter.CreateCounter<long>(
         "turn.packets",
         "{packet}",
@@ -44,6 +50,15 @@ internal static class TurnTelemetry
 
     /// <summary>A connection came to be (1) or ended (-1).</summary>
     public static void ConnectionsChanged(int by) => Connections.Add(by);
+
+    /// <summary>A connection to or from a peer came to be, or was begun (1), or ended (-1).</summary>
+    public static void PeerConnectionsChanged(int by) => PeerConnections.Add(by);
+
+    /// <summary>Octets of a stream left for a peer; any thread.</summary>
+    public static void StreamedToPeer(int octets) => Octets.Add(octets, ToPeers);
+
+    /// <summary>Octets of a peer's stream left for a client; any thread.</summary>
+    public static void StreamedToClient(int octets) => Octets.Add(octets, ToClients);
 
     /// <summary>Data left for a peer.</summary>
     public static void Forwarded(int octets)
