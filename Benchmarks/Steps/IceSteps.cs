@@ -62,7 +62,7 @@ internal static class IceSteps
 
         if (
             check is null
-            || Ice.transportState(ends[1]) is not (IceTransportState.Connected or IceTransportState.Completed)
+            || Ice.TransportState(ends[1]) is not (IceTransportState.Connected or IceTransportState.Completed)
         )
             throw new InvalidOperationException("The agents did not connect.");
 
