@@ -51,10 +51,18 @@ module internal Renomination =
                 | ValueNone -> false
             | _ -> false)
 
-    /// A nomination is over, and the pair selected: a better one that began to work meanwhile is nominated. It has answered already,
-    /// and will not again.
+    /// A nomination is over, and the pair selected: one of a better kind that began to work meanwhile is nominated. It has answered
+    /// already, and will not again; so its round trip is of another time than the selected pair's, and does not count.
     let reconsider (now: Instant) (g: Generation) : Step<Generation, GenerationOutput> =
-        match g.List.Pairs |> Array.tryFind (fun pair -> isWorthwhile now pair g) with
+        let isOfBetterKind (pair: Pair) =
+            match g.Selection with
+            | ValueSome selection ->
+                match Checklist.find selection.Path g.List with
+                | ValueSome selected -> kind pair > kind selected && isWorthwhile now pair g
+                | ValueNone -> false
+            | ValueNone -> false
+
+        match g.List.Pairs |> Array.tryFind isOfBetterKind with
         | Some pair -> Generation.nominatePair now pair g
         | None -> Step.only g
 

@@ -290,7 +290,7 @@ let private stun =
                   "no other address"
 
               Expect.equal
-                  (code (client.Exchange(client.Plain (LanguagePrimitives.EnumOfValue 0x0aus) [])))
+                  (code (client.Exchange(client.Plain (LanguagePrimitives.EnumOfValue 0x0dus) [])))
                   400
                   "no such method"
 
