@@ -80,7 +80,8 @@ let talkBy
         do! within back.Task
     }
 
-let private talk caller callee = talkBy connectWithoutUdp 40 caller callee
+let private talk caller callee =
+    talkBy connectWithoutUdp 40 caller callee
 
 /// Whether the selected pair is of TCP, as statistics tell.
 let private expectTcp (pc: RTCPeerConnection) : Task =
