@@ -91,6 +91,7 @@ let private runTests args =
       Crc32cTests.tests
       DtlsTests.tests
       Dtls13.SessionTests.tests
+      Dtls13.ConnectionTests.tests
       Dtls13.HostileTests.tests
       Dtls13.NoiseTests.tests
       DtlsMessagesTests.tests

@@ -305,7 +305,7 @@ module internal Open13 =
 
     let private fragment (now: Instant) (epoch: uint64) (fragment: Fragment) (o: State) : Stepped =
         // The handshake's messages are all here: what comes in its epoch is said again.
-        if epoch = 2UL || Flight13.epochOf fragment.Type = ValueSome 2UL then
+        if epoch = 2UL then
             ignored Drop.Replayed o
         else
             match Reassembly.add fragment o.Session.Inbox with

@@ -15,7 +15,7 @@ let private exported (fin: End) =
     | ValueSome _ -> "none"
     | ValueNone -> "not connected"
 
-let private told (world: World) =
+let internal told (world: World) =
     String.Join(
         "; ",
         [ for side in [ Side.Client; Side.Server ] do
@@ -25,13 +25,13 @@ let private told (world: World) =
               String.Join(",", fin.Drops |> List.map string) ]
     )
 
-let private expectConnected (world: World) =
+let internal expectConnected (world: World) =
     Expect.isTrue (bothConnected world) ("both connected: " + told world)
     Expect.equal (exported world.Client) (exported world.Server) "equal exported keys"
     Expect.notEqual (exported world.Client) "none" "keys"
 
 /// Both say something, and hear it.
-let private talk (world: World) : World =
+let internal talk (world: World) : World =
     let before side = (get side world).Data.Length
     let client, server = before Side.Client, before Side.Server
     let world = world |> say Side.Client "ping"B |> say Side.Server "pong"B
@@ -43,7 +43,7 @@ let private talk (world: World) : World =
     Expect.equal (List.head world.Client.Data) "pong"B "the client hears"
     world
 
-let private fair (client: DtlsConfig) (server: DtlsConfig) =
+let internal fair (client: DtlsConfig) (server: DtlsConfig) =
     handshake Weather.fair 1L (client, P256) (server, P256)
 
 let private octets (fin: End) = fin.Sent |> List.sumBy Array.length
@@ -360,216 +360,4 @@ let private weather =
 
               Expect.equal (story ()) (story ()) "the same") ]
 
-let private connections =
-    let connected () = fair (both P256) (both P256)
-
-    let deliver side (bytes: byte[]) world =
-        step side (Dtls.Received(Memory(Array.copy bytes))) world
-
-    let sealedBy side (plaintext: byte[]) world =
-        let after = say side plaintext world
-        struct (List.head (get side after).Sent, after)
-
-    let drops side world = (get side world).Drops
-
-    testList
-        "connections"
-        [ testCase "replayed: counted, and delivered once" (fun () ->
-              let struct (bytes, world) = sealedBy Side.Client "once"B (connected ())
-              let world = world |> deliver Side.Server bytes |> deliver Side.Server bytes
-              Expect.equal world.Server.Data [ "once"B ] "once"
-              Expect.equal (drops Side.Server world) [ Drop.Replayed ] "replayed")
-
-          testCase "tampered, anywhere: counted, and the connection lives on" (fun () ->
-              let struct (bytes, world) = sealedBy Side.Client "hello"B (connected ())
-              let mutable world = world
-
-              for at in 0 .. bytes.Length - 1 do
-                  let forged = Array.copy bytes
-                  forged[at] <- forged[at] ^^^ 0x04uy
-                  world <- deliver Side.Server forged world
-
-              Expect.isEmpty world.Server.Data "nothing taken"
-              Expect.isGreaterThanOrEqual world.Server.Drops.Length bytes.Length "each counted"
-              let world = deliver Side.Server bytes world
-              Expect.equal world.Server.Data [ "hello"B ] "the true one is")
-
-          testCase "truncated, everywhere: nothing is taken" (fun () ->
-              let struct (bytes, world) = sealedBy Side.Client "hello"B (connected ())
-              let mutable world = world
-
-              for length in 0 .. bytes.Length - 1 do
-                  world <- deliver Side.Server bytes[.. length - 1] world
-
-              Expect.isEmpty world.Server.Data "nothing taken"
-              Expect.hasLength world.Server.Drops bytes.Length "each counted")
-
-          testCase "several in a datagram: all are read, up to the first that is malformed" (fun () ->
-              let struct (one, world) = sealedBy Side.Client "one"B (connected ())
-              let struct (two, world) = sealedBy Side.Client "two"B world
-              let world = deliver Side.Server (Array.concat [ one; two; [| 0uy; 1uy |] ]) world
-              Expect.equal world.Server.Data [ "two"B; "one"B ] "both"
-              Expect.equal world.Server.Drops [ Drop.Malformed ] "the rest")
-
-          testCase "alerts in the clear are not believed" (fun () ->
-              let alert =
-                  [| 21uy
-                     0xfeuy
-                     0xfduy
-                     0uy
-                     0uy
-                     0uy
-                     0uy
-                     0uy
-                     0uy
-                     0uy
-                     9uy
-                     0uy
-                     2uy
-                     2uy
-                     40uy |]
-
-              let world = connected () |> deliver Side.Client alert |> deliver Side.Server alert
-              Expect.isTrue (world.Client.Fault.IsNone && world.Server.Fault.IsNone) "no fault"
-              talk world |> ignore)
-
-          for side in [ Side.Client; Side.Server ] do
-              testCase $"{side} says goodbye, and is answered" (fun () ->
-                  let world =
-                      connected () |> step side Dtls.Close |> runUntil (2L * minute) (fun _ -> false)
-
-                  Expect.isTrue (world.Client.Closed && world.Server.Closed) "closed"
-                  Expect.isTrue (world.Client.Fault.IsNone && world.Server.Fault.IsNone) "no fault")
-
-          testCase "data that overtakes the client's last flight waits for it" (fun () ->
-              let world =
-                  create Weather.fair 1L (both P256) (both P256)
-                  |> start P256 P256
-                  |> runUntil minute (fun w -> w.Client.Connected.IsSome)
-
-              // The last flight is on the wire; the data is put before it.
-              let struct (early, world) = sealedBy Side.Client "early"B world
-              let world = deliver Side.Server early world
-              Expect.isEmpty world.Server.Data "not yet vouched for"
-              let world = runUntil minute bothConnected world
-              Expect.equal (world.Server.Data |> List.distinct) [ "early"B ] "then it is read")
-
-          testCase "after the ACK nothing is left to be done" (fun () ->
-              let world = connected () |> runUntil minute (fun _ -> false)
-              Expect.equal (Dtls.deadline world.Client.State) Instant.never "the client"
-              Expect.equal (Dtls.deadline world.Server.State) Instant.never "the server") ]
-
-let private updates =
-    let after n (config: DtlsConfig) = { config with RekeyAfter = uint64 n }
-
-    let chatter weather seed client server rounds =
-        let mutable world = handshake weather seed (client, P256) (server, P256)
-        expectConnected world
-        // The last flight is acknowledged first.
-        world <- runUntil (world.Now + Duration.seconds 3L) (fun _ -> false) world
-
-        for i in 1..rounds do
-            world <- say Side.Client [| byte i; 1uy |] world
-            world <- say Side.Server [| byte i; 2uy |] world
-            world <- runUntil (world.Now + Duration.milliseconds 40L) (fun _ -> false) world
-
-        runUntil (world.Now + Duration.seconds 5L) (fun _ -> false) world
-
-    testList
-        "KeyUpdate"
-        [ testCase "each side renews its keys, several times, and nothing is lost" (fun () ->
-              let world = chatter Weather.fair 1L (after 10 (both P256)) (after 7 (both P256)) 100
-              Expect.equal (List.rev world.Server.Data) [ for i in 1..100 -> [| byte i; 1uy |] ] "the server heard"
-              Expect.equal (List.rev world.Client.Data) [ for i in 1..100 -> [| byte i; 2uy |] ] "the client heard"
-              Expect.equal (world.Client.Drops @ world.Server.Drops) [] "nothing dropped"
-
-              // The epoch's low bits of what was said last: 3, and then one more with each renewal.
-              let epochs side =
-                  (get side world).Sent
-                  |> List.filter (fun d -> Tls13.Ciphertext.isOne d[0])
-                  |> List.map (fun d -> d[0] &&& 3uy)
-                  |> List.pairwise
-                  |> List.filter (fun (a, b) -> a <> b)
-                  |> List.length
-
-              Expect.isGreaterThan (epochs Side.Client) 8 "renewals of the client"
-              Expect.isGreaterThan (epochs Side.Server) 10 "renewals of the server")
-
-          testCase "in foul weather what arrives is right, and keys go on being renewed" (fun () ->
-              for seed in 1L .. 10L do
-                  let world =
-                      chatter Weather.foul seed (after 10 (both P256)) (after 7 (both P256)) 100
-
-                  let heard = world.Server.Data |> List.map Array.head |> List.distinct
-                  Expect.isGreaterThan heard.Length 50 "most of it"
-
-                  let bad =
-                      world.Server.Drops
-                      |> List.filter (fun d -> d <> Drop.Replayed && d <> Drop.Stale)
-
-                  Expect.isLessThan bad.Length 40 $"what is reordered over a renewal may be lost: {bad.Length}"
-                  Expect.isTrue (world.Client.Fault.IsNone && world.Server.Fault.IsNone) (told world))
-
-          testCase "no record's number is used twice, whatever is said again: a nonce would be" (fun () ->
-              for seed in 1L .. 10L do
-                  let world =
-                      chatter Weather.foul seed (after 10 (both P256)) (after 7 (both P256)) 100
-
-                  for fin in [ world.Client; world.Server ] do
-                      Expect.isGreaterThan fin.Numbers.Length 100 "many"
-                      Expect.hasLength (List.distinct fin.Numbers) fin.Numbers.Length "each once")
-
-          testCase "who asks for it is answered with new keys" (fun () ->
-              let world =
-                  fair (both P256) (both P256) |> runUntil (Duration.seconds 3L) (fun _ -> false)
-
-              let request: Tls.Message =
-                  { Type = Tls.MessageType.KeyUpdate
-                    Sequence = 4
-                    Body = [| 1uy |] }
-
-              // What the client would send: its next record, with a message instead of data.
-              let struct (state, outputs) = Dtls.step world.Now (Dtls.Seal 1) world.Client.State
-
-              match outputs with
-              | [ Dtls.Sealed leave ] ->
-                  let record: Tls.Outgoing =
-                      { Payload = Tls.MessagePart(request, 0, 1)
-                        Epoch = leave.Epoch
-                        Sequence = leave.Sequence
-                        Sealing = leave.Sealing }
-
-                  let bytes: byte[] = Array.zeroCreate (Tls.Outgoing.size record)
-                  Tls.Outgoing.write record (Span bytes) |> ignore
-                  let before = world.Server.Sent.Length
-
-                  let world =
-                      { world with
-                          Client = { world.Client with State = state } }
-                      |> step Side.Server (Dtls.Received(Memory bytes))
-
-                  Expect.equal (world.Server.Sent.Length - before) 2 "its ACK and its own KeyUpdate"
-                  // The client takes it for what it is, and acknowledges.
-                  let world = runUntil (world.Now + Duration.seconds 3L) (fun _ -> false) world
-
-                  let world =
-                      say Side.Server "new"B world
-                      |> runUntil (world.Now + Duration.seconds 6L) (fun _ -> false)
-
-                  Expect.equal (List.head world.Client.Data) "new"B "heard under the new keys"
-                  Expect.equal ((List.head world.Server.Sent)[0] &&& 3uy) 0uy "epoch 4"
-              | _ -> failtest "leave")
-
-          testCase "without an ACK the old keys are used up to their limit, and no further" (fun () ->
-              let world =
-                  fair (after 10 (both P256)) (both P256)
-                  |> runUntil (Duration.seconds 3L) (fun _ -> false)
-
-              let limit = Tls13.Suite13.sealLimit CipherSuite.Aes128GcmSha256
-              let world = step Side.Client (Dtls.Seal(int limit - 100)) world
-              Expect.isTrue world.Client.Fault.IsNone "allowed"
-              let world = step Side.Client (Dtls.Seal 200) world
-              Expect.isTrue world.Client.Fault.IsSome "worn out") ]
-
-let tests =
-    testList "DTLS 1.3 sessions" [ agreement; versions; retries; weather; connections; updates ]
+let tests = testList "DTLS 1.3 sessions" [ agreement; versions; retries; weather ]
