@@ -134,7 +134,11 @@ module internal Connection13 =
                 { Epoch = 3UL
                   Secret = write
                   Sealing = Sealing.Dtls13(Protection13.create k write) }
-              Handshake = h.Writes |> List.find (fun w -> w.Epoch = 2UL)
+              Handshake =
+                (if h.Party.Role = DtlsRole.Client then
+                     ValueSome(h.Writes |> List.find (fun w -> w.Epoch = 2UL))
+                 else
+                     ValueNone)
               Others = ValueOption.toList h.Read
               Inbox = h.Inbox
               Heard = h.Heard

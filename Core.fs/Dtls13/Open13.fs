@@ -43,8 +43,8 @@ module internal Open13 =
             /// The peer's newest epoch that it has used. Its window here is where it began: see `State`.
             Read: ReadEpoch
             Write: WriteKeys
-            /// Our epoch 2, in which a client says its last flight again.
-            Handshake: WriteEpoch
+            /// Our epoch 2, in which a client says its last flight again, until that is acknowledged.
+            Handshake: WriteEpoch voption
             /// The peer's other epochs that may still speak: the one after a KeyUpdate, the one before, the handshake's.
             Others: ReadEpoch list
             Inbox: Reassembly
@@ -153,7 +153,7 @@ module internal Open13 =
         let session = o.Session
 
         let struct (flight, writes, datagrams) =
-            Flight13.say session.Config.Mtu now timeout [ session.Handshake; writing o ] flight
+            Flight13.say session.Config.Mtu now timeout (writing o :: ValueOption.toList session.Handshake) flight
 
         let next epoch =
             writes |> List.find (fun w -> w.Epoch = epoch)
@@ -162,7 +162,7 @@ module internal Open13 =
                     Session =
                         { session with
                             Flight = ValueSome flight
-                            Handshake = next session.Handshake.Epoch }
+                            Handshake = session.Handshake |> ValueOption.map (fun w -> next w.Epoch) }
                     Next = (next session.Write.Epoch).Next },
                 datagrams |> List.map Event13.Transmit)
 
@@ -236,9 +236,14 @@ module internal Open13 =
                                     Write = keys
                                     Update = ValueNone }
                             Next = 0UL }
+                    // The handshake is over on both sides, and its keys have served.
                     | ValueNone ->
                         { o with
-                            Session = { session with Flight = ValueNone } }
+                            Session =
+                                { session with
+                                    Flight = ValueNone
+                                    Handshake = ValueNone
+                                    Others = session.Others |> List.filter (fun e -> e.Epoch <> 2UL) } }
 
                 if o.Session.IsUpdateWanted then
                     let struct (o, events) = update now o

@@ -153,10 +153,10 @@ let private idle (kind: WebRtcSockets) (pairs: int) =
 let private over (kind: WebRtcSockets) =
     testList
         (string kind)
-        [ testCaseTask "an idle connection with a channel holds less than 44 KiB of managed memory" (fun () ->
+        [ testCaseTask "an idle connection with a channel holds less than 48 KiB of managed memory" (fun () ->
               task {
                   let! octets = idle kind 25
-                  Expect.isLessThan octets (44L * 1024L) "octets a connection"
+                  Expect.isLessThan octets (48L * 1024L) "octets a connection"
               })
 
           testCaseTask "messages of every kind arrive whole and in order, both ways" (fun () ->
