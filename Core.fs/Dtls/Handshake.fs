@@ -293,6 +293,18 @@ module internal Scheme =
 /// What both ends of a handshake check and derive in the same way.
 [<RequireQualifiedAccess>]
 module internal Handshake =
+    /// The first of ours that is among theirs.
+    let firstCommon (ours: 'a[]) (theirs: uint16[]) (code: 'a -> uint16) : 'a voption =
+        match ours |> Array.tryFind (fun one -> Array.contains (code one) theirs) with
+        | Some one -> ValueSome one
+        | None -> ValueNone
+
+    /// Whether a server has the client show a certificate.
+    let asksForCertificate (party: Party) : bool =
+        match party.Trust with
+        | Trust.Fingerprints _ -> true
+        | Trust.Chain _ -> false
+
     /// Certificates in a chain; only the leaf is looked at, RFC 8122 §6.
     [<Literal>]
     let private MaxChain = 10

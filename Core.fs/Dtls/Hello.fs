@@ -71,13 +71,10 @@ module internal Hello =
     let share (party: Party) (groups: NamedGroup[]) : struct (NamedGroup * IKeyShare)[] =
         groups |> Array.map (fun group -> struct (group, Handshake.share party group))
 
-    /// Whether a suite is of 1.3.
-    let private isOf13 (suite: CipherSuite) = Array.contains suite Suite13.all
-
     let private suites (config: DtlsConfig) =
         config.Suites
         |> Array.filter (fun suite ->
-            if isOf13 suite then
+            if Suite13.isOne suite then
                 speaks DtlsVersion.Dtls13 config
             else
                 speaks DtlsVersion.Dtls12 config)

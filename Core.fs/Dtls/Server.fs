@@ -42,11 +42,6 @@ module internal Server =
     /// ecdsa_sign and rsa_sign, RFC 5246 §7.4.4 and RFC 8422 §5.5.
     let private certificateTypes = [| 64uy; 1uy |]
 
-    let private firstCommon (ours: 'a[]) (theirs: uint16[]) (code: 'a -> uint16) : 'a voption =
-        match ours |> Array.tryFind (fun one -> Array.contains (code one) theirs) with
-        | Some one -> ValueSome one
-        | None -> ValueNone
-
     let private chooseSuite (config: DtlsConfig) (hello: ClientHello) (scheme: SignatureScheme) =
         let ours =
             config.Suites
@@ -55,21 +50,16 @@ module internal Server =
                 | ValueSome suite when suite.Rsa = Scheme.isRsa scheme -> Some suite
                 | _ -> None)
 
-        firstCommon ours hello.Suites (fun suite -> uint16 suite.Id)
+        Handshake.firstCommon ours hello.Suites (fun suite -> uint16 suite.Id)
 
     let private chooseGroup (config: DtlsConfig) (offer: Offer) =
         // The hybrid one is of 1.3 alone: its shares are longer than what 1.2's messages hold.
         let ours = config.Groups |> Array.except [| NamedGroup.X25519MLKEM768 |]
 
         match offer.Groups with
-        | ValueSome groups -> firstCommon ours groups uint16
+        | ValueSome groups -> Handshake.firstCommon ours groups uint16
         // A client without the extension takes any, RFC 8422 §4; P-256 is what it surely knows.
-        | ValueNone -> firstCommon ours [| uint16 NamedGroup.Secp256r1 |] uint16
-
-    let private asksForCertificate (party: Party) =
-        match party.Trust with
-        | Trust.Fingerprints _ -> true
-        | Trust.Chain _ -> false
+        | ValueNone -> Handshake.firstCommon ours [| uint16 NamedGroup.Secp256r1 |] uint16
 
     /// Flight 4: ServerHello, Certificate, ServerKeyExchange, CertificateRequest*, ServerHelloDone; * where the client shows one.
     let private flight (party: Party) (hello: ClientHello) (offer: Offer) (terms: Terms) group scheme transcript =
@@ -102,7 +92,7 @@ module internal Server =
                     Public = share.Public
                     Scheme = uint16 scheme
                     Signature = signature }
-              if asksForCertificate party then
+              if Handshake.asksForCertificate party then
                   MessageType.CertificateRequest,
                   Message.writeCertificateRequest
                       { Types = certificateTypes
@@ -134,7 +124,7 @@ module internal Server =
                         let terms =
                             { Suite = suite
                               PeerRandom = hello.Random
-                              Profile = firstCommon party.Config.SrtpProfiles offer.Profiles uint16 }
+                              Profile = Handshake.firstCommon party.Config.SrtpProfiles offer.Profiles uint16 }
 
                         // What a HelloVerifyRequest was numbered is left out, RFC 6347 §4.2.2.
                         let transcript = Transcript.start message.Sequence |> Transcript.hear message
@@ -143,7 +133,7 @@ module internal Server =
                             flight party hello offer terms group scheme transcript
 
                         let next =
-                            if asksForCertificate party then
+                            if Handshake.asksForCertificate party then
                                 AwaitCertificate(terms, group, transcript)
                             else
                                 AwaitKeyExchange(terms, group, [||], transcript)
@@ -170,7 +160,7 @@ module internal Server =
                       Ours = ours }
 
                 let next =
-                    if asksForCertificate party then
+                    if Handshake.asksForCertificate party then
                         AwaitVerify(terms, keyed, transcript)
                     else
                         AwaitFinished(terms, keyed, transcript)

@@ -68,7 +68,7 @@ module internal Client13 =
     let private suiteOf (party: Party) (hello: ServerHello) : CipherSuite voption =
         let id: CipherSuite = LanguagePrimitives.EnumOfValue(int hello.Suite)
 
-        if Array.contains id Suite13.all && Array.contains id party.Config.Suites then
+        if Suite13.isOne id && Array.contains id party.Config.Suites then
             ValueSome id
         else
             ValueNone

@@ -13,6 +13,9 @@ module internal Suite13 =
            CipherSuite.Aes256GcmSha384
            CipherSuite.ChaCha20Poly1305Sha256 |]
 
+    /// Whether a suite is of 1.3.
+    let isOne (suite: CipherSuite) : bool = Array.contains suite all
+
     /// As IANA registers it.
     let name (suite: CipherSuite) : string =
         match suite with

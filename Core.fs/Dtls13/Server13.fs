@@ -33,16 +33,6 @@ module internal Server13 =
 
     let start: State = AwaitClientHello(ValueNone, Transcript13.empty)
 
-    let private asksForCertificate (party: Party) =
-        match party.Trust with
-        | Trust.Fingerprints _ -> true
-        | Trust.Chain _ -> false
-
-    let private firstCommon (ours: 'a[]) (theirs: uint16[]) (code: 'a -> uint16) : 'a voption =
-        match ours |> Array.tryFind (fun one -> Array.contains (code one) theirs) with
-        | Some one -> ValueSome one
-        | None -> ValueNone
-
     let private writeHello (party: Party) (random: byte[]) (suite: CipherSuite) (extensions: Extension[]) : byte[] =
         Message.writeServerHello
             { Version = Record.Version
@@ -98,7 +88,7 @@ module internal Server13 =
                     transcript
 
             let struct (request, transcript) =
-                if asksForCertificate party then
+                if Handshake.asksForCertificate party then
                     let struct (request, transcript) =
                         Transcript13.say
                             MessageType.CertificateRequest
@@ -122,7 +112,7 @@ module internal Server13 =
                   Profile = profile }
 
             let next =
-                if asksForCertificate party then
+                if Handshake.asksForCertificate party then
                     AwaitCertificate(agreed, transcript)
                 else
                     AwaitFinished(agreed, [||], transcript)
@@ -166,20 +156,22 @@ module internal Server13 =
         transcript
         =
         let config = party.Config
-        let suites = config.Suites |> Array.filter (fun s -> Array.contains s Suite13.all)
+        let suites = config.Suites |> Array.filter Suite13.isOne
 
         match
-            firstCommon suites hello.Suites uint16, Scheme.choose13 config.Key offer.Schemes, readShares hello groups
+            Handshake.firstCommon suites hello.Suites uint16,
+            Scheme.choose13 config.Key offer.Schemes,
+            readShares hello groups
         with
         | ValueNone, _, _ -> Handshake13.refuse Alert.HandshakeFailure "no cipher suite in common"
         | _, ValueNone, _ ->
             Handshake13.refuse Alert.HandshakeFailure "the client takes no signature that our key makes"
         | _, _, Error alert -> Handshake13.refuse alert "key_share of ClientHello"
         | ValueSome suite, ValueSome scheme, Ok shares ->
-            let wanted = firstCommon config.Groups groups uint16
+            let wanted = Handshake.firstCommon config.Groups groups uint16
 
             let shared =
-                firstCommon config.Groups (shares |> Array.map (fun s -> s.Group)) uint16
+                Handshake.firstCommon config.Groups (shares |> Array.map (fun s -> s.Group)) uint16
 
             let cookie =
                 if config.Cookie then
@@ -199,7 +191,7 @@ module internal Server13 =
             | _, ValueNone -> Handshake13.refuse Alert.HandshakeFailure "no group in common"
             | _, ValueSome group ->
                 let share = shares |> Array.find (fun s -> s.Group = uint16 group)
-                let profile = firstCommon config.SrtpProfiles offer.Profiles uint16
+                let profile = Handshake.firstCommon config.SrtpProfiles offer.Profiles uint16
 
                 Transcript13.hear message transcript
                 |> flight party hello suite group profile scheme share.Exchange

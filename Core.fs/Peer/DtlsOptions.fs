@@ -52,8 +52,6 @@ module DtlsOptions =
     let private isKnown (version: DtlsVersion) =
         version = DtlsVersion.Dtls12 || version = DtlsVersion.Dtls13
 
-    let private isOf13 (suite: CipherSuite) = Array.contains suite Suite13.all
-
     let private isOf12 (suite: CipherSuite) = (Suite.ofId suite).IsSome
 
     let private mistake name message = ValueSome(Mistake.create name message)
@@ -81,13 +79,13 @@ module DtlsOptions =
             mistake ErrorName.TypeError "A cipher suite is given twice."
         elif hasTwice (Array.map int options.Groups) then
             mistake ErrorName.TypeError "A group is given twice."
-        elif not (Array.forall (fun suite -> isOf13 suite || isOf12 suite) options.Suites) then
+        elif not (Array.forall (fun suite -> Suite13.isOne suite || isOf12 suite) options.Suites) then
             mistake
                 ErrorName.NotSupportedError
                 "A cipher suite is not supported: those of DTLS 1.3 are TLS_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384 and TLS_CHACHA20_POLY1305_SHA256; those of 1.2 are TLS_ECDHE_ECDSA_WITH_ and TLS_ECDHE_RSA_WITH_ AES_128_GCM_SHA256, AES_256_GCM_SHA384 and CHACHA20_POLY1305_SHA256."
         elif Array.exists (fun group -> groupName group = "") options.Groups then
             mistake ErrorName.NotSupportedError "The groups are X25519MLKEM768, x25519, secp256r1 and secp384r1."
-        elif speaks DtlsVersion.Dtls13 && not (Array.exists isOf13 options.Suites) then
+        elif speaks DtlsVersion.Dtls13 && not (Array.exists Suite13.isOne options.Suites) then
             mistake
                 ErrorName.NotSupportedError
                 "DTLS 1.3 is to be spoken without one of its cipher suites: add TLS_AES_128_GCM_SHA256, or make 1.2 the maximum version."
