@@ -270,29 +270,19 @@ module Dtls =
 
     /// The fragments of a handshake record: one mostly, several where the peer packs them.
     and private fragments (now: Instant) (epoch: uint16) (plain: Memory<byte>) (state: State) : Step<State, Output> =
-        let mutable r = Reader(Span.op_Implicit plain.Span)
-        let mutable state = state
-        let mutable reversed = if plain.IsEmpty then [ Ignored Drop.Malformed ] else []
-
-        while not r.AtEnd do
+        (plain, state)
+        ||> Parts.each (fun rest state ->
+            let mutable r = Reader(Span.op_Implicit rest.Span)
             let fragment = Reassembly.readFragment &r
 
-            let struct (next, outputs) =
-                if not r.Ok || not (Reassembly.isSound fragment) then
-                    r.Skip r.Remaining
-                    ignored Drop.Malformed state
-                else
-                    match state with
-                    | Handshaking h -> fragmentInHandshake now epoch fragment h
-                    | Open o -> fragmentWhenOpen now fragment o
-                    | _ -> ignored Drop.Stale state
-
-            state <- next
-
-            for output in outputs do
-                reversed <- output :: reversed
-
-        struct (state, List.rev reversed)
+            if not r.Ok || not (Reassembly.isSound fragment) then
+                struct (Memory.Empty, ignored Drop.Malformed state)
+            else
+                struct (rest.Slice(rest.Length - r.Remaining),
+                        match state with
+                        | Handshaking h -> fragmentInHandshake now epoch fragment h
+                        | Open o -> fragmentWhenOpen now fragment o
+                        | _ -> ignored Drop.Stale state))
 
     /// The plaintext of a record, by what it carries.
     and private content now kind (epoch: uint16) (plain: Memory<byte>) (h: Handshaking) : Step<State, Output> =
@@ -376,40 +366,16 @@ module Dtls =
 
     /// The records of a datagram, in order.
     and private receive12 (now: Instant) (datagram: Memory<byte>) (state: State) : Step<State, Output> =
-        let mutable rest = datagram
-        let mutable state = state
-        let mutable reversed = []
-        let mutable single = ValueNone
-
-        if rest.IsEmpty then
-            reversed <- [ Ignored Drop.Malformed ]
-
-        while not rest.IsEmpty do
-            let struct (next, outputs) =
-                match Record.first rest with
-                | ValueNone ->
-                    rest <- Memory.Empty
-                    ignored Drop.Malformed state
-                | ValueSome record ->
-                    rest <- rest.Slice record.Bytes.Length
-
-                    match state with
-                    | Handshaking h -> recordInHandshake now record h
-                    | Open o -> recordWhenOpen now record o
-                    | _ -> ignored Drop.Stale state
-
-            state <- next
-
-            // One record a datagram is the rule, and its outputs need no copy.
-            if rest.IsEmpty && reversed.IsEmpty then
-                single <- ValueSome outputs
-            else
-                for output in outputs do
-                    reversed <- output :: reversed
-
-        match single with
-        | ValueSome outputs -> struct (state, outputs)
-        | ValueNone -> struct (state, List.rev reversed)
+        (datagram, state)
+        ||> Parts.each (fun rest state ->
+            match Record.first rest with
+            | ValueNone -> struct (Memory.Empty, ignored Drop.Malformed state)
+            | ValueSome record ->
+                struct (rest.Slice record.Bytes.Length,
+                        match state with
+                        | Handshaking h -> recordInHandshake now record h
+                        | Open o -> recordWhenOpen now record o
+                        | _ -> ignored Drop.Stale state))
 
     // 1.3
 
