@@ -67,13 +67,9 @@ module internal Connection13 =
     /// Until an ACK says what of a flight is here, RFC 9147 §7.1: a quarter of the time after which it would be said again.
     let private ackDelay (config: DtlsConfig) : Duration = config.Timing.First / 4L
 
-    /// Our newest epoch.
-    let private newest (h: Handshaking) : uint64 =
-        h.Writes |> List.fold (fun e w -> max e w.Epoch) 0UL
-
     let private transmit (payload: Payload) (h: Handshaking) : struct (Handshaking * Event13) =
-        let struct (record, writes) = Flight13.next (newest h) payload h.Writes
-        struct ({ h with Writes = writes }, Event13.Transmit { DtlsDatagram.Records = [ record ] })
+        let struct (datagram, writes) = WriteEpoch.single payload h.Writes
+        struct ({ h with Writes = writes }, Event13.Transmit datagram)
 
     /// Says what is missing of a flight, of the epochs up to `until`.
     let private sayUntil until (now: Instant) (timeout: Duration) (flight: Flight13) (h: Handshaking) =
@@ -136,7 +132,7 @@ module internal Connection13 =
                   Sealing = Sealing.Dtls13(Protection13.create k write) }
               Handshake =
                 (if h.Party.Role = DtlsRole.Client then
-                     ValueSome(h.Writes |> List.find (fun w -> w.Epoch = 2UL))
+                     ValueSome(WriteEpoch.find 2UL h.Writes)
                  else
                      ValueNone)
               Others = ValueOption.toList h.Read
@@ -488,10 +484,7 @@ module internal Connection13 =
               Inbox = Reassembly.empty
               Flight = ValueNone
               Read = ValueNone
-              Writes =
-                [ { Epoch = 0UL
-                    Sealing = Sealing.Clear
-                    Next = 0UL } ]
+              Writes = [ WriteEpoch.clear 0UL ]
               Heard = []
               AckAt = Instant.never
               Early = Early.nothing

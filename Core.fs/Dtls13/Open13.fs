@@ -133,9 +133,8 @@ module internal Open13 =
           Next = o.Next }
 
     let private transmit (payload: Payload) (o: State) : struct (State * Event13 list) =
-        let write = writing o
-        let struct (record, _) = Flight13.next write.Epoch payload [ write ]
-        struct ({ o with Next = o.Next + 1UL }, [ Event13.Transmit { DtlsDatagram.Records = [ record ] } ])
+        let struct (datagram, _) = WriteEpoch.single payload [ writing o ]
+        struct ({ o with Next = o.Next + 1UL }, [ Event13.Transmit datagram ])
 
     /// Says that these records are here, RFC 9147 §7.
     let acknowledge (numbers: RecordNumber list) (o: State) : struct (State * Event13 list) =
@@ -153,17 +152,14 @@ module internal Open13 =
         let session = o.Session
 
         let struct (flight, writes, datagrams) =
-            Flight13.say session.Config.Mtu now timeout (writing o :: ValueOption.toList session.Handshake) flight
-
-        let next epoch =
-            writes |> List.find (fun w -> w.Epoch = epoch)
+            Flight13.say session.Config.Mtu now timeout (ValueOption.toList session.Handshake @ [ writing o ]) flight
 
         struct ({ o with
                     Session =
                         { session with
                             Flight = ValueSome flight
-                            Handshake = session.Handshake |> ValueOption.map (fun w -> next w.Epoch) }
-                    Next = (next session.Write.Epoch).Next },
+                            Handshake = session.Handshake |> ValueOption.map (fun w -> WriteEpoch.find w.Epoch writes) }
+                    Next = (WriteEpoch.find session.Write.Epoch writes).Next },
                 datagrams |> List.map Event13.Transmit)
 
     /// Renews the keys that we write with, RFC 9147 §8: the message goes out under the old ones, which stay until it is acknowledged.
