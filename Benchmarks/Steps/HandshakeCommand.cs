@@ -110,11 +110,22 @@ internal static class HandshakeCommand
         [
             (
                 "setUpDtls12Milliseconds",
-                "until open with DTLS 1.2, ms (half take less)",
+                "until open with DTLS 1.2 and X25519, ms (half take less)",
                 "DTLS 1.2",
                 options with
                 {
                     MaxDtlsVersion = WebRtcDtlsVersion.Dtls12,
+                },
+                []
+            ),
+            (
+                "setUpP256Milliseconds",
+                "until open with DTLS 1.2 and P-256, ms",
+                "DTLS 1.2",
+                options with
+                {
+                    MaxDtlsVersion = WebRtcDtlsVersion.Dtls12,
+                    DtlsGroups = [WebRtcDtlsGroup.Secp256r1],
                 },
                 []
             ),

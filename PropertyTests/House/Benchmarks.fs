@@ -66,6 +66,7 @@ let private scenarios =
         "hybridServerMicroseconds"
         "setUpDtls12Milliseconds"
         "setUpDtls13Milliseconds"
+        "setUpP256Milliseconds"
         "setUpClassicalMilliseconds" ]
       [ "connections"; "--count"; "10"; "--seconds"; "0.5" ], [ "connections"; "heapKbPerConnection"; "rssMb" ]
       [ "flood"; "--seconds"; "0.5"; "--pairs"; "2"; "--rate"; "10000" ],
