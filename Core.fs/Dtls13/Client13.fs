@@ -142,8 +142,10 @@ module internal Client13 =
         match Message.readServerHello message.Body with
         | ValueNone -> Handshake13.malformed "ServerHello"
         | ValueSome hello when not (Hello.is13 hello) ->
-            // The first one would have gone to the machine of 1.2.
-            Handshake13.refuse Alert.IllegalParameter "another version than that of HelloRetryRequest"
+            if retried.IsNone && Hello.speaks DtlsVersion.Dtls12 party.Config then
+                Ok(struct (AwaitServerHello(shares, retried, transcript), [ Demand13.Older ]))
+            else
+                Handshake13.refuse Alert.IllegalParameter "another version than that of our hello"
         | ValueSome hello ->
             let isRetry =
                 ReadOnlySpan(hello.Random).SequenceEqual(ReadOnlySpan Messages13.retryRandom)
@@ -225,6 +227,11 @@ module internal Client13 =
         match state, message.Type with
         | AwaitServerHello(shares, retried, transcript), MessageType.ServerHello ->
             answerServerHello party message shares retried transcript
+        // 1.3 has none, RFC 9147 §5.1.
+        | AwaitServerHello(_, ValueNone, _), MessageType.HelloVerifyRequest when
+            Hello.speaks DtlsVersion.Dtls12 party.Config
+            ->
+            Ok(struct (state, [ Demand13.Older ]))
         | AwaitExtensions(stage, retry, transcript), MessageType.EncryptedExtensions ->
             answerExtensions party message stage retry transcript
         | AwaitCertificate(agreed, transcript), MessageType.CertificateRequest when agreed.Requested.IsNone ->

@@ -187,6 +187,8 @@ module internal Connection13 =
             | Demand13.TrafficKeys(k, read, write) -> connection <- ValueSome(opened h k read write)
             | Demand13.LogSecret(label, random, secret) -> reversed <- Event13.KeyLog(label, random, secret) :: reversed
             | Demand13.Done connected -> reversed <- Event13.Connected connected :: reversed
+            // `drain` has seen to it.
+            | Demand13.Older -> ()
 
         let struct (state, more) =
             match connection with
@@ -200,23 +202,6 @@ module internal Connection13 =
         struct (state, List.rev reversed @ more)
 
     // What the peer sends
-
-    /// The hello that is due decides the version, see `Hello`: whether it is of 1.2.
-    let private isOlder (h: Handshaking) (message: Message) =
-        match h.Side, message.Type with
-        | ClientSide(Client13.AwaitServerHello(_, ValueNone, _)), MessageType.HelloVerifyRequest -> true
-        | ClientSide(Client13.AwaitServerHello(_, ValueNone, _)), MessageType.ServerHello ->
-            match Message.readServerHello message.Body with
-            | ValueSome hello -> not (Hello.is13 hello)
-            | ValueNone -> false
-        | ServerSide(Server13.AwaitClientHello(ValueNone, _)), MessageType.ClientHello ->
-            match Message.readClientHello message.Body with
-            | ValueSome hello ->
-                match Extensions.readOffer hello.Extensions with
-                | ValueSome offer -> Hello.choose h.Party.Config hello offer = ValueSome DtlsVersion.Dtls12
-                | ValueNone -> false
-            | ValueNone -> false
-        | _ -> false
 
     let private speaks12 (h: Handshaking) =
         Hello.speaks DtlsVersion.Dtls12 h.Party.Config
@@ -264,16 +249,17 @@ module internal Connection13 =
         | Handshaking h ->
             match Reassembly.take h.Inbox with
             | ValueNone -> Step.only state
-            | ValueSome(struct (message, _)) when speaks12 h && isOlder h message -> Step.only (older h)
             | ValueSome(struct (message, inbox)) ->
-                let h =
-                    { h with
-                        Inbox = inbox
-                        Flight = ValueOption.map Flight13.answered h.Flight }
-
                 match receiveMessage h message with
                 | Error refusal -> refuse refusal h
+                // The message stays the one that is due.
+                | Ok(struct (_, [ Demand13.Older ])) -> Step.only (older h)
                 | Ok(struct (side, demands)) ->
+                    let h =
+                        { h with
+                            Inbox = inbox
+                            Flight = ValueOption.map Flight13.answered h.Flight }
+
                     perform now side demands h |> Step.bind (catchUp now h) |> Step.bind (drain now)
         | Open _
         | Older _

@@ -90,6 +90,8 @@ type internal Demand13 =
     /// A line of the key log, where one is kept.
     | LogSecret of label: string * clientRandom: byte[] * secret: byte[]
     | Done of DtlsConnected
+    /// Comes alone: the message in hand is of 1.2, whose machine shall have it.
+    | Older
 
 /// What both ends of a handshake of 1.3 check and derive in the same way.
 [<RequireQualifiedAccess>]
