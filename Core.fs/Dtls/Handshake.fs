@@ -45,6 +45,22 @@ module internal Refusal =
     let malformed (name: string) : Refusal =
         create Alert.DecodeError ("malformed " + name)
 
+/// The end of a connection.
+[<RequireQualifiedAccess>]
+module internal Ending =
+    let fault (reason: string) : Fault =
+        Fault.create Layer.Dtls ErrorDetail.DtlsFailure reason
+
+    /// By an alert of ours.
+    let refused (refusal: Refusal) : Fault =
+        { Fault.create Layer.Dtls refusal.Detail refusal.Reason with
+            SentAlert = ValueSome refusal.Alert }
+
+    /// By an alert of theirs.
+    let alerted (during: string) (description: byte) : Fault =
+        { fault ("the peer ended the " + during + ": " + Alert.name description) with
+            ReceivedAlert = ValueSome description }
+
 /// What a handshake asks of the record layer, in order: changes of keys and messages are in one list.
 [<NoComparison; NoEquality>]
 type internal Demand =

@@ -47,14 +47,14 @@ module internal Client13 =
 
     /// Extensions that a ServerHello may have, RFC 8446 §4.1.3.
     let private ofServerHello =
-        [| Extensions13.SupportedVersions; Extensions13.KeyShare |]
+        [| Extensions.SupportedVersions; Extensions13.KeyShare |]
 
     /// Those that a HelloRetryRequest may have, RFC 8446 §4.1.4.
     let private ofRetry = Array.append ofServerHello [| Extensions13.Cookie |]
 
     /// Those that belong to other messages than EncryptedExtensions, RFC 8446 §4.2.
     let private notEncrypted =
-        [| Extensions13.SupportedVersions
+        [| Extensions.SupportedVersions
            Extensions13.KeyShare
            Extensions13.Cookie
            Extensions.SignatureAlgorithms

@@ -40,12 +40,10 @@ module internal Connection13 =
             Party: Party
             /// The peer's hello is the message that is due in it.
             Inbox: Reassembly
-            /// Our hello, of a client.
-            Hello: Message voption
-            SentAt: Instant
-            Timeout: Duration
-            /// Our next record in the clear.
-            Plain: uint64
+            /// Our hello, of a client, and when it was said.
+            Hello: struct (Message * Instant) voption
+            /// Epoch 0.
+            Writes: WriteEpoch list
             Early: Early
             /// What is left of the datagram, lent.
             Rest: Memory<byte>
@@ -105,7 +103,7 @@ module internal Connection13 =
 
     let private refuse (refusal: Refusal) (h: Handshaking) : Stepped =
         let struct (_, event) = transmit (AlertOf(Alert.Fatal, refusal.Alert)) h
-        struct (Over, [ event; Event13.Failed(Open13.refusal refusal) ])
+        struct (Over, [ event; Event13.Failed(Ending.refused refusal) ])
 
     // What the handshake asks for
 
@@ -207,8 +205,6 @@ module internal Connection13 =
         Hello.speaks DtlsVersion.Dtls12 h.Party.Config
 
     let private older (h: Handshaking) : State =
-        let hello = h.Flight |> ValueOption.map (fun f -> f.Messages.Head.Message)
-
         Older
             { Party =
                 (if h.Party.Role = DtlsRole.Server then
@@ -216,13 +212,10 @@ module internal Connection13 =
                  else
                      h.Party)
               Inbox = h.Inbox
-              Hello = hello
-              SentAt =
+              Hello =
                 h.Flight
-                |> ValueOption.map (fun f -> f.SentAt)
-                |> ValueOption.defaultValue 0L<us>
-              Timeout = h.Party.Config.Timing.First
-              Plain = h.Writes.Head.Next
+                |> ValueOption.map (fun f -> struct (f.Messages.Head.Message, f.SentAt))
+              Writes = h.Writes
               Early = h.Early
               Rest = Memory.Empty
               ExpiresAt = h.ExpiresAt }
@@ -276,7 +269,7 @@ module internal Connection13 =
         | Over -> Step.only state
 
     and private replay (now: Instant) (early: Early) (state: State) : Stepped =
-        (Step.only state, Early.datagrams early)
+        (Step.only state, Early.inOrder early)
         ||> List.fold (fun stepped bytes -> Step.bind (receive now (Memory bytes)) stepped)
 
     and private fragment (now: Instant) (epoch: uint64) (fragment: Fragment) (h: Handshaking) : Stepped =
@@ -351,7 +344,7 @@ module internal Connection13 =
             then
                 ignored Drop.Unexpected h
             else
-                struct (Over, [ Event13.Failed(Open13.refused "handshake" description) ])
+                struct (Over, [ Event13.Failed(Ending.alerted "handshake" description) ])
 
     and private ack (now: Instant) (epoch: uint64) (plain: Memory<byte>) (h: Handshaking) : Stepped =
         match Messages13.readAck (Span.op_Implicit plain.Span), h.Flight with
@@ -484,7 +477,7 @@ module internal Connection13 =
 
     let tick (now: Instant) (h: Handshaking) : Stepped =
         if now >= h.ExpiresAt then
-            struct (Over, [ Event13.Failed(Open13.fault "the handshake took too long") ])
+            struct (Over, [ Event13.Failed(Ending.fault "the handshake took too long") ])
         else
             let stepped =
                 match h.Flight with

@@ -19,9 +19,6 @@ type internal Transcript13 =
 module internal Transcript13 =
     let empty: Transcript13 = { Next = 0; Messages = [] }
 
-    /// message_seq of our next message.
-    let next (transcript: Transcript13) : int = transcript.Next
-
     /// msg_type message_hash, RFC 8446 §4.4.1.
     [<Literal>]
     let private MessageHash = 254uy
