@@ -238,6 +238,7 @@ module internal Wiring =
         | Turn.Relays.Lost port -> ice now (Ice.Unallocated port) s
         | Turn.Relays.Connected(port, local) -> ice now (Ice.StreamOpened(port, local)) s
         | Turn.Relays.Disconnected path -> ice now (Ice.StreamClosed path) s
+        | Turn.Relays.Refused path -> ice now (Ice.StreamRefused path) s
         | Turn.Relays.Bound path when s.Route.Path = ValueSome path ->
             media now (MediaInput.Wrapped(overhead s)) s
             |> Step.bind (fun s ->
@@ -314,15 +315,13 @@ module internal Wiring =
             |> tellDtls
                 { s.Shown.Dtls with
                     State = DtlsTransportState.Connecting
-                    Role =
-                        if handshake.Role = DtlsRole.Client then
-                            "client"
-                        else
-                            "server" }
+                    Role = nameOfRole handshake.Role }
             |> Step.bind tellConnection
             |> Step.bind (fun s -> dtls now (Dtls.Wrapped(overhead s)) s)
             |> Step.bind (dtls now (Dtls.Start(handshake.Role, handshake.Fingerprints)))
-        | _ -> Step.only s
+        // While ICE looks for one.
+        | ValueSome handshake -> dtls now (Dtls.Prepare handshake.Role) s
+        | ValueNone -> Step.only s
 
     and dtls now (input: Dtls.Input) (s: State) : Step<State, Output> =
         let struct (part, outputs) = Dtls.step now input s.Dtls
