@@ -90,6 +90,7 @@ let private runTests args =
       IntrinsicTests.tests
       Crc32cTests.tests
       DtlsTests.tests
+      DtlsRecordsTests.tests
       Dtls13.SessionTests.tests
       Dtls13.ConnectionTests.tests
       Dtls13.HostileTests.tests

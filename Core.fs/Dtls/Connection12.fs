@@ -73,7 +73,7 @@ let ofOlder (older: Connection13.Older) : Handshaking =
     let side, flight =
         match older.Hello with
         | ValueNone -> ServerSide Server.AwaitClientHello, ValueNone
-        | ValueSome hello ->
+        | ValueSome(struct (hello, sentAt)) ->
             let struct (_, transcript) =
                 Transcript.say hello.Type hello.Body (Transcript.start hello.Sequence)
 
@@ -81,8 +81,8 @@ let ofOlder (older: Connection13.Older) : Handshaking =
             ValueSome
                 { Items = [ Whole hello ]
                   Answers = -1
-                  SentAt = older.SentAt
-                  Timeout = older.Timeout }
+                  SentAt = sentAt
+                  Timeout = older.Party.Config.Timing.First }
 
     { beginning 0L<us> older.Party with
         Side = side
@@ -90,6 +90,6 @@ let ofOlder (older: Connection13.Older) : Handshaking =
         Flight = flight
         Line =
             { Read = ValueNone
-              Writes = [ WriteEpoch.clear older.Plain ] }
+              Writes = older.Writes }
         Early = older.Early
         ExpiresAt = older.ExpiresAt }

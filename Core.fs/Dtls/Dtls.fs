@@ -55,7 +55,8 @@ module Dtls =
 
     let private ignored (drop: Drop) (state: State) : Step<State, Output> = Step.one (Ignored drop) state
 
-    let private fault detail (reason: string) : Fault = Fault.create Layer.Dtls detail reason
+    let private failed (reason: string) : Step<State, Output> =
+        Step.one (Failed(Ending.fault reason)) Over
 
     // What we send
 
@@ -112,17 +113,11 @@ module Dtls =
     let private refuse (refusal: Refusal) (h: Handshaking) : Step<State, Output> =
         struct (Over,
                 [ alert Alert.Fatal refusal.Alert h.Line.Writes
-                  Failed
-                      { fault refusal.Detail refusal.Reason with
-                          SentAlert = ValueSome refusal.Alert } ])
+                  Failed(Ending.refused refusal) ])
 
     /// Ends it at an alert of theirs.
-    let private refused (during: string) (description: byte) : Step<State, Output> =
-        Step.one
-            (Failed
-                { fault ErrorDetail.DtlsFailure ("the peer ended the " + during + ": " + Alert.name description) with
-                    ReceivedAlert = ValueSome description })
-            Over
+    let private alerted (during: string) (description: byte) : Step<State, Output> =
+        Step.one (Failed(Ending.alerted during description)) Over
 
     /// Ends it at a wish, of ours or of theirs.
     let private goodbye (writes: WriteEpoch list) : Step<State, Output> =
@@ -214,7 +209,7 @@ module Dtls =
             let level, description = plain.Span[0], plain.Span[1]
 
             if level = Alert.Fatal || description = Alert.CloseNotify then
-                refused "handshake" description
+                alerted "handshake" description
             else
                 ignored Drop.Unexpected (Handshaking h)
 
@@ -228,7 +223,7 @@ module Dtls =
                 // RFC 5246 §7.2.1: answered with one of our own.
                 goodbye [ writing o ]
             elif level = Alert.Fatal then
-                refused "connection" description
+                alerted "connection" description
             else
                 ignored Drop.Unexpected (Open o)
 
@@ -256,7 +251,7 @@ module Dtls =
         | _ -> Step.only state
 
     and private replay (now: Instant) (early: Early) (state: State) : Step<State, Output> =
-        (Step.only state, List.rev early.Kept)
+        (Step.only state, Early.inOrder early)
         ||> List.fold (fun stepped bytes -> Step.bind (receive now (Memory bytes)) stepped)
 
     and private fragmentInHandshake (now: Instant) (epoch: uint16) (fragment: Fragment) (h: Handshaking) =
@@ -504,7 +499,7 @@ module Dtls =
 
     let private tickHandshake (now: Instant) (h: Handshaking) : Step<State, Output> =
         if now >= h.ExpiresAt then
-            Step.one (Failed(fault ErrorDetail.DtlsFailure "the handshake took too long")) Over
+            failed "the handshake took too long"
         else
             match h.Flight with
             | ValueSome flight when now >= Flight.retryAt flight ->
@@ -553,7 +548,7 @@ module Dtls =
                     { o with
                         Next = o.Next + uint64 records })
         // After 2⁴⁸ records, which no connection lives to see, RFC 6347 §4.1.
-        | Open _, Seal _ -> Step.one (Failed(fault ErrorDetail.DtlsFailure "the sequence numbers are used up")) Over
+        | Open _, Seal _ -> failed "the sequence numbers are used up"
         | Open o, Close -> goodbye [ writing o ]
         | Handshaking13 h, Tick -> in13 now (Connection13.tick now h)
         | Handshaking13 h, Close -> struct (Over, List.map tell (Connection13.close h))
@@ -567,7 +562,7 @@ module Dtls =
             | struct (o, []) -> Step.one (Sealed record) (Open13 o)
             | struct (o, events) -> struct (Open13 o, Sealed record :: List.map tell events)
         // The peer has not acknowledged that we renew them, RFC 9147 §4.5.3.
-        | Open13 _, Seal _ -> Step.one (Failed(fault ErrorDetail.DtlsFailure "the keys are worn out")) Over
+        | Open13 _, Seal _ -> failed "the keys are worn out"
         | Open13 o, Tick ->
             let struct (o, events) = Open13.tick now o
             struct (Open13 o, List.map tell events)

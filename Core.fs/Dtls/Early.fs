@@ -28,4 +28,4 @@ module internal Early =
                   Octets = early.Octets + bytes.Length }
 
     /// In the order in which they came.
-    let datagrams (early: Early) : byte[] list = List.rev early.Kept
+    let inOrder (early: Early) : byte[] list = List.rev early.Kept

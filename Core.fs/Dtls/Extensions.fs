@@ -23,7 +23,7 @@ type internal Offer =
         Schemes: uint16[]
         /// use_srtp, in the client's order.
         Profiles: uint16[]
-        /// supported_versions, RFC 8446 §4.2.1; ValueNone where hello's own version says it.
+        /// supported_versions, RFC 8446 §4.2.1; ValueNone where the hello's own version says it.
         Versions: uint16[] voption
         /// RFC 7627.
         ExtendedMasterSecret: bool
@@ -62,6 +62,7 @@ module internal Extensions =
     [<Literal>]
     let ExtendedMasterSecret = 23us
 
+    /// RFC 8446 §4.2.1.
     [<Literal>]
     let SupportedVersions = 43us
 

@@ -4,7 +4,7 @@ open System
 open System.Runtime.CompilerServices
 open Hybrid.WebRtc.Core
 
-/// Alert descriptions, RFC 5246 §7.2, RFC 5746, RFC 7301.
+/// Alert levels and descriptions, RFC 5246 §7.2, RFC 8446 §6.
 [<RequireQualifiedAccess>]
 module internal Alert =
     [<Literal>]
@@ -38,10 +38,10 @@ module internal Alert =
     let ProtocolVersion = 70uy
 
     [<Literal>]
-    let NoRenegotiation = 100uy
+    let UserCanceled = 90uy
 
     [<Literal>]
-    let UserCanceled = 90uy
+    let NoRenegotiation = 100uy
 
     [<Literal>]
     let MissingExtension = 109uy

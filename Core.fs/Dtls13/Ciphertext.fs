@@ -59,10 +59,6 @@ type internal Ciphertext =
 
 [<RequireQualifiedAccess>]
 module internal Ciphertext =
-    /// Of every AEAD that is offered.
-    [<Literal>]
-    let TagSize = 16
-
     /// The largest plaintext, RFC 9147 §4: 2^14, and the octet of its type, and padding.
     [<Literal>]
     let MaxInner = 16385
@@ -159,7 +155,7 @@ module internal Ciphertext =
         let inner = length + 1
         into[0] <- 0x2cuy ||| byte (epoch &&& 3UL)
         BinaryPrimitives.WriteUInt16BigEndian(into.Slice 1, uint16 sequence)
-        BinaryPrimitives.WriteUInt16BigEndian(into.Slice 3, uint16 (inner + TagSize))
+        BinaryPrimitives.WriteUInt16BigEndian(into.Slice 3, uint16 (inner + Record.TagSize))
         into[HeaderSize + length] <- byte kind
         let mutable block = UInt128.Zero
         let nonce = MemoryMarshal.AsBytes(Span(&block)).Slice(0, 12)
@@ -170,11 +166,11 @@ module internal Ciphertext =
             Span.op_Implicit nonce,
             Span.op_Implicit (into.Slice(0, HeaderSize)),
             into.Slice(HeaderSize, inner),
-            into.Slice(HeaderSize + inner, TagSize)
+            into.Slice(HeaderSize + inner, Record.TagSize)
         )
 
         mask protection (into.Slice(1, 2)) (Span.op_Implicit (into.Slice(HeaderSize, 16)))
-        HeaderSize + inner + TagSize
+        HeaderSize + inner + Record.TagSize
 
     /// Opens a record in place: what it carries, its number, and its plaintext. `due` is one more than the highest number that
     /// came in its epoch. Its bytes are spent in any case.
@@ -184,7 +180,7 @@ module internal Ciphertext =
         (record: Ciphertext)
         : Result<struct (ContentType * uint64 * Memory<byte>), Drop> =
         let bytes = record.Bytes.Span
-        let inner = bytes.Length - record.HeaderSize - TagSize
+        let inner = bytes.Length - record.HeaderSize - Record.TagSize
 
         if inner < 1 || inner > MaxInner then
             Error Drop.Malformed
@@ -210,7 +206,7 @@ module internal Ciphertext =
                         Span.op_Implicit nonce,
                         Span.op_Implicit (bytes.Slice(0, record.HeaderSize)),
                         text,
-                        Span.op_Implicit (bytes.Slice(record.HeaderSize + inner, TagSize))
+                        Span.op_Implicit (bytes.Slice(record.HeaderSize + inner, Record.TagSize))
                     )
                 )
             then

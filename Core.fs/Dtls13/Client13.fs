@@ -51,14 +51,14 @@ module internal Client13 =
 
     /// Extensions that a ServerHello may have, RFC 8446 §4.1.3.
     let private ofServerHello =
-        [| Extensions13.SupportedVersions; Extensions13.KeyShare |]
+        [| Extensions.SupportedVersions; Extensions13.KeyShare |]
 
     /// Those that a HelloRetryRequest may have, RFC 8446 §4.1.4.
     let private ofRetry = Array.append ofServerHello [| Extensions13.Cookie |]
 
     /// Those that belong to other messages than EncryptedExtensions, RFC 8446 §4.2.
     let private notEncrypted =
-        [| Extensions13.SupportedVersions
+        [| Extensions.SupportedVersions
            Extensions13.KeyShare
            Extensions13.Cookie
            Extensions.SignatureAlgorithms
@@ -146,8 +146,10 @@ module internal Client13 =
         match Message.readServerHello message.Body with
         | ValueNone -> Handshake13.malformed "ServerHello"
         | ValueSome hello when not (Hello.is13 hello) ->
-            // The first one would have gone to the machine of 1.2.
-            Handshake13.refuse Alert.IllegalParameter "another version than that of HelloRetryRequest"
+            if retried.IsNone && Hello.speaks DtlsVersion.Dtls12 party.Config then
+                Ok(struct (AwaitServerHello(shares, retried, transcript), [ Demand13.Older ]))
+            else
+                Handshake13.refuse Alert.IllegalParameter "another version than that of our hello"
         | ValueSome hello ->
             let isRetry =
                 ReadOnlySpan(hello.Random).SequenceEqual(ReadOnlySpan Messages13.retryRandom)
@@ -229,6 +231,11 @@ module internal Client13 =
         match state, message.Type with
         | AwaitServerHello(shares, retried, transcript), MessageType.ServerHello ->
             answerServerHello party message shares retried transcript
+        // 1.3 has none, RFC 9147 §5.1.
+        | AwaitServerHello(_, ValueNone, _), MessageType.HelloVerifyRequest when
+            Hello.speaks DtlsVersion.Dtls12 party.Config
+            ->
+            Ok(struct (state, [ Demand13.Older ]))
         | AwaitExtensions(stage, retry, transcript), MessageType.EncryptedExtensions ->
             answerExtensions party message stage retry transcript
         | AwaitCertificate(agreed, transcript), MessageType.CertificateRequest when agreed.Requested.IsNone ->

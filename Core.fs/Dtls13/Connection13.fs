@@ -40,12 +40,10 @@ module internal Connection13 =
             Party: Party
             /// The peer's hello is the message that is due in it.
             Inbox: Reassembly
-            /// Our hello, of a client.
-            Hello: Message voption
-            SentAt: Instant
-            Timeout: Duration
-            /// Our next record in the clear.
-            Plain: uint64
+            /// Our hello, of a client, and when it was said.
+            Hello: struct (Message * Instant) voption
+            /// Epoch 0.
+            Writes: WriteEpoch list
             Early: Early
             /// What is left of the datagram, lent.
             Rest: Memory<byte>
@@ -105,7 +103,7 @@ module internal Connection13 =
 
     let private refuse (refusal: Refusal) (h: Handshaking) : Stepped =
         let struct (_, event) = transmit (AlertOf(Alert.Fatal, refusal.Alert)) h
-        struct (Over, [ event; Event13.Failed(Open13.refusal refusal) ])
+        struct (Over, [ event; Event13.Failed(Ending.refused refusal) ])
 
     // What the handshake asks for
 
@@ -187,6 +185,8 @@ module internal Connection13 =
             | Demand13.TrafficKeys(k, read, write) -> connection <- ValueSome(opened h k read write)
             | Demand13.LogSecret(label, random, secret) -> reversed <- Event13.KeyLog(label, random, secret) :: reversed
             | Demand13.Done connected -> reversed <- Event13.Connected connected :: reversed
+            // `drain` has seen to it.
+            | Demand13.Older -> ()
 
         let struct (state, more) =
             match connection with
@@ -201,29 +201,10 @@ module internal Connection13 =
 
     // What the peer sends
 
-    /// The hello that is due decides the version, see `Hello`: whether it is of 1.2.
-    let private isOlder (h: Handshaking) (message: Message) =
-        match h.Side, message.Type with
-        | ClientSide(Client13.AwaitServerHello(_, ValueNone, _)), MessageType.HelloVerifyRequest -> true
-        | ClientSide(Client13.AwaitServerHello(_, ValueNone, _)), MessageType.ServerHello ->
-            match Message.readServerHello message.Body with
-            | ValueSome hello -> not (Hello.is13 hello)
-            | ValueNone -> false
-        | ServerSide(Server13.AwaitClientHello(ValueNone, _)), MessageType.ClientHello ->
-            match Message.readClientHello message.Body with
-            | ValueSome hello ->
-                match Extensions.readOffer hello.Extensions with
-                | ValueSome offer -> Hello.choose h.Party.Config hello offer = ValueSome DtlsVersion.Dtls12
-                | ValueNone -> false
-            | ValueNone -> false
-        | _ -> false
-
     let private speaks12 (h: Handshaking) =
         Hello.speaks DtlsVersion.Dtls12 h.Party.Config
 
     let private older (h: Handshaking) : State =
-        let hello = h.Flight |> ValueOption.map (fun f -> f.Messages.Head.Message)
-
         Older
             { Party =
                 (if h.Party.Role = DtlsRole.Server then
@@ -231,13 +212,10 @@ module internal Connection13 =
                  else
                      h.Party)
               Inbox = h.Inbox
-              Hello = hello
-              SentAt =
+              Hello =
                 h.Flight
-                |> ValueOption.map (fun f -> f.SentAt)
-                |> ValueOption.defaultValue 0L<us>
-              Timeout = h.Party.Config.Timing.First
-              Plain = h.Writes.Head.Next
+                |> ValueOption.map (fun f -> struct (f.Messages.Head.Message, f.SentAt))
+              Writes = h.Writes
               Early = h.Early
               Rest = Memory.Empty
               ExpiresAt = h.ExpiresAt }
@@ -264,16 +242,17 @@ module internal Connection13 =
         | Handshaking h ->
             match Reassembly.take h.Inbox with
             | ValueNone -> Step.only state
-            | ValueSome(struct (message, _)) when speaks12 h && isOlder h message -> Step.only (older h)
             | ValueSome(struct (message, inbox)) ->
-                let h =
-                    { h with
-                        Inbox = inbox
-                        Flight = ValueOption.map Flight13.answered h.Flight }
-
                 match receiveMessage h message with
                 | Error refusal -> refuse refusal h
+                // The message stays the one that is due.
+                | Ok(struct (_, [ Demand13.Older ])) -> Step.only (older h)
                 | Ok(struct (side, demands)) ->
+                    let h =
+                        { h with
+                            Inbox = inbox
+                            Flight = ValueOption.map Flight13.answered h.Flight }
+
                     perform now side demands h |> Step.bind (catchUp now h) |> Step.bind (drain now)
         | Open _
         | Older _
@@ -290,7 +269,7 @@ module internal Connection13 =
         | Over -> Step.only state
 
     and private replay (now: Instant) (early: Early) (state: State) : Stepped =
-        (Step.only state, Early.datagrams early)
+        (Step.only state, Early.inOrder early)
         ||> List.fold (fun stepped bytes -> Step.bind (receive now (Memory bytes)) stepped)
 
     and private fragment (now: Instant) (epoch: uint64) (fragment: Fragment) (h: Handshaking) : Stepped =
@@ -365,7 +344,7 @@ module internal Connection13 =
             then
                 ignored Drop.Unexpected h
             else
-                struct (Over, [ Event13.Failed(Open13.refused "handshake" description) ])
+                struct (Over, [ Event13.Failed(Ending.alerted "handshake" description) ])
 
     and private ack (now: Instant) (epoch: uint64) (plain: Memory<byte>) (h: Handshaking) : Stepped =
         match Messages13.readAck (Span.op_Implicit plain.Span), h.Flight with
@@ -499,7 +478,7 @@ module internal Connection13 =
 
     let tick (now: Instant) (h: Handshaking) : Stepped =
         if now >= h.ExpiresAt then
-            struct (Over, [ Event13.Failed(Open13.fault "the handshake took too long") ])
+            struct (Over, [ Event13.Failed(Ending.fault "the handshake took too long") ])
         else
             let stepped =
                 match h.Flight with

@@ -19,9 +19,6 @@ type internal Transcript13 =
 module internal Transcript13 =
     let empty: Transcript13 = { Next = 0; Messages = [] }
 
-    /// message_seq of our next message.
-    let next (transcript: Transcript13) : int = transcript.Next
-
     /// msg_type message_hash, RFC 8446 §4.4.1.
     [<Literal>]
     let private MessageHash = 254uy
@@ -90,6 +87,8 @@ type internal Demand13 =
     /// A line of the key log, where one is kept.
     | LogSecret of label: string * clientRandom: byte[] * secret: byte[]
     | Done of DtlsConnected
+    /// Comes alone: the message in hand is of 1.2, whose machine shall have it.
+    | Older
 
 /// What both ends of a handshake of 1.3 check and derive in the same way.
 [<RequireQualifiedAccess>]

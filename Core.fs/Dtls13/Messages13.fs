@@ -45,9 +45,6 @@ module internal Extensions13 =
     let Version = 0xfefcus
 
     [<Literal>]
-    let SupportedVersions = 43us
-
-    [<Literal>]
     let Cookie = 44us
 
     [<Literal>]
@@ -70,11 +67,11 @@ module internal Extensions13 =
 
     /// A client's versions, best first.
     let versions (ours: uint16[]) : Extension =
-        extension SupportedVersions (Octets.vector8 (Octets.u16s ours))
+        extension Extensions.SupportedVersions (Octets.vector8 (Octets.u16s ours))
 
     /// The server's one.
     let version (chosen: uint16) : Extension =
-        extension SupportedVersions (Octets.u16 (int chosen))
+        extension Extensions.SupportedVersions (Octets.u16 (int chosen))
 
     let readVersion (data: byte[]) : uint16 voption = readNumber data
 

@@ -83,19 +83,6 @@ module internal Open13 =
           Window = session.Read.Window
           Next = 0UL }
 
-    let fault (reason: string) : Fault =
-        Fault.create Layer.Dtls ErrorDetail.DtlsFailure reason
-
-    /// The end by an alert of ours.
-    let refusal (refusal: Refusal) : Fault =
-        { Fault.create Layer.Dtls refusal.Detail refusal.Reason with
-            SentAlert = ValueSome refusal.Alert }
-
-    /// The end by an alert of theirs.
-    let refused (during: string) (description: byte) : Fault =
-        { fault ("the peer ended the " + during + ": " + Alert.name description) with
-            ReceivedAlert = ValueSome description }
-
     /// Records that are remembered for an ACK: more than a flight has.
     [<Literal>]
     let private MaxHeard = 64
@@ -145,7 +132,7 @@ module internal Open13 =
 
     let private refuse (why: Refusal) (o: State) : Stepped =
         let struct (_, events) = transmit (AlertOf(Alert.Fatal, why.Alert)) o
-        struct (ValueNone, events @ [ Event13.Failed(refusal why) ])
+        struct (ValueNone, events @ [ Event13.Failed(Ending.refused why) ])
 
     /// What the peer has not of a flight.
     let private say (now: Instant) (timeout: Duration) (flight: Flight13) (o: State) : struct (State * Event13 list) =
@@ -378,7 +365,7 @@ module internal Open13 =
                 let struct (_, events) = transmit (AlertOf(Alert.Warning, Alert.CloseNotify)) o
                 struct (ValueNone, events @ [ Event13.Closed ])
             | Alert.UserCanceled -> ignored Drop.Unexpected o
-            | description -> struct (ValueNone, [ Event13.Failed(refused "connection" description) ])
+            | description -> struct (ValueNone, [ Event13.Failed(Ending.alerted "connection" description) ])
 
     /// The plaintext of a record, by what it carries.
     let private content (now: Instant) kind (number: RecordNumber) (plain: Memory<byte>) (o: State) : Stepped =
@@ -401,7 +388,7 @@ module internal Open13 =
         if session.Forged >= Suite13.forgeryLimit then
             struct (ValueNone,
                     [ Event13.Ignored drop
-                      Event13.Failed(fault "too many records that were not the peer's") ])
+                      Event13.Failed(Ending.fault "too many records that were not the peer's") ])
         else
             ignored drop { o with Session = session }
 

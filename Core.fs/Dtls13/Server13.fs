@@ -196,12 +196,17 @@ module internal Server13 =
                 Transcript13.hear message transcript
                 |> flight party hello suite group profile scheme share.Exchange
 
-    let private answerClientHello (party: Party) (message: Message) retried transcript =
+    let private answerClientHello (party: Party) (message: Message) (retried: Retried voption) transcript =
         match Message.readClientHello message.Body with
         | ValueNone -> Handshake13.malformed "ClientHello"
         | ValueSome hello ->
             match Extensions.readOffer hello.Extensions with
             | ValueNone -> Handshake13.malformed "extensions of ClientHello"
+            | ValueSome offer when
+                retried.IsNone
+                && Hello.choose party.Config hello offer = ValueSome DtlsVersion.Dtls12
+                ->
+                Ok(struct (AwaitClientHello(retried, transcript), [ Demand13.Older ]))
             | ValueSome offer when Hello.choose party.Config hello offer <> ValueSome DtlsVersion.Dtls13 ->
                 Handshake13.refuse Alert.ProtocolVersion "the client does not speak DTLS 1.3"
             | ValueSome _ when hello.Cookie.Length > 0 ->

@@ -1,129 +1,8 @@
 namespace Hybrid.WebRtc.Core.Turn
 
 open System
-open System.Buffers.Binary
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Core.Tls
-
-/// The cookies of RFC 6347 §4.2.1: a client shows that it is where it says before anything is kept of it, or much is sent there.
-[<RequireQualifiedAccess>]
-module internal HelloCookie =
-    /// Octets: when it was made, and a seal.
-    [<Literal>]
-    let private Size = 17
-
-    /// Where the body of a hello stands in a datagram that begins with one.
-    [<Literal>]
-    let private BodyAt = 25
-
-    /// How long one is good for, from one to two of these.
-    let private epoch: Duration = Duration.seconds 60L
-
-    /// Where the cookie of a whole ClientHello in one record stands, and how long it is; ValueNone where there is no such hello.
-    let private cookieOf (datagram: ReadOnlySpan<byte>) : struct (int * int) voption =
-        if
-            datagram.Length < BodyAt + 36
-            || datagram[0] <> byte ContentType.Handshake
-            || datagram[1] <> 0xfeuy
-            // Epoch 0.
-            || BinaryPrimitives.ReadUInt16BigEndian(datagram.Slice 3) <> 0us
-            || datagram[Record.HeaderSize] <> byte MessageType.ClientHello
-        then
-            ValueNone
-        else
-            let record = int (BinaryPrimitives.ReadUInt16BigEndian(datagram.Slice 11))
-            let mutable r = Reader(datagram.Slice(Record.HeaderSize + 1))
-            let length = r.UInt24()
-            r.Skip 2
-            let offset = r.UInt24()
-            let part = r.UInt24()
-            // Version, random, session.
-            let mutable body = Reader(datagram.Slice BodyAt)
-            body.Skip(2 + Message.RandomSize)
-            body.Skip(int (body.Byte()))
-            let at = datagram.Length - body.Remaining
-            let cookie = int (body.Byte())
-            body.Skip cookie
-
-            if
-                r.Ok
-                && body.Ok
-                && offset = 0
-                && part = length
-                && record = length + Fragment.HeaderSize
-                && record + Record.HeaderSize <= datagram.Length
-                && at + 1 + cookie <= BodyAt + length
-            then
-                ValueSome(struct (at + 1, cookie))
-            else
-                ValueNone
-
-    /// The client's random, which tells one connection from another by the same way.
-    let randomOf (datagram: ReadOnlySpan<byte>) : byte[] =
-        datagram.Slice(BodyAt + 2, Message.RandomSize).ToArray()
-
-    /// Whether a datagram begins with a ClientHello in the clear.
-    let isHello (datagram: ReadOnlySpan<byte>) : bool = (cookieOf datagram).IsSome
-
-    // Of everything that the second hello repeats, and of whence it comes.
-    let private make
-        (ciphers: ICiphers)
-        (secret: byte[])
-        (era: byte)
-        (client: Endpoint)
-        (datagram: ReadOnlySpan<byte>)
-        =
-        match cookieOf datagram with
-        | ValueNone -> [||]
-        | ValueSome(struct (at, length)) ->
-            let last =
-                BodyAt
-                + (int (BinaryPrimitives.ReadUInt16BigEndian(datagram.Slice 11))
-                   - Fragment.HeaderSize)
-
-            let text = Array.zeroCreate (19 + (at - 1 - BodyAt) + (last - at - length))
-            text[0] <- era
-            BinaryPrimitives.WriteUInt64BigEndian(Span(text, 1, 8), client.Address.High)
-            BinaryPrimitives.WriteUInt64BigEndian(Span(text, 9, 8), client.Address.Low)
-            BinaryPrimitives.WriteUInt16BigEndian(Span(text, 17, 2), client.Port)
-            datagram.Slice(BodyAt, at - 1 - BodyAt).CopyTo(Span(text, 19, at - 1 - BodyAt))
-            datagram.Slice(at + length, last - at - length).CopyTo(Span(text).Slice(19 + at - 1 - BodyAt))
-
-            let seal =
-                Ciphers.hmac ciphers HashAlgorithm.Sha256 (ReadOnlySpan secret) (ReadOnlySpan text)
-
-            Array.append [| era |] (Array.sub seal 0 (Size - 1))
-
-    let private eraOf (now: Instant) : byte = byte (now / epoch)
-
-    /// Whether a hello has a cookie that was made for it, not long ago.
-    let isProved ciphers (secret: byte[]) (now: Instant) (client: Endpoint) (datagram: ReadOnlySpan<byte>) : bool =
-        match cookieOf datagram with
-        | ValueSome(struct (at, Size)) ->
-            let era = datagram[at]
-
-            (era = eraOf now || era = eraOf now - 1uy)
-            && Ciphers.equal (datagram.Slice(at, Size)) (ReadOnlySpan(make ciphers secret era client datagram))
-        | _ -> false
-
-    /// The HelloVerifyRequest to a hello, a whole datagram of 44 octets: less than what it answers. Its record has the hello's number.
-    let request ciphers (secret: byte[]) (now: Instant) (client: Endpoint) (datagram: ReadOnlySpan<byte>) : byte[] =
-        let body =
-            Message.writeHelloVerifyRequest (make ciphers secret (eraOf now) client datagram)
-
-        let message =
-            Message.encode
-                { Type = MessageType.HelloVerifyRequest
-                  Sequence = 0
-                  Body = body }
-
-        let bytes = Array.zeroCreate (Record.HeaderSize + message.Length)
-        let number = BinaryPrimitives.ReadUInt64BigEndian(datagram.Slice 3)
-
-        Record.writeHeader (Span bytes) ContentType.Handshake Record.OldestVersion 0us number message.Length
-
-        message.CopyTo(bytes, Record.HeaderSize)
-        bytes
 
 /// How a TURN server takes clients that come by DTLS.
 [<NoComparison; NoEquality>]
@@ -269,7 +148,7 @@ module DtlsClients =
 
             let client =
                 { Dtls = begun
-                  Random = HelloCookie.randomOf (Span.op_Implicit hello.Span)
+                  Random = HelloCookie.randomOf hello
                   IsOpen = false
                   HasAllocation = false
                   PatientUntil = now + s.Config.Patience }
@@ -278,17 +157,16 @@ module DtlsClients =
             |> dtls now path (Dtls.Received hello) client
 
     let private received now (path: Path) (datagram: Memory<byte>) (s: State) : Step<State, Output> =
-        let bytes: ReadOnlySpan<byte> = Span.op_Implicit datagram.Span
-        let isHello = HelloCookie.isHello bytes
+        let isHello = HelloCookie.isHello datagram
 
         match Trie.tryFind path s.Clients with
         | ValueSome client when
             not isHello
-            || (ReadOnlySpan client.Random).SequenceEqual(ReadOnlySpan(HelloCookie.randomOf bytes))
+            || (ReadOnlySpan client.Random).SequenceEqual(ReadOnlySpan(HelloCookie.randomOf datagram))
             ->
             dtls now path (Dtls.Received datagram) client s
         | ValueNone when not isHello -> Step.one (Ignored Drop.Unexpected) s
-        | known when HelloCookie.isProved s.Config.Ciphers s.Secret now path.Remote bytes ->
+        | known when HelloCookie.isProved s.Config.Ciphers s.Secret now path.Remote datagram ->
             let rest = withClients (Trie.remove path s.Clients) s
 
             let struct (s, gone) =
@@ -299,7 +177,7 @@ module DtlsClients =
 
             let struct (s, outputs) = greet now path datagram s
             struct (s, gone @ outputs)
-        | _ -> Step.one (Challenge(path, HelloCookie.request s.Config.Ciphers s.Secret now path.Remote bytes)) s
+        | _ -> Step.one (Challenge(path, HelloCookie.request s.Config.Ciphers s.Secret now path.Remote datagram)) s
 
     let private over now (path: Path) (s: State) : Step<State, Output> =
         match Trie.tryFind path s.Clients with

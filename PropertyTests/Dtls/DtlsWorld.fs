@@ -4,6 +4,7 @@ module Hybrid.WebRtc.PropertyTests.DtlsWorld
 open System
 open System.Security.Cryptography
 open System.Security.Cryptography.X509Certificates
+open Expecto
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Stack
 
@@ -249,3 +250,49 @@ let handshake weather seed (client: DtlsConfig, clientKind) (server: DtlsConfig,
     create weather seed client server
     |> start clientKind serverKind
     |> runUntil minute bothConnected
+
+/// A copy of a datagram comes to `side`.
+let deliver side (bytes: byte[]) world =
+    step side (Dtls.Received(Memory(Array.copy bytes))) world
+
+/// What `side` would send of `plaintext`; the world has sent it.
+let sealedBy side (plaintext: byte[]) world =
+    let after = say side plaintext world
+    struct (List.head (get side after).Sent, after)
+
+/// The keys of SRTP that an end has.
+let exported (fin: End) =
+    match fin.Connected with
+    | ValueSome { SrtpKeys = ValueSome keys } ->
+        Convert.ToHexString(Array.concat [ keys.ClientKey; keys.ServerKey; keys.ClientSalt; keys.ServerSalt ])
+    | ValueSome _ -> "none"
+    | ValueNone -> "not connected"
+
+/// How both ends fare, for a person to read.
+let told (world: World) =
+    String.Join(
+        "; ",
+        [ for side in [ Side.Client; Side.Server ] do
+              let fin = get side world
+              string side
+              string fin.Fault
+              String.Join(",", fin.Drops |> List.map string) ]
+    )
+
+let expectConnected (world: World) =
+    Expect.isTrue (bothConnected world) ("both connected: " + told world)
+    Expect.equal (exported world.Client) (exported world.Server) "equal exported keys"
+    Expect.notEqual (exported world.Client) "none" "keys"
+
+/// Both say something, and hear it.
+let talk (world: World) : World =
+    let before side = (get side world).Data.Length
+    let client, server = before Side.Client, before Side.Server
+    let world = world |> say Side.Client "ping"B |> say Side.Server "pong"B
+
+    let world =
+        runUntil (world.Now + minute) (fun w -> w.Client.Data.Length > client && w.Server.Data.Length > server) world
+
+    Expect.equal (List.head world.Server.Data) "ping"B "the server hears"
+    Expect.equal (List.head world.Client.Data) "pong"B "the client hears"
+    world

@@ -150,7 +150,7 @@ let private lyingServer =
               "no supported_versions: 1.2 is not spoken here"
               (fun h ->
                   { h with
-                      Extensions = removing Extensions13.SupportedVersions h.Extensions })
+                      Extensions = removing Extensions.SupportedVersions h.Extensions })
               Alert.IllegalParameter
 
           testCase "somebody stripped 1.3 from our offer: a server of both says so in its random" (fun () ->
@@ -170,7 +170,7 @@ let private lyingServer =
                           clientHello
                               (fun h ->
                                   { h with
-                                      Extensions = removing Extensions13.SupportedVersions h.Extensions })
+                                      Extensions = removing Extensions.SupportedVersions h.Extensions })
                               hello.Body }
 
               let struct (server, _) = begin' configOf DtlsRole.Server ofServer
@@ -331,9 +331,9 @@ let private lyingClient =
           hello "legacy_cookie" (fun h -> { h with Cookie = [| 1uy |] }) Alert.IllegalParameter
           hello
               "no version in common"
-              (replaced Extensions13.SupportedVersions [| 2uy; 0xfeuy; 0xfduy |])
+              (replaced Extensions.SupportedVersions [| 2uy; 0xfeuy; 0xfduy |])
               Alert.ProtocolVersion
-          hello "versions are cut" (replaced Extensions13.SupportedVersions [| 2uy; 0xfeuy |]) Alert.DecodeError
+          hello "versions are cut" (replaced Extensions.SupportedVersions [| 2uy; 0xfeuy |]) Alert.DecodeError
           hello "no suite in common" (fun h -> { h with Suites = [| 0x1399us |] }) Alert.HandshakeFailure
           hello "no groups" (removed Extensions.SupportedGroups) Alert.MissingExtension
           hello "no shares" (removed Extensions13.KeyShare) Alert.MissingExtension

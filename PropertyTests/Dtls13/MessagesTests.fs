@@ -105,7 +105,7 @@ let tests =
                   Expect.equal share.Exchange.Length (snd sizes[group]) "its size"
 
                   Expect.equal
-                      (extension Extensions13.SupportedVersions "supported_versions" server.Extensions
+                      (extension Extensions.SupportedVersions "supported_versions" server.Extensions
                        |> Extensions13.readVersion)
                       (ValueSome Extensions13.Version)
                       "the version"

@@ -8,41 +8,6 @@ open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.DtlsWorld
 
-let private exported (fin: End) =
-    match fin.Connected with
-    | ValueSome { SrtpKeys = ValueSome keys } ->
-        Convert.ToHexString(Array.concat [ keys.ClientKey; keys.ServerKey; keys.ClientSalt; keys.ServerSalt ])
-    | ValueSome _ -> "none"
-    | ValueNone -> "not connected"
-
-let internal told (world: World) =
-    String.Join(
-        "; ",
-        [ for side in [ Side.Client; Side.Server ] do
-              let fin = get side world
-              string side
-              string fin.Fault
-              String.Join(",", fin.Drops |> List.map string) ]
-    )
-
-let internal expectConnected (world: World) =
-    Expect.isTrue (bothConnected world) ("both connected: " + told world)
-    Expect.equal (exported world.Client) (exported world.Server) "equal exported keys"
-    Expect.notEqual (exported world.Client) "none" "keys"
-
-/// Both say something, and hear it.
-let internal talk (world: World) : World =
-    let before side = (get side world).Data.Length
-    let client, server = before Side.Client, before Side.Server
-    let world = world |> say Side.Client "ping"B |> say Side.Server "pong"B
-
-    let world =
-        runUntil (world.Now + minute) (fun w -> w.Client.Data.Length > client && w.Server.Data.Length > server) world
-
-    Expect.equal (List.head world.Server.Data) "ping"B "the server hears"
-    Expect.equal (List.head world.Client.Data) "pong"B "the client hears"
-    world
-
 let internal fair (client: DtlsConfig) (server: DtlsConfig) =
     handshake Weather.fair 1L (client, P256) (server, P256)
 

@@ -270,50 +270,17 @@ let private firefoxes =
                   (agrees { modern with Group = "secp384r1" } (grouped WebRtcDtlsGroup.Secp384r1) keys)
           browser.End ]
 
-let private firefoxesAt12 =
-    let struct (browser, keys) =
-        firefox [ "media.peerconnection.dtls.version.max", "771" ]
-
+/// A Firefox with one preference: what it agrees on with us, whatever we could, and with which of our set-ups it has no version in common.
+let private firefoxWith name preference agreement expected (refused: (string * (string -> WebRtcOptions)) list) =
+    let struct (browser, keys) = firefox [ preference ]
     let bothWays name body = bothWays name browser.Test body
 
     testSequenced
     <| testList
-        "Firefox's DTLS, 1.2 at most"
-        [ yield! bothWays "DTLS 1.2, and the same secrets" (agrees classic withKeys keys)
-          yield! bothWays "we speak 1.3 alone: it fails" (refuses only13)
-          browser.End ]
-
-let private firefoxesAt13 =
-    let struct (browser, keys) =
-        firefox [ "media.peerconnection.dtls.version.min", "772" ]
-
-    let bothWays name body = bothWays name browser.Test body
-
-    testSequenced
-    <| testList
-        "Firefox's DTLS, 1.3 at least"
-        [ yield! bothWays "DTLS 1.3, and the same secrets" (agrees modern withKeys keys)
-          yield! bothWays "we speak 1.2 alone: it fails" (refuses at12)
-          browser.End ]
-
-let private firefoxesWithoutMlKem =
-    let struct (browser, keys) =
-        firefox [ "media.webrtc.enable_pq_hybrid_kex", "false" ]
-
-    testSequenced
-    <| testList
-        "Firefox's DTLS without ML-KEM"
-        [ yield! bothWays "DTLS 1.3 with X25519, and the same secrets" browser.Test (agrees withoutMlKem withKeys keys)
-          browser.End ]
-
-/// It has the group, and sends no share of it: nobody spends a round trip on asking for one.
-let private firefoxesWithoutShare =
-    let struct (browser, keys) = firefox [ "media.webrtc.send_mlkem_keyshare", "false" ]
-
-    testSequenced
-    <| testList
-        "Firefox's DTLS without a share of ML-KEM"
-        [ yield! bothWays "DTLS 1.3 with X25519, and the same secrets" browser.Test (agrees withoutMlKem withKeys keys)
+        ("Firefox's DTLS" + name)
+        [ yield! bothWays (agreement + ", and the same secrets") (agrees expected withKeys keys)
+          for name, options in refused do
+              yield! bothWays (name + ": it fails") (refuses options)
           browser.End ]
 
 let tests =
@@ -321,7 +288,28 @@ let tests =
         "browsers' DTLS"
         [ chromiums
           firefoxes
-          firefoxesAt12
-          firefoxesAt13
-          firefoxesWithoutMlKem
-          firefoxesWithoutShare ]
+          firefoxWith
+              ", 1.2 at most"
+              ("media.peerconnection.dtls.version.max", "771")
+              "DTLS 1.2"
+              classic
+              [ "we speak 1.3 alone", only13 ]
+          firefoxWith
+              ", 1.3 at least"
+              ("media.peerconnection.dtls.version.min", "772")
+              "DTLS 1.3"
+              modern
+              [ "we speak 1.2 alone", at12 ]
+          firefoxWith
+              " without ML-KEM"
+              ("media.webrtc.enable_pq_hybrid_kex", "false")
+              "DTLS 1.3 with X25519"
+              withoutMlKem
+              []
+          // It has the group, and sends no share of it: nobody spends a round trip on asking for one.
+          firefoxWith
+              " without a share of ML-KEM"
+              ("media.webrtc.send_mlkem_keyshare", "false")
+              "DTLS 1.3 with X25519"
+              withoutMlKem
+              [] ]

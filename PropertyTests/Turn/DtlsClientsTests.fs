@@ -6,6 +6,7 @@ open Expecto
 open FsCheck
 open FsCheck.FSharp
 open Hybrid.WebRtc.Core
+open Hybrid.WebRtc.Core.Tls
 open Hybrid.WebRtc.Core.Turn
 open Hybrid.WebRtc.Stack
 
@@ -235,7 +236,7 @@ let tests =
               let secret = Array.create 32 7uy
               let first = hello 2L
               let from (n: byte) = (path n).Remote
-              let asked = HelloCookie.request ciphers secret now (from 1uy) (ReadOnlySpan first)
+              let asked = HelloCookie.request ciphers secret now (from 1uy) (Memory first)
               let cookie = asked[asked.Length - 17 ..]
 
               // The second hello: the cookie stands behind an empty session.
@@ -256,7 +257,7 @@ let tests =
               let second = withCookie first
 
               let proved now (n: byte) (bytes: byte[]) =
-                  HelloCookie.isProved ciphers secret now (from n) (ReadOnlySpan bytes)
+                  HelloCookie.isProved ciphers secret now (from n) (Memory bytes)
 
               Expect.isTrue (proved now 1uy second) "as it was given"
               Expect.isTrue (proved (now + seconds 60L) 1uy second) "a minute later"
@@ -266,7 +267,7 @@ let tests =
               let otherPort = { from 1uy with Port = 5001us }
 
               Expect.isFalse
-                  (HelloCookie.isProved ciphers secret now otherPort (ReadOnlySpan second))
+                  (HelloCookie.isProved ciphers secret now otherPort (Memory second))
                   "not from another port"
 
               Expect.isFalse (proved now 1uy (withCookie (hello 3L))) "not for another hello"
