@@ -558,9 +558,7 @@ module Dtls =
                   Epoch = o.Session.Write.Epoch
                   Sequence = o.Next }
 
-            match Open13.spend now records o with
-            | struct (o, []) -> Step.one (Sealed record) (Open13 o)
-            | struct (o, events) -> struct (Open13 o, Sealed record :: List.map tell events)
+            Step.one (Sealed record) (Open13(Open13.spend now records o))
         // The peer has not acknowledged that we renew them, RFC 9147 §4.5.3.
         | Open13 _, Seal _ -> failed "the keys are worn out"
         | Open13 o, Tick ->

@@ -147,7 +147,7 @@ module internal Connection13 =
                 |> ValueOption.map (fun f -> 1 + (f.Messages |> List.fold (fun n m -> max n m.Message.Sequence) 0))
                 |> ValueOption.defaultValue 0
               Update = ValueNone
-              IsUpdateWanted = false
+              UpdateAt = Instant.never
               ExpiresAt = h.ExpiresAt
               Forged = 0UL }
 

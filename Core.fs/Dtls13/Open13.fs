@@ -56,8 +56,8 @@ module internal Open13 =
             NextMessage: int
             /// The keys that we write with once our KeyUpdate is acknowledged.
             Update: WriteKeys voption
-            /// Whether the peer wants us to renew them, and another flight is under way.
-            IsUpdateWanted: bool
+            /// Since when they are to be renewed, because they are worn or the peer wants it; while another flight is under way it waits.
+            UpdateAt: Instant
             /// When a client no longer says its last flight again.
             ExpiresAt: Instant
             /// Records that did not open.
@@ -155,7 +155,7 @@ module internal Open13 =
 
         if session.Flight.IsSome then
             struct ({ o with
-                        Session = { session with IsUpdateWanted = true } },
+                        Session = { session with UpdateAt = now } },
                     [])
         else
             let secret = KeySchedule.update session.Schedule session.Write.Secret
@@ -167,7 +167,7 @@ module internal Open13 =
 
             let session =
                 { session with
-                    IsUpdateWanted = false
+                    UpdateAt = Instant.never
                     NextMessage = session.NextMessage + 1
                     Update =
                         ValueSome
@@ -178,21 +178,32 @@ module internal Open13 =
             let flight = Flight13.create -1 [ struct (message, session.Write.Epoch) ]
             say now session.Config.Timing.First flight { o with Session = session }
 
-    /// Whether it is time to renew the keys that we write with.
-    let private isWorn (o: State) =
-        o.Next >= o.Session.Config.RekeyAfter && o.Session.Flight.IsNone
+    let private updateIfWanted (now: Instant) (o: State) : struct (State * Event13 list) =
+        if now >= o.Session.UpdateAt then
+            update now o
+        else
+            struct (o, [])
 
     /// Whether the keys allow this many records more.
     let mayWrite (records: int) (o: State) : bool =
         o.Next + uint64 records <= Suite13.sealLimit o.Session.Schedule.Suite
 
-    /// The numbers of this many records are spent; what goes out because of it.
-    let spend (now: Instant) (records: int) (o: State) : struct (State * Event13 list) =
-        let o =
-            { o with
-                Next = o.Next + uint64 records }
+    /// The numbers of this many records are spent. Once there have been many, the keys that we write with are to be renewed: at the next tick,
+    /// for nothing may come between the records that were asked for.
+    let spend (now: Instant) (records: int) (o: State) : State =
+        let next = o.Next + uint64 records
+        let session = o.Session
 
-        if isWorn o then update now o else struct (o, [])
+        if
+            next < session.Config.RekeyAfter
+            || session.Flight.IsSome
+            || session.UpdateAt < Instant.never
+        then
+            { o with Next = next }
+        else
+            { o with
+                Next = next
+                Session = { session with UpdateAt = now } }
 
     // What the peer sends
 
@@ -228,11 +239,8 @@ module internal Open13 =
                                     Handshake = ValueNone
                                     Others = session.Others |> List.filter (fun e -> e.Epoch <> 2UL) } }
 
-                if o.Session.IsUpdateWanted then
-                    let struct (o, events) = update now o
-                    struct (ValueSome o, events)
-                else
-                    on o
+                let struct (o, events) = updateIfWanted now o
+                struct (ValueSome o, events)
 
     /// The peer renews its keys; they are used from its next epoch on.
     let private keyUpdate (now: Instant) (message: Message) (o: State) : Stepped =
@@ -489,19 +497,21 @@ module internal Open13 =
     let deadline (o: State) : Instant =
         match o.Session.Flight with
         | ValueSome flight -> Flight13.retryAt flight
-        | ValueNone -> Instant.never
+        | ValueNone -> o.Session.UpdateAt
 
-    /// Says again what is not acknowledged.
+    /// Says again what is not acknowledged, and renews keys.
     let tick (now: Instant) (o: State) : struct (State * Event13 list) =
         match o.Session.Flight with
         // Some never acknowledge; that they talk to us will have to do.
         | ValueSome _ when o.Session.Update.IsNone && now >= o.Session.ExpiresAt ->
-            struct ({ o with
-                        Session = { o.Session with Flight = ValueNone } },
-                    [])
+            updateIfWanted
+                now
+                { o with
+                    Session = { o.Session with Flight = ValueNone } }
         | ValueSome flight when now >= Flight13.retryAt flight ->
             say now (Instant.min (2L * flight.Timeout) o.Session.Config.Timing.Most) flight o
-        | _ -> struct (o, [])
+        | ValueSome _ -> struct (o, [])
+        | ValueNone -> updateIfWanted now o
 
     let close (o: State) : Event13 list =
         let struct (_, events) = transmit (AlertOf(Alert.Warning, Alert.CloseNotify)) o

@@ -99,6 +99,23 @@ let private updates =
               Expect.isGreaterThan (epochs Side.Client) 8 "renewals of the client"
               Expect.isGreaterThan (epochs Side.Server) 10 "renewals of the server")
 
+          testCase "whoever asks for records gets them and nothing else, a renewal being due at once" (fun () ->
+              let world = fair (after 3 (both P256)) (both P256)
+              let world = runUntil (world.Now + Duration.seconds 3L) (fun _ -> false) world
+              let now = world.Now
+
+              let seal state =
+                  match Dtls.step now (Dtls.Seal 2) state with
+                  | struct (state, [ Dtls.Sealed _ ]) -> state
+                  | struct (_, outputs) -> failtest $"{outputs.Length} outputs"
+
+              let worn = world.Client.State |> seal |> seal |> seal
+              Expect.equal (Dtls.deadline worn) now "at once"
+              let struct (renewing, outputs) = Dtls.step now Dtls.Tick worn
+              Expect.hasLength outputs 1 "its KeyUpdate"
+              Expect.isGreaterThan (Dtls.deadline renewing) now "said again later"
+              seal renewing |> ignore)
+
           testCase "in foul weather what arrives is right, and keys go on being renewed" (fun () ->
               for seed in 1L .. 10L do
                   let world =
