@@ -10,6 +10,7 @@ open Expecto
 open Microsoft.Extensions.Logging
 open Microsoft.Extensions.Logging.Abstractions
 open Hybrid.WebRtc
+open Hybrid.WebRtc.PropertyTests
 
 /// A logger that keeps what it is told.
 type Ears() =
@@ -26,7 +27,16 @@ type Ears() =
 
 /// Fails where a task takes longer than any machine should need.
 let within (task: Task) : Task =
-    task.WaitAsync(TimeSpan.FromSeconds 20.0)
+    task.WaitAsync(TimeSpan.FromSeconds Outside.Patience)
+
+/// Waits until a condition holds, no longer than any machine should need.
+let eventually (condition: unit -> bool) : Task =
+    task {
+        let deadline = DateTime.UtcNow.AddSeconds Outside.Patience
+
+        while not (condition ()) && DateTime.UtcNow < deadline do
+            do! Task.Delay 20
+    }
 
 /// Waits until all that has been posted so far has run.
 let drained (context: SerialContext) : Task =
@@ -118,7 +128,7 @@ let private serial =
               do! drained context
               gate.SetResult()
 
-              let deadline = DateTime.UtcNow.AddSeconds 20.0
+              let deadline = DateTime.UtcNow.AddSeconds Outside.Patience
 
               while ears.Heard.Length = 0 && DateTime.UtcNow < deadline do
                   do! drained context
