@@ -14,11 +14,10 @@ type Side =
 [<NoComparison; NoEquality>]
 type Line =
     {
-        Counters: Counters
         /// Of epoch 1, once they are known.
         Read: struct (Protection * ReplayWindow) voption
-        /// Of epoch 1, once there are keys.
-        Write: Sealing
+        /// Our epochs: 0, and 1 once there are keys.
+        Writes: WriteEpoch list
     }
 
 [<NoComparison; NoEquality>]
@@ -64,9 +63,8 @@ let beginning (now: Instant) (party: Party) : Handshaking =
       Inbox = Reassembly.empty
       Flight = ValueNone
       Line =
-        { Counters = { Plain = 0UL; Sealed = 0UL }
-          Read = ValueNone
-          Write = Sealing.Clear }
+        { Read = ValueNone
+          Writes = [ WriteEpoch.clear 0UL ] }
       Early = Early.nothing
       ExpiresAt = Instant.add party.Config.Timing.GiveUp now }
 
@@ -91,8 +89,7 @@ let ofOlder (older: Connection13.Older) : Handshaking =
         Inbox = older.Inbox
         Flight = flight
         Line =
-            { Counters = { Plain = older.Plain; Sealed = 0UL }
-              Read = ValueNone
-              Write = Sealing.Clear }
+            { Read = ValueNone
+              Writes = [ WriteEpoch.clear older.Plain ] }
         Early = older.Early
         ExpiresAt = older.ExpiresAt }

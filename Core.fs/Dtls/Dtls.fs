@@ -45,26 +45,20 @@ module Dtls =
 
     // What we send
 
-    let private alert (level: byte) (description: byte) (counters: Counters) (write: Sealing) : Output =
-        let record =
-            match write with
-            | Sealing.Clear ->
-                { Payload = AlertOf(level, description)
-                  Epoch = 0UL
-                  Sequence = counters.Plain
-                  Sealing = write }
-            | _ ->
-                { Payload = AlertOf(level, description)
-                  Epoch = 1UL
-                  Sequence = counters.Sealed
-                  Sealing = write }
+    let private alert (level: byte) (description: byte) (writes: WriteEpoch list) : Output =
+        let struct (datagram, _) = WriteEpoch.single (AlertOf(level, description)) writes
+        Transmit datagram
 
-        Transmit { DtlsDatagram.Records = [ record ] }
+    /// Our epoch once there is a connection, with the number of its next record.
+    let private writing (o: Open) : WriteEpoch =
+        { Epoch = 1UL
+          Sealing = o.Session.Write
+          Next = o.Next }
 
     /// Sends items as a flight that waits for an answer.
     let private say (now: Instant) (items: Item list) answers (timeout: Duration) (h: Handshaking) =
-        let struct (datagrams, counters) =
-            Flight.describe h.Party.Config.Mtu h.Line.Write items h.Line.Counters
+        let struct (datagrams, writes) =
+            Flight.describe h.Party.Config.Mtu items h.Line.Writes
 
         let flight =
             { Items = items
@@ -74,7 +68,7 @@ module Dtls =
 
         struct ({ h with
                     Flight = ValueSome flight
-                    Line = { h.Line with Counters = counters } },
+                    Line = { h.Line with Writes = writes } },
                 List.map Transmit datagrams)
 
     /// The flight once more, RFC 6347 §4.2.4: the timer ran out, or the peer repeats what we have answered.
@@ -86,29 +80,24 @@ module Dtls =
     let private sayLastAgain (now: Instant) (last: Flight) (o: Open) : Step<State, Output> =
         let session = o.Session
 
-        let struct (datagrams, counters) =
-            Flight.describe
-                session.Config.Mtu
-                session.Write
-                last.Items
-                { Plain = session.Plain
-                  Sealed = o.Next }
+        let struct (datagrams, writes) =
+            Flight.describe session.Config.Mtu last.Items [ WriteEpoch.clear session.Plain; writing o ]
 
         let session =
             { session with
-                Plain = counters.Plain
+                Plain = (WriteEpoch.find 0UL writes).Next
                 Last = ValueSome { last with SentAt = now } }
 
         struct (Open
                     { o with
                         Session = session
-                        Next = counters.Sealed },
+                        Next = (WriteEpoch.find 1UL writes).Next },
                 List.map Transmit datagrams)
 
     /// Ends a handshake with a fatal alert of ours.
     let private refuse (refusal: Refusal) (h: Handshaking) : Step<State, Output> =
         struct (Over,
-                [ alert Alert.Fatal refusal.Alert h.Line.Counters h.Line.Write
+                [ alert Alert.Fatal refusal.Alert h.Line.Writes
                   Failed
                       { fault refusal.Detail refusal.Reason with
                           SentAlert = ValueSome refusal.Alert } ])
@@ -121,25 +110,29 @@ module Dtls =
                     ReceivedAlert = ValueSome description })
             Over
 
+    /// Ends it at a wish, of ours or of theirs.
+    let private goodbye (writes: WriteEpoch list) : Step<State, Output> =
+        struct (Over, [ alert Alert.Warning Alert.CloseNotify writes; Closed ])
+
     // What the handshake asks for
 
     /// `Done` comes when both keys are there.
     let private opened (h: Handshaking) : State =
-        match h.Line.Read, h.Line.Write with
-        | ValueSome(struct (read, window)), (Sealing.Dtls12 _ as write) ->
+        match h.Line.Read, h.Line.Writes with
+        | ValueSome(struct (read, window)), [ clear; write ] ->
             Open
                 { Session =
                     { Config = h.Party.Config
                       Read = read
-                      Write = write
+                      Write = write.Sealing
                       Last =
                         (if h.Party.Role = DtlsRole.Server then
                              h.Flight
                          else
                              ValueNone)
-                      Plain = h.Line.Counters.Plain }
+                      Plain = clear.Next }
                   Window = window
-                  Next = h.Line.Counters.Sealed }
+                  Next = write.Next }
         | _ -> Handshaking h
 
     let private perform (now: Instant) (side: Side) (actions: Demand list) (h: Handshaking) : Step<State, Output> =
@@ -160,7 +153,11 @@ module Dtls =
                     { h with
                         Line =
                             { h.Line with
-                                Write = Sealing.Dtls12 protection } }
+                                Writes =
+                                    h.Line.Writes
+                                    @ [ { Epoch = 1UL
+                                          Sealing = Sealing.Dtls12 protection
+                                          Next = 0UL } ] } }
             | Say items ->
                 let struct (next, outputs) =
                     say now items (h.Inbox.Next - 1) h.Party.Config.Timing.First h
@@ -193,10 +190,7 @@ module Dtls =
             sayLastAgain now last o
         // Renegotiation, RFC 5246 §7.2.2.
         | (MessageType.HelloRequest | MessageType.ClientHello), _ when fragment.Offset = 0 ->
-            let counters = { Plain = 0UL; Sealed = o.Next }
-
-            struct (Open { o with Next = o.Next + 1UL },
-                    [ alert Alert.Warning Alert.NoRenegotiation counters o.Session.Write ])
+            struct (Open { o with Next = o.Next + 1UL }, [ alert Alert.Warning Alert.NoRenegotiation [ writing o ] ])
         | _ -> ignored Drop.Unexpected (Open o)
 
     let private alertInHandshake (plain: Memory<byte>) (h: Handshaking) : Step<State, Output> =
@@ -218,9 +212,7 @@ module Dtls =
 
             if description = Alert.CloseNotify then
                 // RFC 5246 §7.2.1: answered with one of our own.
-                let counters = { Plain = 0UL; Sealed = o.Next }
-
-                struct (Over, [ alert Alert.Warning Alert.CloseNotify counters o.Session.Write; Closed ])
+                goodbye [ writing o ]
             elif level = Alert.Fatal then
                 refused "connection" description
             else
@@ -270,29 +262,19 @@ module Dtls =
 
     /// The fragments of a handshake record: one mostly, several where the peer packs them.
     and private fragments (now: Instant) (epoch: uint16) (plain: Memory<byte>) (state: State) : Step<State, Output> =
-        let mutable r = Reader(Span.op_Implicit plain.Span)
-        let mutable state = state
-        let mutable reversed = if plain.IsEmpty then [ Ignored Drop.Malformed ] else []
-
-        while not r.AtEnd do
+        (plain, state)
+        ||> Parts.each (fun rest state ->
+            let mutable r = Reader(Span.op_Implicit rest.Span)
             let fragment = Reassembly.readFragment &r
 
-            let struct (next, outputs) =
-                if not r.Ok || not (Reassembly.isSound fragment) then
-                    r.Skip r.Remaining
-                    ignored Drop.Malformed state
-                else
-                    match state with
-                    | Handshaking h -> fragmentInHandshake now epoch fragment h
-                    | Open o -> fragmentWhenOpen now fragment o
-                    | _ -> ignored Drop.Stale state
-
-            state <- next
-
-            for output in outputs do
-                reversed <- output :: reversed
-
-        struct (state, List.rev reversed)
+            if not r.Ok || not (Reassembly.isSound fragment) then
+                struct (Memory.Empty, ignored Drop.Malformed state)
+            else
+                struct (rest.Slice(rest.Length - r.Remaining),
+                        match state with
+                        | Handshaking h -> fragmentInHandshake now epoch fragment h
+                        | Open o -> fragmentWhenOpen now fragment o
+                        | _ -> ignored Drop.Stale state))
 
     /// The plaintext of a record, by what it carries.
     and private content now kind (epoch: uint16) (plain: Memory<byte>) (h: Handshaking) : Step<State, Output> =
@@ -322,9 +304,7 @@ module Dtls =
                         Next = int sequence }
                 Line =
                     { h.Line with
-                        Counters =
-                            { h.Line.Counters with
-                                Plain = record.Sequence } } }
+                        Writes = [ WriteEpoch.clear record.Sequence ] } }
         | _ -> h
 
     and private recordInHandshake (now: Instant) (record: Record) (h: Handshaking) : Step<State, Output> =
@@ -376,40 +356,16 @@ module Dtls =
 
     /// The records of a datagram, in order.
     and private receive12 (now: Instant) (datagram: Memory<byte>) (state: State) : Step<State, Output> =
-        let mutable rest = datagram
-        let mutable state = state
-        let mutable reversed = []
-        let mutable single = ValueNone
-
-        if rest.IsEmpty then
-            reversed <- [ Ignored Drop.Malformed ]
-
-        while not rest.IsEmpty do
-            let struct (next, outputs) =
-                match Record.first rest with
-                | ValueNone ->
-                    rest <- Memory.Empty
-                    ignored Drop.Malformed state
-                | ValueSome record ->
-                    rest <- rest.Slice record.Bytes.Length
-
-                    match state with
-                    | Handshaking h -> recordInHandshake now record h
-                    | Open o -> recordWhenOpen now record o
-                    | _ -> ignored Drop.Stale state
-
-            state <- next
-
-            // One record a datagram is the rule, and its outputs need no copy.
-            if rest.IsEmpty && reversed.IsEmpty then
-                single <- ValueSome outputs
-            else
-                for output in outputs do
-                    reversed <- output :: reversed
-
-        match single with
-        | ValueSome outputs -> struct (state, outputs)
-        | ValueNone -> struct (state, List.rev reversed)
+        (datagram, state)
+        ||> Parts.each (fun rest state ->
+            match Record.first rest with
+            | ValueNone -> struct (Memory.Empty, ignored Drop.Malformed state)
+            | ValueSome record ->
+                struct (rest.Slice record.Bytes.Length,
+                        match state with
+                        | Handshaking h -> recordInHandshake now record h
+                        | Open o -> recordWhenOpen now record o
+                        | _ -> ignored Drop.Stale state))
 
     // 1.3
 
@@ -512,9 +468,6 @@ module Dtls =
         else
             start12 now party
 
-    let private goodbye counters write : Step<State, Output> =
-        struct (Over, [ alert Alert.Warning Alert.CloseNotify counters write; Closed ])
-
     let private tickHandshake (now: Instant) (h: Handshaking) : Step<State, Output> =
         if now >= h.ExpiresAt then
             Step.one (Failed(fault ErrorDetail.DtlsFailure "the handshake took too long")) Over
@@ -549,7 +502,7 @@ module Dtls =
         | (New _ | Handshaking _ | Handshaking13 _), Seal _ -> ignored Drop.Unexpected state
         | Handshaking h, Tick -> tickHandshake now h
         | (Handshaking _ | Open _ | Handshaking13 _ | Open13 _), Received datagram -> receive now datagram state
-        | Handshaking h, Close -> goodbye h.Line.Counters h.Line.Write
+        | Handshaking h, Close -> goodbye h.Line.Writes
         | (Handshaking _ | Open _ | Handshaking13 _ | Open13 _), (Wrapped _ | Start _ | StartWithChain _) ->
             ignored Drop.Unexpected state
         | Open o, Seal records when o.Next <= Record.LastSequence - uint64 records ->
@@ -565,7 +518,7 @@ module Dtls =
                         Next = o.Next + uint64 records })
         // After 2⁴⁸ records, which no connection lives to see, RFC 6347 §4.1.
         | Open _, Seal _ -> Step.one (Failed(fault ErrorDetail.DtlsFailure "the sequence numbers are used up")) Over
-        | Open o, Close -> goodbye { Plain = 0UL; Sealed = o.Next } o.Session.Write
+        | Open o, Close -> goodbye [ writing o ]
         | Handshaking13 h, Tick -> in13 now (Connection13.tick now h)
         | Handshaking13 h, Close -> struct (Over, List.map tell (Connection13.close h))
         | Open13 o, Seal records when Open13.mayWrite records o ->

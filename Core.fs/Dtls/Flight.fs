@@ -27,14 +27,10 @@ type internal Outgoing =
       Sequence: uint64
       Sealing: Sealing }
 
-/// The numbers of the next records of our epochs, 0 in the clear and 1 sealed.
-[<Struct; NoComparison; NoEquality>]
-type internal Counters = { Plain: uint64; Sealed: uint64 }
-
 [<RequireQualifiedAccess>]
 module internal Outgoing =
     /// Octets within the record, before sealing.
-    let private payloadSize payload =
+    let payloadSize (payload: Payload) : int =
         match payload with
         | MessagePart(_, _, length) -> Fragment.HeaderSize + length
         | CipherChange -> 1
@@ -107,6 +103,48 @@ namespace Hybrid.WebRtc.Core.Tls
 open System
 open Hybrid.WebRtc.Core
 
+/// An epoch of ours that we send in.
+[<NoComparison; NoEquality>]
+type internal WriteEpoch =
+    {
+        Epoch: uint64
+        Sealing: Sealing
+        /// The next record's number.
+        Next: uint64
+    }
+
+/// Our epochs, the oldest first.
+[<RequireQualifiedAccess>]
+module internal WriteEpoch =
+    /// Epoch 0, whose records are in the clear.
+    let clear (next: uint64) : WriteEpoch =
+        { Epoch = 0UL
+          Sealing = Sealing.Clear
+          Next = next }
+
+    let find (epoch: uint64) (writes: WriteEpoch list) : WriteEpoch =
+        writes |> List.find (fun w -> w.Epoch = epoch)
+
+    /// The next record of an epoch, and the epochs with its number spent.
+    let next (epoch: uint64) (payload: Payload) (writes: WriteEpoch list) : struct (Outgoing * WriteEpoch list) =
+        let write = find epoch writes
+
+        struct ({ Payload = payload
+                  Epoch = epoch
+                  Sequence = write.Next
+                  Sealing = write.Sealing },
+                writes
+                |> List.map (fun w ->
+                    if w.Epoch = epoch then
+                        { w with Next = w.Next + 1UL }
+                    else
+                        w))
+
+    /// A datagram of one record, in our newest epoch.
+    let single (payload: Payload) (writes: WriteEpoch list) : struct (DtlsDatagram * WriteEpoch list) =
+        let struct (record, writes) = next (List.last writes).Epoch payload writes
+        struct ({ DtlsDatagram.Records = [ record ] }, writes)
+
 /// The flight that was sent last, to be said again until it is answered, RFC 6347 §4.2.4.
 [<NoComparison; NoEquality>]
 type internal Flight =
@@ -130,11 +168,11 @@ module internal Flight =
     [<Literal>]
     let SmallestPart = 64
 
-    /// The flight as datagrams of at most `mtu` octets, each record with a number of its own. A message is fragmented only
-    /// where no datagram could hold it whole: some peers are bad at putting fragments together.
-    let describe (mtu: int) (seal: Sealing) (items: Item list) (counters: Counters) =
+    /// What is to be said, each in its epoch, as datagrams of at most `mtu` octets, each record with a number of its own. A message
+    /// is fragmented only where no datagram could hold it whole: some peers are bad at putting fragments together.
+    let pack (mtu: int) (writes: WriteEpoch list) (payloads: struct (uint64 * Payload) list) =
         let mtu = max SmallestMtu mtu
-        let mutable counters = counters
+        let mutable writes = writes
         let mutable room = mtu
         let mutable current = []
         let mutable datagrams = []
@@ -146,66 +184,54 @@ module internal Flight =
             current <- []
             room <- mtu
 
-        let add isSealed payload =
-            let record =
-                if isSealed then
-                    { Payload = payload
-                      Epoch = 1UL
-                      Sequence = counters.Sealed
-                      Sealing = seal }
-                else
-                    { Payload = payload
-                      Epoch = 0UL
-                      Sequence = counters.Plain
-                      Sealing = Sealing.Clear }
-
-            counters <-
-                if isSealed then
-                    { counters with
-                        Sealed = counters.Sealed + 1UL }
-                else
-                    { counters with
-                        Plain = counters.Plain + 1UL }
-
+        let add epoch payload =
+            let struct (record, rest) = WriteEpoch.next epoch payload writes
+            writes <- rest
             current <- record :: current
             room <- room - Outgoing.size record
 
-        let addMessage (message: Message) =
-            // Finished is the one message that is sent under the new keys.
-            let isSealed = message.Type = MessageType.Finished
+        for struct (epoch, payload) in payloads do
+            let overhead = Sealing.overhead (WriteEpoch.find epoch writes).Sealing
 
-            let overhead =
-                Fragment.HeaderSize
-                + Sealing.overhead (if isSealed then seal else Sealing.Clear)
-
-            let total = message.Body.Length
-
-            if overhead + total > room then
+            if overhead + Outgoing.payloadSize payload > room then
                 flush ()
 
-            let mutable offset = 0
-            let mutable first = true
+            match payload with
+            | MessagePart(message, from, length) ->
+                let overhead = overhead + Fragment.HeaderSize
+                let mutable at = from
+                let mutable isBegun = false
 
-            while first || offset < total do
-                if not first && room < overhead + SmallestPart then
-                    flush ()
+                while not isBegun || at < from + length do
+                    if isBegun && room < overhead + SmallestPart then
+                        flush ()
 
-                let length = min (total - offset) (room - overhead)
-                add isSealed (MessagePart(message, offset, length))
-                offset <- offset + length
-                first <- false
-
-        for item in items do
-            match item with
-            | Whole message -> addMessage message
-            | ChangeCipherSpec ->
-                if room < Record.HeaderSize + 1 then
-                    flush ()
-
-                add false CipherChange
+                    let part = min (from + length - at) (room - overhead)
+                    add epoch (MessagePart(message, at, part))
+                    at <- at + part
+                    isBegun <- true
+            | CipherChange
+            | AlertOf _
+            | AckOf _ -> add epoch payload
 
         flush ()
-        struct (List.rev datagrams, counters)
+        struct (List.rev datagrams, writes)
+
+    /// A flight of 1.2 as `pack` has it.
+    let describe
+        (mtu: int)
+        (items: Item list)
+        (writes: WriteEpoch list)
+        : struct (DtlsDatagram list * WriteEpoch list) =
+        items
+        |> List.map (fun item ->
+            match item with
+            // The one message that is sent under the new keys.
+            | Whole message when message.Type = MessageType.Finished ->
+                struct (1UL, MessagePart(message, 0, message.Body.Length))
+            | Whole message -> struct (0UL, MessagePart(message, 0, message.Body.Length))
+            | ChangeCipherSpec -> struct (0UL, CipherChange))
+        |> pack mtu writes
 
     /// Whether a fragment is the end of the message that a flight answered, which it has said at `sentAt`: then the peer has not heard
     /// it. Copies that the network made come close behind the first, and are not asked twice.

@@ -16,9 +16,9 @@ type internal Retry =
 /// The client's hello, which serves every version that it speaks, and the one place that decides between them.
 [<RequireQualifiedAccess>]
 module internal Hello =
-    /// Whether a version is within our bounds. Newer ones have smaller numbers.
+    /// Whether a version is within our bounds.
     let speaks (version: DtlsVersion) (config: DtlsConfig) : bool =
-        version >= config.MaxVersion && version <= config.MinVersion
+        DtlsVersion.isWithin config.MinVersion config.MaxVersion version
 
     /// Ours, best first.
     let private versions (config: DtlsConfig) : DtlsVersion[] =

@@ -4,6 +4,37 @@ open System
 open System.Buffers.Binary
 open System.Runtime.InteropServices
 open Hybrid.WebRtc.Core
+open Microsoft.FSharp.Core.CompilerServices
+
+/// What lies one behind the other: the records of a datagram, the fragments of a handshake record.
+[<RequireQualifiedAccess>]
+module internal Parts =
+    /// Lets `take` act on the bytes until none are left, at least once: it answers what it leaves of them, and a step. Joins the
+    /// outputs, in order; those of a single part, which is the rule, as they are.
+    let inline each
+        ([<InlineIfLambda>] take: Memory<byte> -> 'state -> struct (Memory<byte> * Step<'state, 'output>))
+        (bytes: Memory<byte>)
+        (state: 'state)
+        : Step<'state, 'output> =
+        let mutable rest = bytes
+        let mutable state = state
+        let mutable first = []
+        let mutable others = ListCollector<'output>()
+        let mutable taken = 0
+
+        while taken = 0 || not rest.IsEmpty do
+            let struct (left, struct (next, outputs)) = take rest state
+            rest <- left
+            state <- next
+
+            if taken = 0 && rest.IsEmpty then
+                first <- outputs
+            else
+                others.AddMany outputs
+
+            taken <- taken + 1
+
+        struct (state, (if taken = 1 then first else others.Close()))
 
 /// What a record carries, RFC 6347 §4.1, RFC 5246 §6.2.1.
 type internal ContentType =

@@ -28,3 +28,7 @@ module internal DtlsVersion =
         match version with
         | DtlsVersion.Dtls13 -> "DTLS 1.3"
         | _ -> "DTLS 1.2"
+
+    /// Whether a version lies within bounds.
+    let isWithin (oldest: DtlsVersion) (newest: DtlsVersion) (version: DtlsVersion) : bool =
+        int oldest >= int version && int version >= int newest

@@ -67,13 +67,9 @@ module internal Connection13 =
     /// Until an ACK says what of a flight is here, RFC 9147 §7.1: a quarter of the time after which it would be said again.
     let private ackDelay (config: DtlsConfig) : Duration = config.Timing.First / 4L
 
-    /// Our newest epoch.
-    let private newest (h: Handshaking) : uint64 =
-        h.Writes |> List.fold (fun e w -> max e w.Epoch) 0UL
-
     let private transmit (payload: Payload) (h: Handshaking) : struct (Handshaking * Event13) =
-        let struct (record, writes) = Flight13.next (newest h) payload h.Writes
-        struct ({ h with Writes = writes }, Event13.Transmit { DtlsDatagram.Records = [ record ] })
+        let struct (datagram, writes) = WriteEpoch.single payload h.Writes
+        struct ({ h with Writes = writes }, Event13.Transmit datagram)
 
     /// Says what is missing of a flight, of the epochs up to `until`.
     let private sayUntil until (now: Instant) (timeout: Duration) (flight: Flight13) (h: Handshaking) =
@@ -136,7 +132,7 @@ module internal Connection13 =
                   Sealing = Sealing.Dtls13(Protection13.create k write) }
               Handshake =
                 (if h.Party.Role = DtlsRole.Client then
-                     ValueSome(h.Writes |> List.find (fun w -> w.Epoch = 2UL))
+                     ValueSome(WriteEpoch.find 2UL h.Writes)
                  else
                      ValueNone)
               Others = ValueOption.toList h.Read
@@ -317,62 +313,42 @@ module internal Connection13 =
 
     /// The fragments of a handshake record: one mostly, several where the peer packs them.
     and private fragments (now: Instant) (number: RecordNumber) (plain: Memory<byte>) (h: Handshaking) : Stepped =
-        let mutable r = Reader(Span.op_Implicit plain.Span)
+        let struct (state, events) =
+            (plain,
+             Handshaking
+                 { h with
+                     Heard = Open13.hear number h.Heard })
+            ||> Parts.each (fun rest state ->
+                let mutable r = Reader(Span.op_Implicit rest.Span)
+                let part = Reassembly.readFragment &r
 
-        let mutable state =
-            Handshaking(Open13.hear number h.Heard |> fun heard -> { h with Heard = heard })
-
-        let mutable reversed =
-            if plain.IsEmpty then
-                [ Event13.Ignored Drop.Malformed ]
-            else
-                []
-
-        let mutable isTaken = not plain.IsEmpty
-
-        while not r.AtEnd do
-            let part = Reassembly.readFragment &r
-
-            let struct (next, events) =
                 if not r.Ok || not (Reassembly.isSound part) then
-                    r.Skip r.Remaining
-
-                    match state with
-                    | Handshaking h -> ignored Drop.Malformed h
-                    | _ -> Step.one (Event13.Ignored Drop.Malformed) state
+                    struct (Memory.Empty, Step.one (Event13.Ignored Drop.Malformed) state)
                 else
-                    match state with
-                    | Handshaking h -> fragment now number.Epoch part h
-                    | Open _
-                    | Older _
-                    | Over -> Step.one (Event13.Ignored Drop.Stale) state
+                    struct (rest.Slice(rest.Length - r.Remaining),
+                            match state with
+                            | Handshaking h -> fragment now number.Epoch part h
+                            | Open _
+                            | Older _
+                            | Over -> Step.one (Event13.Ignored Drop.Stale) state))
 
-            state <- next
+        let isTaken = Open13.isTaken events
 
-            for event in events do
-                match event with
-                // What was here already is here, RFC 9147 §7.
-                | Event13.Ignored drop when drop <> Drop.Replayed -> isTaken <- false
-                | _ -> ()
-
-                reversed <- event :: reversed
-
-        let state =
-            match state with
-            // Part of a flight is here: the rest is due at once, or has been lost.
-            | Handshaking h when isTaken && not h.Heard.IsEmpty && knowsAcks h ->
-                Handshaking
-                    { h with
-                        AckAt = Instant.min h.AckAt (Instant.add (ackDelay h.Party.Config) now) }
-            | Handshaking h when not isTaken ->
-                Handshaking
-                    { h with
-                        Heard =
-                            h.Heard
-                            |> List.filter (fun n -> n.Epoch <> number.Epoch || n.Sequence <> number.Sequence) }
-            | state -> state
-
-        struct (state, List.rev reversed)
+        match state with
+        // Part of a flight is here: the rest is due at once, or has been lost.
+        | Handshaking h when isTaken && not h.Heard.IsEmpty && knowsAcks h ->
+            struct (Handshaking
+                        { h with
+                            AckAt = Instant.min h.AckAt (Instant.add (ackDelay h.Party.Config) now) },
+                    events)
+        | Handshaking h when not isTaken ->
+            struct (Handshaking
+                        { h with
+                            Heard =
+                                h.Heard
+                                |> List.filter (fun n -> n.Epoch <> number.Epoch || n.Sequence <> number.Sequence) },
+                    events)
+        | state -> struct (state, events)
 
     and private alert (plain: Memory<byte>) (h: Handshaking) : Stepped =
         if plain.Length <> 2 then
@@ -470,56 +446,26 @@ module internal Connection13 =
 
     /// The records of a datagram, in order.
     and receive (now: Instant) (datagram: Memory<byte>) (state: State) : Stepped =
-        let mutable rest = datagram
-        let mutable state = state
+        (datagram, state)
+        ||> Parts.each (fun rest state ->
+            match state with
+            | Open o ->
+                let struct (outcome, events) = Open13.receive now rest o
 
-        let mutable reversed =
-            if rest.IsEmpty then
-                [ Event13.Ignored Drop.Malformed ]
-            else
-                []
-
-        while not rest.IsEmpty do
-            let struct (next, events) =
-                match state with
-                | Open o ->
-                    let whole = rest
-                    rest <- Memory.Empty
-                    let struct (outcome, events) = Open13.receive now whole o
-
-                    match outcome with
-                    | ValueSome o -> struct (Open o, events)
-                    | ValueNone -> struct (Over, events)
-                | Older older ->
-                    let whole = rest
-                    rest <- Memory.Empty
-                    Step.only (Older { older with Rest = whole })
-                | Over ->
-                    rest <- Memory.Empty
-                    Step.one (Event13.Ignored Drop.Stale) state
-                | Handshaking h when Ciphertext.isOne rest.Span[0] ->
-                    match Ciphertext.first 0 rest with
-                    | ValueSome record ->
-                        rest <- rest.Slice record.Bytes.Length
-                        sealedRecord now record h
-                    | ValueNone ->
-                        rest <- Memory.Empty
-                        ignored Drop.Malformed h
-                | Handshaking h ->
-                    match Record.first rest with
-                    | ValueSome record ->
-                        rest <- rest.Slice record.Bytes.Length
-                        clearRecord now record h
-                    | ValueNone ->
-                        rest <- Memory.Empty
-                        ignored Drop.Malformed h
-
-            state <- next
-
-            for event in events do
-                reversed <- event :: reversed
-
-        struct (state, List.rev reversed)
+                struct (Memory.Empty,
+                        match outcome with
+                        | ValueSome o -> struct (Open o, events)
+                        | ValueNone -> struct (Over, events))
+            | Older older -> struct (Memory.Empty, Step.only (Older { older with Rest = rest }))
+            | Over -> struct (Memory.Empty, Step.one (Event13.Ignored Drop.Stale) state)
+            | Handshaking h when not rest.IsEmpty && Ciphertext.isOne rest.Span[0] ->
+                match Ciphertext.first 0 rest with
+                | ValueSome record -> struct (rest.Slice record.Bytes.Length, sealedRecord now record h)
+                | ValueNone -> struct (Memory.Empty, ignored Drop.Malformed h)
+            | Handshaking h ->
+                match Record.first rest with
+                | ValueSome record -> struct (rest.Slice record.Bytes.Length, clearRecord now record h)
+                | ValueNone -> struct (Memory.Empty, ignored Drop.Malformed h))
 
     // The machine
 
@@ -538,10 +484,7 @@ module internal Connection13 =
               Inbox = Reassembly.empty
               Flight = ValueNone
               Read = ValueNone
-              Writes =
-                [ { Epoch = 0UL
-                    Sealing = Sealing.Clear
-                    Next = 0UL } ]
+              Writes = [ WriteEpoch.clear 0UL ]
               Heard = []
               AckAt = Instant.never
               Early = Early.nothing

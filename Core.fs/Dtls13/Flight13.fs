@@ -4,16 +4,6 @@ open System
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Core.Tls
 
-/// An epoch of ours that we send in.
-[<NoComparison; NoEquality>]
-type internal WriteEpoch =
-    {
-        Epoch: uint64
-        Sealing: Sealing
-        /// The next record's number.
-        Next: uint64
-    }
-
 /// A message of ours, and what of it the peer has said that it has.
 [<NoComparison; NoEquality>]
 type internal Outbound =
@@ -114,23 +104,7 @@ module internal Flight13 =
         | ValueSome flight -> flight.Timeout
         | ValueNone -> config.Timing.First
 
-    /// The next record of an epoch, and the epochs with its number spent.
-    let next (epoch: uint64) (payload: Payload) (writes: WriteEpoch list) : struct (Outgoing * WriteEpoch list) =
-        let write = writes |> List.find (fun w -> w.Epoch = epoch)
-
-        struct ({ Payload = payload
-                  Epoch = epoch
-                  Sequence = write.Next
-                  Sealing = write.Sealing },
-                writes
-                |> List.map (fun w ->
-                    if w.Epoch = epoch then
-                        { w with Next = w.Next + 1UL }
-                    else
-                        w))
-
-    /// Says what the peer has not, of the epochs up to `until`, as datagrams of at most `mtu` octets. A message is fragmented only where
-    /// no datagram could hold it whole.
+    /// Says what the peer has not, of the epochs up to `until`, as datagrams of at most `mtu` octets.
     let sayUntil
         (until: uint64)
         (mtu: int)
@@ -139,60 +113,28 @@ module internal Flight13 =
         (writes: WriteEpoch list)
         (flight: Flight13)
         =
-        let mtu = max Flight.SmallestMtu mtu
-        let mutable writes = writes
-        let mutable carried = flight.Carried
-        let mutable room = mtu
-        let mutable current = []
-        let mutable datagrams = []
+        let struct (datagrams, writes) =
+            [ for outbound in flight.Messages do
+                  if outbound.Epoch <= until then
+                      for struct (from, until) in Spans.gaps outbound.Message.Body.Length outbound.Acked do
+                          struct (outbound.Epoch, MessagePart(outbound.Message, from, until - from)) ]
+            |> Flight.pack mtu writes
 
-        let flush () =
-            if not current.IsEmpty then
-                datagrams <- { DtlsDatagram.Records = List.rev current } :: datagrams
-
-            current <- []
-            room <- mtu
-
-        let add (outbound: Outbound) from until =
-            let struct (record, rest) =
-                next outbound.Epoch (MessagePart(outbound.Message, from, until - from)) writes
-
-            writes <- rest
-            current <- record :: current
-            room <- room - Outgoing.size record
-
-            carried <-
-                { Number =
-                    { Epoch = record.Epoch
-                      Sequence = record.Sequence }
-                  Message = outbound.Message.Sequence
-                  From = from
-                  To = until }
-                :: carried
-
-        let addSpan (outbound: Outbound) from until =
-            let write = writes |> List.find (fun w -> w.Epoch = outbound.Epoch)
-            let overhead = Fragment.HeaderSize + Sealing.overhead write.Sealing
-
-            if overhead + until - from > room then
-                flush ()
-
-            let mutable at = from
-
-            while at < until do
-                if room < overhead + Flight.SmallestPart then
-                    flush ()
-
-                let part = min (until - at) (room - overhead)
-                add outbound at (at + part)
-                at <- at + part
-
-        for outbound in flight.Messages do
-            if outbound.Epoch <= until then
-                for struct (from, until) in Spans.gaps outbound.Message.Body.Length outbound.Acked do
-                    addSpan outbound from until
-
-        flush ()
+        let carried =
+            (flight.Carried, datagrams |> List.collect _.Records)
+            ||> List.fold (fun carried record ->
+                match record.Payload with
+                | MessagePart(message, from, length) ->
+                    { Number =
+                        { Epoch = record.Epoch
+                          Sequence = record.Sequence }
+                      Message = message.Sequence
+                      From = from
+                      To = from + length }
+                    :: carried
+                | CipherChange
+                | AlertOf _
+                | AckOf _ -> carried)
 
         struct ({ flight with
                     Carried = List.truncate MaxCarried carried
@@ -200,7 +142,7 @@ module internal Flight13 =
                     Timeout = timeout
                     Sends = flight.Sends + 1 },
                 writes,
-                List.rev datagrams)
+                datagrams)
 
     /// Says what the peer has not.
     let say mtu now timeout writes flight =

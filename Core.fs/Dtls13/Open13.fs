@@ -133,9 +133,8 @@ module internal Open13 =
           Next = o.Next }
 
     let private transmit (payload: Payload) (o: State) : struct (State * Event13 list) =
-        let write = writing o
-        let struct (record, _) = Flight13.next write.Epoch payload [ write ]
-        struct ({ o with Next = o.Next + 1UL }, [ Event13.Transmit { DtlsDatagram.Records = [ record ] } ])
+        let struct (datagram, _) = WriteEpoch.single payload [ writing o ]
+        struct ({ o with Next = o.Next + 1UL }, [ Event13.Transmit datagram ])
 
     /// Says that these records are here, RFC 9147 §7.
     let acknowledge (numbers: RecordNumber list) (o: State) : struct (State * Event13 list) =
@@ -153,17 +152,14 @@ module internal Open13 =
         let session = o.Session
 
         let struct (flight, writes, datagrams) =
-            Flight13.say session.Config.Mtu now timeout (writing o :: ValueOption.toList session.Handshake) flight
-
-        let next epoch =
-            writes |> List.find (fun w -> w.Epoch = epoch)
+            Flight13.say session.Config.Mtu now timeout (ValueOption.toList session.Handshake @ [ writing o ]) flight
 
         struct ({ o with
                     Session =
                         { session with
                             Flight = ValueSome flight
-                            Handshake = session.Handshake |> ValueOption.map (fun w -> next w.Epoch) }
-                    Next = (next session.Write.Epoch).Next },
+                            Handshake = session.Handshake |> ValueOption.map (fun w -> WriteEpoch.find w.Epoch writes) }
+                    Next = (WriteEpoch.find session.Write.Epoch writes).Next },
                 datagrams |> List.map Event13.Transmit)
 
     /// Renews the keys that we write with, RFC 9147 §8: the message goes out under the old ones, which stay until it is acknowledged.
@@ -336,49 +332,40 @@ module internal Open13 =
                 { o with
                     Session = { o.Session with Heard = heard } }
 
+    /// Whether the fragments of a record that made these events are all here: what was here already is here, RFC 9147 §7.
+    let isTaken (events: Event13 list) : bool =
+        events
+        |> List.forall (fun event ->
+            match event with
+            | Event13.Ignored drop -> drop = Drop.Replayed
+            | _ -> true)
+
     let private fragments (now: Instant) (number: RecordNumber) (plain: Memory<byte>) (o: State) : Stepped =
-        let mutable r = Reader(Span.op_Implicit plain.Span)
-        let mutable state = ValueSome o
+        let struct (state, events) =
+            (plain, ValueSome o)
+            ||> Parts.each (fun rest state ->
+                let mutable r = Reader(Span.op_Implicit rest.Span)
+                let part = Reassembly.readFragment &r
 
-        let mutable reversed =
-            if plain.IsEmpty then
-                [ Event13.Ignored Drop.Malformed ]
-            else
-                []
-
-        let mutable isTaken = not plain.IsEmpty
-
-        while not r.AtEnd do
-            let part = Reassembly.readFragment &r
-
-            let struct (next, events) =
-                match state with
-                | ValueSome o when not r.Ok || not (Reassembly.isSound part) ->
-                    r.Skip r.Remaining
-                    ignored Drop.Malformed o
-                | ValueSome o -> fragment now number.Epoch part o
-                | ValueNone -> Step.one (Event13.Ignored Drop.Stale) ValueNone
-
-            state <- next
-
-            for event in events do
-                match event with
-                | Event13.Ignored drop when drop <> Drop.Replayed -> isTaken <- false
-                | _ -> ()
-
-                reversed <- event :: reversed
+                if not r.Ok || not (Reassembly.isSound part) then
+                    struct (Memory.Empty, Step.one (Event13.Ignored Drop.Malformed) state)
+                else
+                    struct (rest.Slice(rest.Length - r.Remaining),
+                            match state with
+                            | ValueSome o -> fragment now number.Epoch part o
+                            | ValueNone -> Step.one (Event13.Ignored Drop.Stale) ValueNone))
 
         match state with
-        | ValueSome o when isTaken ->
+        | ValueSome o when isTaken events ->
             // Each record is acknowledged, and again where it comes again, RFC 9147 §7.
-            let struct (o, events) =
+            let struct (o, more) =
                 if number.Epoch = 2UL then
                     sayLastAgain now number o
                 else
                     acknowledge [ number ] o
 
-            struct (ValueSome o, List.rev reversed @ events)
-        | state -> struct (state, List.rev reversed)
+            struct (ValueSome o, events @ more)
+        | state -> struct (state, events)
 
     let private alert (plain: Memory<byte>) (o: State) : Stepped =
         if plain.Length <> 2 then
@@ -499,42 +486,18 @@ module internal Open13 =
 
     /// The records of a datagram, in order.
     let receive (now: Instant) (datagram: Memory<byte>) (o: State) : Stepped =
-        let mutable rest = datagram
-        let mutable state = ValueSome o
-
-        let mutable reversed =
-            if rest.IsEmpty then
-                [ Event13.Ignored Drop.Malformed ]
-            else
-                []
-
-        while not rest.IsEmpty do
-            let struct (next, events) =
-                match state with
+        (datagram, ValueSome o)
+        ||> Parts.each (fun rest state ->
+            match state with
+            | ValueNone -> struct (Memory.Empty, Step.one (Event13.Ignored Drop.Stale) ValueNone)
+            | ValueSome o ->
+                match Ciphertext.first 0 rest with
+                | ValueSome record -> struct (rest.Slice record.Bytes.Length, receiveRecord now record o)
                 | ValueNone ->
-                    rest <- Memory.Empty
-                    Step.one (Event13.Ignored Drop.Stale) ValueNone
-                | ValueSome o ->
-                    match Ciphertext.first 0 rest with
-                    | ValueSome record ->
-                        rest <- rest.Slice record.Bytes.Length
-                        receiveRecord now record o
-                    | ValueNone ->
-                        match Record.first rest with
-                        // What is left of the handshake, or an alert that anyone may have made.
-                        | ValueSome record ->
-                            rest <- rest.Slice record.Bytes.Length
-                            ignored Drop.Stale o
-                        | ValueNone ->
-                            rest <- Memory.Empty
-                            ignored Drop.Malformed o
-
-            state <- next
-
-            for event in events do
-                reversed <- event :: reversed
-
-        struct (state, List.rev reversed)
+                    match Record.first rest with
+                    // What is left of the handshake, or an alert that anyone may have made.
+                    | ValueSome record -> struct (rest.Slice record.Bytes.Length, ignored Drop.Stale o)
+                    | ValueNone -> struct (Memory.Empty, ignored Drop.Malformed o))
 
     let deadline (o: State) : Instant =
         match o.Session.Flight with

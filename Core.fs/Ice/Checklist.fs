@@ -260,8 +260,8 @@ module internal Checklist =
             let pair = Pair.prioritise controlling pair
 
             match pair.State with
-            // It is being connected, and names no role yet.
-            | PairState.InProgress when Pair.isConnecting pair -> pair
+            // It is being connected, or will be, and names no role yet.
+            | PairState.InProgress when Pair.isConnecting pair || Pair.isResting pair -> pair
             | PairState.InProgress ->
                 { pair with
                     State = PairState.Waiting

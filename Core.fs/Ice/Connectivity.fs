@@ -512,6 +512,7 @@ module internal Connectivity =
         match Checklist.find path g.List with
         | ValueSome pair ->
             match pair.Check with
+            | ValueSome check when now >= check.DueAt && Pair.isResting pair -> Generation.check now false pair g
             | ValueSome check when now >= check.DueAt && Transaction.isSpent check -> Generation.fail pair g
             | ValueSome check when now >= check.DueAt -> repeat now check pair g
             | _ -> Step.only g

@@ -139,13 +139,19 @@ module internal Generation =
           Requests = 24
           LastWait = 4 }
 
-    /// Over TCP a request is sent once, RFC 8489 §6.2.2 (Ti); a connection has as long to be made.
-    let private once: Timing =
-        { Rto = Duration.milliseconds 39_500L
+    /// As long as all checks of one pair take; patiently awaiting connectivity, RFC 8863 §4.
+    let pac: Duration = Duration.milliseconds 39_500L
+
+    // Sent once, and waited for.
+    let private single (wait: Duration) : Timing =
+        { Rto = wait
           Steady = 0
-          Longest = Duration.milliseconds 39_500L
+          Longest = wait
           Requests = 1
           LastWait = 1 }
+
+    /// Over TCP a request is sent once, RFC 8489 §6.2.2 (Ti); a connection has as long to be made.
+    let private once: Timing = single pac
 
     // A pair that works is asked anew, see `askAnew`: every two round trips, for as long as a path that loses much could take, and then
     // as seldom as any other. None is known where the first answer was to a request that had been repeated.
@@ -253,10 +259,23 @@ module internal Generation =
                           GenerationOutput.Connect(pair.Path, from) ])
         | _ -> Step.only (put { pair with State = PairState.Failed } g)
 
+    /// The connection of a pair is made after a pause.
+    let rest now (pause: Duration) (pair: Pair) (g: Generation) : Generation =
+        let struct (id, entropy) = TransactionId.draw g.Entropy
+
+        { put
+              { pair with
+                  State = PairState.InProgress
+                  Link = PairLink.Resting
+                  Check = ValueSome(Transaction.start (single pause) id now) }
+              g with
+            Entropy = entropy }
+
     /// A connectivity check, RFC 8445 §7.2.2, repeated until it is answered.
     let check now nominating (pair: Pair) g =
         match pair.Link with
-        | PairLink.Unconnected -> connect now true pair g
+        | PairLink.Unconnected
+        | PairLink.Resting -> connect now true pair g
         | PairLink.Connecting -> connect now false pair g
         | PairLink.Datagrams
         | PairLink.Connected

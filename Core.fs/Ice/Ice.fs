@@ -39,6 +39,7 @@ module Ice =
         | Resolved of Name: string * Address: Address voption
         | StreamOpened of Port: PortId * Local: Endpoint
         | StreamClosed of Path: Path
+        | StreamRefused of Path: Path
         | Close
 
     [<NoComparison; NoEquality>]
@@ -547,6 +548,7 @@ module Ice =
             gathering now (Gathering.listening port endpoint preference) state
         | StreamOpened(port, local) -> ofStream port (Streams.opened now port local) now state
         | StreamClosed path -> ofStream path.Local (Streams.closed state.Setup.Options now path) now state
+        | StreamRefused path -> ofStream path.Local (Streams.refused now path) now state
         | PortClosed port ->
             state
             |> gathering now (Gathering.closed port)

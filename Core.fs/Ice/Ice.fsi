@@ -76,6 +76,8 @@ module Ice =
         | StreamOpened of Port: PortId * Local: Endpoint
         /// It was not to be had, or has ended; or a connection that a listener accepted has.
         | StreamClosed of Path: Path
+        /// A connection that was asked for is not to be had, and not to be asked for again.
+        | StreamRefused of Path: Path
         | Close
 
     [<NoComparison; NoEquality>]

@@ -62,6 +62,8 @@ type internal PairLink =
     | Datagrams
     /// A TCP connection of ours, RFC 6544 §7.1, to be made before the first check; or one that has ended.
     | Unconnected
+    /// One that is to be made again, when its check is due.
+    | Resting
     | Connecting
     | Connected
     /// One that the peer made.
@@ -87,7 +89,7 @@ type internal Pair =
         Priority: uint64
         State: PairState
         Link: PairLink
-        /// The check that is repeated until it is answered; while the link is `Connecting`, how long for.
+        /// The check that is repeated until it is answered; while the link is `Resting` or `Connecting`, how long for.
         Check: Stun.Transaction voption
         /// Requests that may still be answered, newest first.
         Outstanding: CheckRequest[]
@@ -177,9 +179,15 @@ module internal Pair =
         match pair.Link with
         | PairLink.Datagrams -> false
         | PairLink.Unconnected
+        | PairLink.Resting
         | PairLink.Connecting
         | PairLink.Connected
         | PairLink.Accepted -> true
+
+    let isResting (pair: Pair) : bool =
+        match pair.Link with
+        | PairLink.Resting -> true
+        | _ -> false
 
     let isConnecting (pair: Pair) : bool =
         match pair.Link with
@@ -193,6 +201,7 @@ module internal Pair =
         | PairLink.Connected -> true
         | PairLink.Datagrams
         | PairLink.Unconnected
+        | PairLink.Resting
         | PairLink.Accepted -> false
 
     /// Whether a nominating request is on its way.

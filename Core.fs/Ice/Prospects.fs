@@ -38,9 +38,6 @@ module internal Prospects =
         else
             Instant.never
 
-    /// Patiently awaiting connectivity, RFC 8863 §4: as long as all checks of one pair take.
-    let private pac: Duration = Duration.milliseconds 39_500L
-
     /// A controlled agent that never heard the peer: its answer may travel by hand (copy and paste), and the peer's first
     /// check will open all again.
     let private answerTravels: Duration = Duration.seconds 120L
@@ -58,9 +55,9 @@ module internal Prospects =
                 if not g.Progress.Heard && not (Generation.isControlling g) then
                     answerTravels
                 elif gathered && g.Remote.Complete then
-                    pac
+                    Generation.pac
                 else
-                    2L * pac
+                    2L * Generation.pac
 
             max (g.Progress.NewsAt + patience) g.Progress.GraceUntil
         | _ -> Instant.never

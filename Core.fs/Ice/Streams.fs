@@ -5,7 +5,9 @@ open Hybrid.WebRtc.Core.Turn
 /// TCP connections that an agent makes to passive candidates of its peer's, RFC 6544: one a pair, each a port of its own.
 ///
 ///     Unconnected ──check──▶ Connecting ──opened──▶ Connected ──closed──▶ the pair has failed
-///                                └──────────── closed ────────────────────────▲
+///       Resting ────time─────────▲   └──── closed, refused ────────────────────▲
+///         ▲                                                                    │
+///         └──────────── a new pair, where the connection was too early ────────┘
 [<RequireQualifiedAccess>]
 module internal Streams =
     // What a peer may make us connect to: as browsers have it, no service of the well-known ports but the web's, where
@@ -19,16 +21,16 @@ module internal Streams =
             | ValueSome { Kind = BaseKind.Stream other } -> other = from
             | _ -> false)
 
+    // The number of the next stream. One from a relay is the relay's to make.
+    let private nextPort (from: PortId) (g: Generation) : PortId =
+        if RelayPorts.isRelayed from then
+            RelayPorts.ofStream g.Local.NextStream
+        else
+            g.Local.NextStream
+
     // A pair with a base, and so a number, of its own.
     let private pair (from: PortId) (origin: Base) (remote: Candidate) (endpoint: Endpoint) (g: Generation) =
-        let number = g.Local.NextStream
-
-        // One from a relay is the relay's to make.
-        let port =
-            if RelayPorts.isRelayed from then
-                RelayPorts.ofStream number
-            else
-                number
+        let port = nextPort from g
 
         let stream =
             { origin with
@@ -45,7 +47,7 @@ module internal Streams =
                 Local =
                     { g.Local with
                         Bases = Array.append g.Local.Bases [| stream |]
-                        NextStream = number - 2<port>
+                        NextStream = g.Local.NextStream - 2<port>
                         StreamsLeft = g.Local.StreamsLeft - 1 } }
         | ValueNone -> g
 
@@ -105,26 +107,41 @@ module internal Streams =
         | _ -> Step.one (GenerationOutput.Refused Drop.Stale) g
 
     // A relay of the peer's lets nobody in before the peer knows our candidates (RFC 6062 §5.3), which the answerer's connections are earlier
-    // than: so these are made again, for half of what a generation may make at most, as the pace of checks allows. Not those by a relay of
-    // our own: it is asked for the same peer once in 10 s at most (§4.3).
-    let private mayBeEarly (ended: Pair) (g: Generation) : bool =
+    // than. So one that ends before it has worked is made again, for as long as the answer may be under way.
+    let private mayBeEarly now (ended: Pair) (g: Generation) : bool =
         ended.Remote.Type.IsRelayed
-        && not (RelayPorts.isRelayed ended.Path.Local)
+        && now - g.Progress.NewsAt < Generation.pac
         && g.Local.StreamsLeft > Generation.MaxStreams / 2
 
+    // As long again as has been waited already: at first as soon as checks may follow each other, and later ever more seldom.
+    let private pause now (g: Generation) : Duration =
+        now - g.Progress.NewsAt |> max Pace.ta |> min (Duration.seconds 4L)
+
     // RFC 6544 §10.1 leaves it to the active side to connect anew where a connection has worked and ended.
-    let private again (ended: Pair) (g: Generation) : Generation =
+    let private again now (ended: Pair) (g: Generation) : Generation =
+        let works = Pair.hasSucceeded ended
+
         match Generation.baseOf ended.Path.Local g with
         | ValueSome({ Kind = BaseKind.Stream from } as origin) when
-            (Pair.hasSucceeded ended || mayBeEarly ended g)
+            (works || mayBeEarly now ended g)
             && g.Local.StreamsLeft > 0
             && (Generation.baseOf from g).IsSome
             ->
-            pair from origin ended.Remote ended.Path.Remote g
+            let port = nextPort from g
+            let g = pair from origin ended.Remote ended.Path.Remote g
+
+            match ofPort port g with
+            | ValueSome fresh when not works -> Generation.rest now (pause now g) fresh g
+            | _ -> g
         | _ -> g
 
-    /// A connection has ended, or was not to be had: its pair has failed, and the others go on.
-    let closed options now (path: Path) (g: Generation) : Step<Generation, GenerationOutput> =
+    // Its pair has failed, and the others go on.
+    let private ended
+        now
+        (path: Path)
+        (follow: Pair -> Generation -> Step<Generation, GenerationOutput>)
+        (g: Generation)
+        =
         match Checklist.find path g.List with
         | ValueNone -> Step.one (GenerationOutput.Refused Drop.Stale) g
         | ValueSome ended ->
@@ -137,16 +154,25 @@ module internal Streams =
                         else
                             ended.Link }
 
-            let isSelected =
-                match g.Selection with
-                | ValueSome selection -> selection.Path.Equals path
-                | ValueNone -> false
-
             Generation.fail gone g
-            |> Step.bind (fun g ->
-                if isSelected then
-                    Generation.replace options now path g
-                else
-                    Step.only g)
-            |> Step.bind (again ended >> Step.only)
+            |> Step.bind (follow ended)
             |> Step.bind (Generation.advance now)
+
+    /// A connection has ended, or was not to be had.
+    let closed options now (path: Path) (g: Generation) : Step<Generation, GenerationOutput> =
+        let isSelected =
+            match g.Selection with
+            | ValueSome selection -> selection.Path.Equals path
+            | ValueNone -> false
+
+        g
+        |> ended now path (fun pair g ->
+            (if isSelected then
+                 Generation.replace options now path g
+             else
+                 Step.only g)
+            |> Step.bind (again now pair >> Step.only))
+
+    /// A connection is not to be had, and not to be asked for again.
+    let refused now (path: Path) (g: Generation) : Step<Generation, GenerationOutput> =
+        ended now path (fun _ g -> Step.only g) g

@@ -61,13 +61,11 @@ module DtlsOptions =
 
     /// What is wrong with them; ValueNone where nothing is.
     let check (options: DtlsOptions) : Mistake voption =
-        // The older the version, the greater its number.
-        let speaks (version: DtlsVersion) =
-            int options.MinVersion >= int version && int version >= int options.MaxVersion
+        let speaks = DtlsVersion.isWithin options.MinVersion options.MaxVersion
 
         if not (isKnown options.MinVersion && isKnown options.MaxVersion) then
             mistake ErrorName.NotSupportedError "The versions of DTLS are 1.2 and 1.3."
-        elif int options.MinVersion < int options.MaxVersion then
+        elif not (speaks options.MinVersion) then
             mistake
                 ErrorName.RangeError
                 ("The minimum version, "

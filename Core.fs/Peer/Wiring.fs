@@ -238,6 +238,7 @@ module internal Wiring =
         | Turn.Relays.Lost port -> ice now (Ice.Unallocated port) s
         | Turn.Relays.Connected(port, local) -> ice now (Ice.StreamOpened(port, local)) s
         | Turn.Relays.Disconnected path -> ice now (Ice.StreamClosed path) s
+        | Turn.Relays.Refused path -> ice now (Ice.StreamRefused path) s
         | Turn.Relays.Bound path when s.Route.Path = ValueSome path ->
             media now (MediaInput.Wrapped(overhead s)) s
             |> Step.bind (fun s ->

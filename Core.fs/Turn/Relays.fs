@@ -52,6 +52,8 @@ module internal Relays =
         | Connected of Port: PortId * Local: Endpoint
         /// A connection to or from a peer is not, or not any more.
         | Disconnected of Path: Path
+        /// One that was asked for is not made.
+        | Refused of Path: Path
         /// Data goes by a channel on this path of ICE's from now on.
         | Bound of Path: Path
         | Ignored of Drop
@@ -147,6 +149,7 @@ module internal Relays =
                                       Connected(inner.Local, relayed)
                           | TcpConnections.Opened _ -> ()
                           | TcpConnections.Closed(inner, _) -> Disconnected inner
+                          | TcpConnections.Refused(inner, _) -> Refused inner
                           | TcpConnections.Ignored reason -> Ignored reason ])
 
     let private drawData (state: State) : struct (PortId * State) =
@@ -160,7 +163,7 @@ module internal Relays =
             let relay = state.All[i]
             let struct (data, state) = drawData state
             connections now (TcpConnections.Connect(path, data)) relay state
-        | _ -> Step.one (Disconnected path) state
+        | _ -> Step.one (Refused path) state
 
     // The server says that a peer has connected, RFC 6062 §4.4: one whose address we asked to be let through.
     let private attempted now (message: Message) (relay: RelayLink) (state: State) : Step<State, Output> =

@@ -84,6 +84,8 @@ module internal TcpConnections =
         /// Datagrams may pass, and come.
         | Opened of Inner: Path
         | Closed of Inner: Path * Reason: string
+        /// The server does not make it: RFC 6062 §4.3 forbids to ask again within 10 s.
+        | Refused of Inner: Path * Reason: string
         | Ignored of Drop
 
     /// Connections of one allocation: those that a peer makes us make are bounded by ICE, those that it makes by this.
@@ -222,7 +224,7 @@ module internal TcpConnections =
 
     let private connect now (inner: Path) (data: PortId) (state: State) : Step<State, Output> =
         if state.All.Length >= MaxConnections || indexOf inner state >= 0 then
-            Step.one (Closed(inner, "There are too many connections by this relay.")) state
+            Step.one (Refused(inner, "There are too many connections by this relay.")) state
         else
             let connection =
                 { Inner = inner
@@ -318,7 +320,7 @@ module internal TcpConnections =
                             state
                         |> Step.one (OpenStream connection.Data)
                     | Ok(), ValueNone -> fail "The server's answer has no CONNECTION-ID." connection state
-                    | Error reason, _ -> fail reason connection state
+                    | Error reason, _ -> Step.one (Refused(connection.Inner, reason)) (without connection state)
             | _ -> Step.one (Ignored Drop.Unexpected) state
 
     let private dataReceived now (data: PortId) (datagram: ReadOnlyMemory<byte>) (state: State) =

@@ -46,10 +46,7 @@ let internal alertOf (struct (_, outputs: Dtls.Output list)) : byte =
         | _ -> None)
     |> Option.defaultValue 255uy
 
-let internal clear: WriteEpoch =
-    { Epoch = 0UL
-      Sealing = Sealing.Clear
-      Next = 0UL }
+let internal clear: WriteEpoch = WriteEpoch.clear 0UL
 
 /// Epoch 2 of whoever writes with this secret.
 let internal sealedWith k (secret: byte[]) : WriteEpoch =

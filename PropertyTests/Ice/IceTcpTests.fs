@@ -218,6 +218,57 @@ let tests =
               Expect.isEmpty (Puppet.requests outputs) "what comes late changes nothing")
 
           testCase
+              "a relay of the peer's that hangs up is connected to again, ever more seldom, for 39.5 s; one that is refused is not"
+              (fun () ->
+                  let relayed =
+                      { passive (Puppet.at 2uy) with
+                          Type = CandidateType.Relayed }
+
+                  let struct (agent, outputs) =
+                      Puppet.created IceRole.Controlled
+                      |> Puppet.feed
+                          Puppet.start
+                          [ Ice.SetRemote(Puppet.remote, false); Ice.AddRemote(relayed, ValueNone) ]
+
+                  // Each connection takes 10 ms, and ends at once.
+                  let rec attempts now outputs agent =
+                      match streams outputs with
+                      | [ struct (port, _, target) ] ->
+                          let path = { Local = port; Remote = target }
+                          let later = now + Duration.milliseconds 10L
+
+                          let struct (agent, outputs) =
+                              Puppet.feed later [ Ice.StreamOpened(port, own); Ice.StreamClosed path ] agent
+
+                          Expect.equal (Puppet.requests outputs).Length 1 "its check"
+                          Expect.isEmpty (streams outputs) "not at once"
+                          now :: attempts later [] agent
+                      | [] when Ice.deadline agent < Puppet.start + Duration.seconds 60L ->
+                          let now = Ice.deadline agent
+                          let struct (agent, outputs) = Ice.step now Ice.Tick agent
+                          attempts now outputs agent
+                      | [] -> []
+                      | other -> failtestf "one at a time, not %d" other.Length
+
+                  let times = attempts Puppet.start outputs agent
+                  let waits = times |> List.pairwise |> List.map (fun (a, b) -> b - a)
+                  Expect.equal waits (List.sort waits) "ever more seldom"
+                  Expect.isGreaterThanOrEqual (List.head waits) (Duration.milliseconds 50L) "at the pace of checks"
+                  Expect.isLessThanOrEqual (List.last waits) (Duration.milliseconds 4_010L) "but often enough"
+                  let last = List.last times - Puppet.start
+                  Expect.isGreaterThan last (Duration.seconds 35L) "as long as an answer may be under way"
+                  Expect.isLessThan last (Duration.seconds 44L) "and no longer"
+
+                  match streams outputs with
+                  | [ struct (port, _, target) ] ->
+                      let struct (agent, outputs) =
+                          Puppet.feed Puppet.start [ Ice.StreamRefused { Local = port; Remote = target } ] agent
+
+                      Expect.isEmpty (streams outputs) "no other"
+                      Expect.isTrue (hasFailed agent) "failed, and none rests"
+                  | other -> failtestf "one stream, not %d" other.Length)
+
+          testCase
               "simultaneous-open, ports below 1024 that are not the web's, and addresses of another kind are not connected to"
               (fun () ->
                   let at port = { Puppet.at 2uy with Port = port }

@@ -190,13 +190,14 @@ let internal genInput: Gen<Ice.Input> =
           Gen.map Ice.PortClosed port
           Gen.map3 (fun p e n -> Ice.ListenerOpened(p, e, n)) port endpoint gen<int>
           Gen.map2 (fun (n: byte) e -> Ice.StreamOpened(-(2 * int (n % 5uy) + 1) * 1<port>, e)) gen<byte> endpoint
-          Gen.map2
-              (fun (n: byte) e ->
-                  Ice.StreamClosed
+          Gen.map3
+              (fun (n: byte) e isRefused ->
+                  (if isRefused then Ice.StreamRefused else Ice.StreamClosed)
                       { Local = (if n % 6uy = 5uy then 2 else -(2 * int (n % 6uy) + 1)) * 1<port>
                         Remote = e })
               gen<byte>
               endpoint
+              gen<bool>
           Gen.map2
               (fun (n: byte) e ->
                   Ice.Received(

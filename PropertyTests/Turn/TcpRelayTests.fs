@@ -124,6 +124,12 @@ type private Scene(config: TurnServerConfig) =
               | Relays.Disconnected path -> path
               | _ -> () ]
 
+    member _.Refused =
+        [ for output in told do
+              match output with
+              | Relays.Refused path -> path
+              | _ -> () ]
+
     member _.Ignored =
         [ for output in told do
               match output with
@@ -277,7 +283,7 @@ let tests =
               Expect.isEmpty scene.Data "nothing"
               Expect.equal scene.Ignored [ Drop.Unvalidated ] "counted")
 
-          testCase "what the server refuses, or a peer does not take, is told as ended" (fun () ->
+          testCase "what the server refuses, or a peer does not take, is told as refused" (fun () ->
               let scene = allocated ()
 
               let hidden =
@@ -285,13 +291,14 @@ let tests =
                       Remote = endpoint "10.0.0.1" 80 }
 
               scene.Step(Relays.Connect(hidden, v4))
-              Expect.equal scene.Disconnected [ hidden ] "403"
+              Expect.equal scene.Refused [ hidden ] "403"
               scene.Step(Relays.Connect(toPeer, v4))
               scene.World.Feed(PeerLost(numberTo scene peer))
               scene.Pump()
-              Expect.equal scene.Disconnected [ hidden; toPeer ] "447"
+              Expect.equal scene.Refused [ hidden; toPeer ] "447"
               scene.Step(Relays.Connect(toPeer, port -40))
-              Expect.equal scene.Disconnected [ hidden; toPeer; toPeer ] "no such relay"
+              Expect.equal scene.Refused [ hidden; toPeer; toPeer ] "no such relay"
+              Expect.isEmpty scene.Disconnected "nothing was connected"
               Expect.isEmpty scene.Data "no stream is left")
 
           testCase "a server that does not answer is given up after 39.5 s, and not before" (fun () ->
