@@ -155,6 +155,9 @@ type internal Party =
         Seed: byte[]
     }
 
+/// Shares of ours in key agreements, with their groups.
+type internal Shares = (struct (NamedGroup * IKeyShare))[]
+
 /// Why a handshake ends, and the alert that says so.
 [<NoComparison; NoEquality>]
 type internal Refusal =

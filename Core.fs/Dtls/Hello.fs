@@ -68,7 +68,7 @@ module internal Hello =
         | None -> [||]
 
     /// Shares of these groups.
-    let share (party: Party) (groups: NamedGroup[]) : struct (NamedGroup * IKeyShare)[] =
+    let share (party: Party) (groups: NamedGroup[]) : Shares =
         groups |> Array.map (fun group -> struct (group, Handshake.share party group))
 
     let private suites (config: DtlsConfig) =
@@ -112,12 +112,7 @@ module internal Hello =
         extensions party retry [||] |> Array.map (fun e -> e.Type)
 
     /// The body of our ClientHello. `cookie` is a HelloVerifyRequest's, of 1.2.
-    let write
-        (party: Party)
-        (cookie: byte[])
-        (retry: Retry voption)
-        (shares: struct (NamedGroup * IKeyShare)[])
-        : byte[] =
+    let write (party: Party) (cookie: byte[]) (retry: Retry voption) (shares: Shares) : byte[] =
         let shares =
             shares
             |> Array.map (fun (struct (group, share)) ->

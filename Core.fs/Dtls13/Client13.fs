@@ -30,15 +30,19 @@ module internal Client13 =
     /// Our shares are kept: a key of ML-KEM takes longer to make than to use.
     [<NoComparison; NoEquality>]
     type State =
-        | AwaitServerHello of shares: struct (NamedGroup * IKeyShare)[] * Retried voption * Transcript13
+        | AwaitServerHello of Shares * Retried voption * Transcript13
         | AwaitExtensions of Stage * Retry voption * Transcript13
         | AwaitCertificate of Agreed * Transcript13
         | AwaitVerify of Agreed * chain: byte[][] * Transcript13
         | AwaitFinished of Agreed * chain: byte[][] * Transcript13
 
-    /// Our first hello.
-    let hello (party: Party) : struct (State * Demand13 list) =
-        let shares = Hello.share party (Hello.shared party.Config)
+    /// Our first hello, with shares that were made ahead; where none were, they are made now.
+    let hello (party: Party) (prepared: Shares) : struct (State * Demand13 list) =
+        let shares =
+            if Array.isEmpty prepared then
+                Hello.share party (Hello.shared party.Config)
+            else
+                prepared
 
         let struct (message, transcript) =
             Transcript13.say MessageType.ClientHello (Hello.write party [||] ValueNone shares) Transcript13.empty

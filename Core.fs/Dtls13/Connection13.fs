@@ -477,7 +477,8 @@ module internal Connection13 =
 
         Instant.min (Instant.min retry h.AckAt) h.ExpiresAt
 
-    let start (now: Instant) (party: Party) : Stepped =
+    /// `shares`: those of a client's hello, where they were made ahead.
+    let start (now: Instant) (party: Party) (shares: Shares) : Stepped =
         let h =
             { Party = party
               Side = ServerSide Server13.start
@@ -493,7 +494,7 @@ module internal Connection13 =
         match party.Role with
         | DtlsRole.Server -> Step.only (Handshaking h)
         | DtlsRole.Client ->
-            let struct (client, demands) = Client13.hello party
+            let struct (client, demands) = Client13.hello party shares
             perform now (ClientSide client) demands h
 
     let tick (now: Instant) (h: Handshaking) : Stepped =

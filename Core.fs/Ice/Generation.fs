@@ -259,9 +259,12 @@ module internal Generation =
                           GenerationOutput.Connect(pair.Path, from) ])
         | _ -> Step.only (put { pair with State = PairState.Failed } g)
 
-    /// The connection of a pair is made after a pause.
+    /// The connection of a pair is made after a pause of this length, or of up to half as much again: two relays that connect to each other
+    // at once may both be refused for it, and are not to be in step for ever.
     let rest now (pause: Duration) (pair: Pair) (g: Generation) : Generation =
         let struct (id, entropy) = TransactionId.draw g.Entropy
+        let struct (more, entropy) = Entropy.below (int pause / 2) entropy
+        let pause = pause + int64 more * 1L<us>
 
         { put
               { pair with

@@ -282,6 +282,10 @@ module internal Session =
               Sctp = noSctp }
           Traffic = Passed.none }
 
+    /// RTCDtlsRole.
+    let nameOfRole (role: DtlsRole) : string =
+        if role = DtlsRole.Client then "client" else "server"
+
     /// With a DTLS end that has not begun, in place of the present one.
     let freshDtls (s: State) : State =
         let struct (seed, entropy) = Entropy.bytes Entropy.SeedSize s.Aside.Entropy

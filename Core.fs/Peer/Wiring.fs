@@ -315,15 +315,13 @@ module internal Wiring =
             |> tellDtls
                 { s.Shown.Dtls with
                     State = DtlsTransportState.Connecting
-                    Role =
-                        if handshake.Role = DtlsRole.Client then
-                            "client"
-                        else
-                            "server" }
+                    Role = nameOfRole handshake.Role }
             |> Step.bind tellConnection
             |> Step.bind (fun s -> dtls now (Dtls.Wrapped(overhead s)) s)
             |> Step.bind (dtls now (Dtls.Start(handshake.Role, handshake.Fingerprints)))
-        | _ -> Step.only s
+        // While ICE looks for one.
+        | ValueSome handshake -> dtls now (Dtls.Prepare handshake.Role) s
+        | ValueNone -> Step.only s
 
     and dtls now (input: Dtls.Input) (s: State) : Step<State, Output> =
         let struct (part, outputs) = Dtls.step now input s.Dtls

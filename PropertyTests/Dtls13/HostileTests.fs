@@ -17,7 +17,9 @@ let private lyingServer =
     /// Our client, its hello, and what an honest server says to it.
     let honest (client: DtlsConfig) (server: DtlsConfig) =
         let struct (state, _) = begin' client DtlsRole.Client ofClient
-        let struct (_, demands) = Client13.hello (partyOf client DtlsRole.Client ofClient)
+
+        let struct (_, demands) =
+            Client13.hello (partyOf client DtlsRole.Client ofClient) [||]
 
         let answer =
             Server13.receive (partyOf server DtlsRole.Server ofServer) (said demands).Head Server13.start
@@ -157,7 +159,8 @@ let private lyingServer =
               let hello =
                   match sent with
                   | [ Dtls.Transmit _; Dtls.Transmit _ ] ->
-                      (said (let struct (_, d) = Client13.hello (partyOf configOf DtlsRole.Client ofClient) in d)).Head
+                      (said (let struct (_, d) = Client13.hello (partyOf configOf DtlsRole.Client ofClient) [||] in d))
+                          .Head
                   | _ -> failtest "a hello in two datagrams"
 
               // As the man in the middle lets it through.
@@ -229,7 +232,7 @@ let private lyingServer =
 let private lyingClient =
     let helloOf (config: DtlsConfig) =
         let struct (state, demands) =
-            Client13.hello (partyOf config DtlsRole.Client ofClient)
+            Client13.hello (partyOf config DtlsRole.Client ofClient) [||]
 
         struct (state, (said demands).Head)
 

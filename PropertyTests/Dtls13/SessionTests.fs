@@ -353,6 +353,41 @@ let private weather =
                   handshake weather seed (sized 200 (both P256), P256) (sized 200 (both P256), P256)
                   |> expectConnected)
 
+          testCase "a client whose shares were made ahead says the same hello, and nothing is due in between" (fun () ->
+              let create config =
+                  Dtls.create config (Entropy.ofNumber 3L)
+
+              let hello state =
+                  let struct (_, outputs) =
+                      Dtls.step
+                          9L<us>
+                          (Dtls.Start(DtlsRole.Client, [| fingerprint "sha-256" (certificate P256) |]))
+                          state
+
+                  outputs
+                  |> List.choose (fun output ->
+                      match output with
+                      | Dtls.Transmit datagram -> Some(encode datagram)
+                      | _ -> None)
+
+              let ahead role config =
+                  let struct (state, outputs) = Dtls.step 5L<us> (Dtls.Prepare role) (create config)
+
+                  Expect.isEmpty outputs "nothing is said"
+                  state
+
+              let waiting = ahead DtlsRole.Client (both P256)
+              Expect.equal (Dtls.deadline waiting) 5L<us> "at once"
+              let struct (ready, outputs) = Dtls.step 5L<us> Dtls.Tick waiting
+              Expect.isEmpty outputs "nothing is said"
+              Expect.equal (Dtls.deadline ready) Instant.never "and then only the path matters"
+
+              for state in [ waiting; ready ] do
+                  Expect.equal (hello state) (hello (create (both P256))) "the same"
+
+              for role, config in [ DtlsRole.Server, both P256; DtlsRole.Client, config P256 ] do
+                  Expect.equal (Dtls.deadline (ahead role config)) Instant.never "it has no share to make")
+
           testCase "the same seed tells the same story, byte for byte" (fun () ->
               let story () =
                   let world = handshake Weather.foul 99L (both P256, P256) (both P384, P384)
