@@ -2,6 +2,7 @@
 module Hybrid.WebRtc.PropertyTests.Laws
 
 open System
+open System.Diagnostics
 open Expecto
 open FsCheck
 open FsCheck.FSharp
@@ -67,3 +68,37 @@ let tickMovesOn (machine: Machine<'state, 'input, 'output>) (state: 'state) : un
     if due <> Instant.never then
         let struct (after, _) = machine.Step due machine.Tick state
         Expect.isGreaterThan (machine.Deadline after) due "a tick at the deadline moves the deadline on"
+
+/// Milliseconds that something takes.
+let private timed (work: unit -> unit) : float =
+    let watch = Stopwatch.StartNew()
+    work ()
+    watch.Elapsed.TotalMilliseconds
+
+/// The large work takes less than so many times as long as the small, which counts as `least` milliseconds at least. The least
+/// of several runs tells what work costs, and on a machine that does much else most runs are disturbed: there are more of them,
+/// for a minute at most, where five have not told yet. What costs too much does so in every run.
+let costs (what: string) (times: float) (least: float) (small: unit -> unit) (large: unit -> unit) : unit =
+    // For the compiler's sake.
+    small ()
+    let watch = Stopwatch.StartNew()
+    let mutable runs, short, long = 0, Double.MaxValue, Double.MaxValue
+    let isLess short long = long < times * max least short
+
+    while runs < 5
+          || (not (isLess short long) && watch.Elapsed.TotalSeconds < Outside.Patience) do
+        short <- min short (timed small)
+        long <- min long (timed large)
+        runs <- runs + 1
+
+    Expect.isTrue (isLess short long) $"{what}: {long} ms are not less than {times} times {max least short} ms"
+
+/// The work takes less than so many seconds, when nothing disturbs it.
+let takes (what: string) (seconds: float) (work: unit -> unit) : unit =
+    let watch = Stopwatch.StartNew()
+    let mutable time = timed work
+
+    while time >= 1_000.0 * seconds && watch.Elapsed.TotalSeconds < Outside.Patience do
+        time <- timed work
+
+    Expect.isLessThan time (1_000.0 * seconds) what

@@ -4,6 +4,8 @@ module Hybrid.WebRtc.PropertyTests.Outside
 open System
 open System.Diagnostics
 open System.IO
+open System.Net
+open System.Net.Sockets
 open System.Threading.Tasks
 open Expecto
 
@@ -17,12 +19,38 @@ let root: string =
 
     up (DirectoryInfo AppContext.BaseDirectory)
 
+/// Seconds that a test waits for what should take a moment. A machine that does much else takes long over it, and who waits in
+/// vain fails no less for having waited.
+[<Literal>]
+let Patience = 60.0
+
 /// An environment variable; an empty one is as good as none.
 let variable (name: string) : string voption =
     match Environment.GetEnvironmentVariable name with
     | null
     | "" -> ValueNone
     | value -> ValueSome value
+
+/// A port number of 127.0.0.1 that no socket has, of UDP or TCP. Systems hand out higher ones themselves (from 32,768 on Linux, from
+/// 49,152 elsewhere), so between this look and the test's own bind nobody is given it by chance.
+let freePort () : int =
+    let rec look tries =
+        let port = Random.Shared.Next(30_000, 32_700)
+        let at = IPEndPoint(IPAddress.Loopback, port)
+
+        try
+            use udp = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp)
+
+            use tcp =
+                new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+
+            udp.Bind at
+            tcp.Bind at
+            port
+        with :? SocketException when tries > 0 ->
+            look (tries - 1)
+
+    look 100
 
 /// The first of `candidates` that exists: whole paths, or names looked up in PATH.
 let program (candidates: string list) : string voption =

@@ -8,7 +8,8 @@ namespace Hybrid.WebRtc;
 /// </summary>
 /// <remarks>
 /// In a browser nobody can miss an event between making an object and subscribing, because events wait until the script has
-/// run. Here the script is another thread, so what is told before the first subscriber comes is held for it, up to a bound.
+/// run. Here the script is another thread, so what is told before the first subscriber comes is held for it, up to a bound. Who
+/// subscribes in a notification is told right after it, before the next.
 /// </remarks>
 /// <param name="context">Where values are told.</param>
 /// <param name="logger">Who hears of subscribers that throw.</param>
@@ -50,7 +51,7 @@ internal sealed class Notifier<T>(
             if (present is not null || _held is { Count: > 0 } || _joining is not null || _isOver)
             {
                 (_joining ??= []).Add(subscription);
-                context.Post(Join);
+                context.PostNext(Join);
             }
             else
             {

@@ -27,6 +27,9 @@ internal sealed class SerialContext : SynchronizationContext, IThreadPoolWorkIte
     private int _busy;
     private Thread? _thread;
 
+    // What the item that runs has to follow it at once; the running thread's alone. Made where it is needed.
+    private Queue<Action>? _next;
+
     private SerialContext(Action<SerialContext> schedule, bool isAmbient, ILogger logger)
     {
         _schedule = schedule;
@@ -71,6 +74,15 @@ internal sealed class SerialContext : SynchronizationContext, IThreadPoolWorkIte
 
     /// <summary>Runs it later, after all that was posted before.</summary>
     public void Post(Action action) => Post(static state => ((Action)state!)(), action);
+
+    /// <summary>Runs it after the item that runs here, before all that was posted; as a post, where the caller runs elsewhere.</summary>
+    public void PostNext(Action action)
+    {
+        if (IsCurrent)
+            (_next ??= new()).Enqueue(action);
+        else
+            Post(action);
+    }
 
     /// <summary>Runs it here, and waits for it; at once where the caller is here already.</summary>
     public override void Send(SendOrPostCallback callback, object? state)
@@ -148,7 +160,11 @@ internal sealed class SerialContext : SynchronizationContext, IThreadPoolWorkIte
         try
         {
             for (var i = 0; i < Batch && _items.TryDequeue(out var item); i++)
+            {
                 Run(item.Callback, item.State);
+                while (_next is { } following && following.TryDequeue(out var next))
+                    Run(static state => ((Action)state!)(), next);
+            }
         }
         finally
         {

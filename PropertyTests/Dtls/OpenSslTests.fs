@@ -56,13 +56,13 @@ type private Driver(config: DtlsConfig) =
             | Dtls.KeyLog _
             | Dtls.Ignored _ -> ()
 
-    /// Receives and ticks until `isDone`; fails after 20 s.
+    /// Receives and ticks until `isDone`; fails after `Outside.Patience`.
     member this.Until(what: string, isDone: unit -> bool) =
-        let limit = now () + Duration.seconds 20L
+        let limit = now () + Duration.seconds (int64 Outside.Patience)
 
         while not (isDone ()) do
             if now () > limit then
-                failtest (what + ": nothing within 20 s")
+                failtest (what + ": nothing within a minute")
 
             // Never asleep for longer than until the next deadline, or so long that `isDone` would wait.
             let sleep = Instant.min (Dtls.deadline state - now ()) (Duration.milliseconds 20L)
@@ -85,7 +85,7 @@ type private Driver(config: DtlsConfig) =
 /// Lines up to and including the first with `text`.
 let rec private readTo (text: string) (talk: Outside.Conversation) : Task<string> =
     task {
-        let! line = talk.Read 20.0
+        let! line = talk.Read Outside.Patience
 
         return!
             if line.Contains text then
@@ -134,13 +134,6 @@ let private withPem kind (body: string -> unit) =
     finally
         File.Delete pem
 
-let private freePort () =
-    use probe =
-        new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp)
-
-    probe.Bind(IPEndPoint(IPAddress.Loopback, 0))
-    (nonNull probe.LocalEndPoint :?> IPEndPoint).Port
-
 /// Once both are there: equal keys, a line each way, a goodbye.
 let private talk (setting: Setting) (driver: Driver) (openssl: Outside.Conversation) (goodbye: string) =
     let keys = readTo "Keying material: " openssl
@@ -169,7 +162,7 @@ let private talk (setting: Setting) (driver: Driver) (openssl: Outside.Conversat
 
 let private theirServer (setting: Setting) (path: string) =
     withPem setting.Theirs (fun pem ->
-        let port = freePort ()
+        let port = Outside.freePort ()
 
         use openssl =
             new Outside.Conversation(

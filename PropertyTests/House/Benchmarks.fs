@@ -194,7 +194,7 @@ let tests =
                           )
 
                           let run arguments =
-                              Outside.execute 60.0 folder "dotnet" (program :: arguments)
+                              Outside.execute 120.0 folder "dotnet" (program :: arguments)
 
                           let! struct (code, markdown) = run [ "all"; "--from"; file ]
                           Expect.equal code 0 markdown

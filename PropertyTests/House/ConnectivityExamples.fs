@@ -28,7 +28,7 @@ let tests =
                   let! _ = Examples.await server @"listening: turn:127\.0\.0\.1:\d+\?transport=tcp$"
                   let! _ = Examples.await server @"listening: turns:127\.0\.0\.1:\d+\?transport=tcp$"
                   use client = new UdpClient(IPEndPoint(IPAddress.Loopback, 0))
-                  client.Client.ReceiveTimeout <- 10_000
+                  client.Client.ReceiveTimeout <- int (1_000.0 * Outside.Patience)
                   let there = IPEndPoint(IPAddress.Loopback, int udp.Groups[1].Value)
                   client.Send(bindingRequest, bindingRequest.Length, there) |> ignore
                   let mutable from = IPEndPoint(IPAddress.Any, 0)
@@ -43,7 +43,7 @@ let tests =
                   task {
                       let! struct (code, output) =
                           Examples.run
-                              30.0
+                              Outside.Patience
                               program
                               [ "credential"; "--secret"; "north"; "--name"; "alice"; "--hours"; "1" ]
 
@@ -95,7 +95,7 @@ let tests =
 
                       let doctor password more =
                           Examples.run
-                              60.0
+                              Outside.Patience
                               program
                               ([ "--stun"
                                  $"stun:127.0.0.1:{port}"
@@ -139,11 +139,14 @@ let tests =
                       Expect.stringContains said "Works with most peers" "the verdict"
 
                       let! struct (code, output) =
-                          Examples.run 60.0 program [ "--stun"; "stun:127.0.0.1:9"; "--loopback" ]
+                          Examples.run Outside.Patience program [ "--stun"; "stun:127.0.0.1:9"; "--loopback" ]
 
                       Expect.equal code 1 output
                       Expect.stringContains output "Does not work" "the verdict"
-                      let! struct (code, output) = Examples.run 60.0 program [ "--stun"; "turn:127.0.0.1" ]
+
+                      let! struct (code, output) =
+                          Examples.run Outside.Patience program [ "--stun"; "turn:127.0.0.1" ]
+
                       Expect.equal code 2 output
                       Expect.stringContains output "SyntaxError" "what is wrong"
                   })
@@ -157,7 +160,7 @@ let tests =
                           [ [ "--user"; "alice" ], "name:password"
                             [ "credential" ], "--secret"
                             [ "--port"; "0"; "--address"; "192.0.2.77" ], "192.0.2.77" ] do
-                          let! struct (code, output) = Examples.run 30.0 program arguments
+                          let! struct (code, output) = Examples.run Outside.Patience program arguments
                           Expect.equal code 1 output
                           Expect.stringContains output said "what it prints"
                   }) ]

@@ -43,7 +43,6 @@ let sees (page: Page) (colour: int[]) (tolerance: int) : Task =
     task {
         let! _ =
             page.Call(
-                30.0,
                 """({ colour, tolerance }) => until(() => [...document.querySelectorAll("video")].some((video) => {
                     const seen = colourOf(video);
                     return seen && alike(seen, colour, tolerance);
@@ -58,7 +57,7 @@ let sees (page: Page) (colour: int[]) (tolerance: int) : Task =
 /// Waits until the page has decoded so many frames of video.
 let plays (page: Page) (frames: int) : Task =
     task {
-        let! _ = page.Call(30.0, "(count) => decoded(pc, 'video', count)", frames)
+        let! _ = page.Call("(count) => decoded(pc, 'video', count)", frames)
         ()
     }
 
@@ -67,7 +66,6 @@ let sounds (page: Page) : Task =
     task {
         let! _ =
             page.Call(
-                30.0,
                 """() => until(async () => (await stats(pc, "inbound-rtp", "audio"))
                     .find((s) => s.totalSamplesReceived - s.concealedSamples >= 48000 && s.totalAudioEnergy > 0))""",
                 null

@@ -61,7 +61,7 @@ let private randomFile (folder: string) (size: int) =
 let await (talk: Outside.Conversation) (pattern: string) : Task<Match> =
     let rec next left =
         task {
-            let! line = talk.Read 30.0
+            let! line = talk.Read Outside.Patience
             let found = Regex.Match(line, pattern)
 
             if found.Success then
@@ -91,7 +91,7 @@ let tests =
         "the examples"
         [ Outside.needing (built "Examples/DataChannels") "DataChannels exchanges every kind of message" (fun program ->
               task {
-                  let! output = succeed 60.0 program []
+                  let! output = succeed 120.0 program []
 
                   for line in
                       [ "chat: \"a string\" arrived"
@@ -132,7 +132,7 @@ let tests =
                           let into = Path.Combine(folder, "received")
                           use receiver = converse program [ "receive"; "--into"; into; "--listen"; "0" ]
                           let! waiting = await receiver @"(http://127\.0\.0\.1:\d+/)"
-                          let! _ = succeed 60.0 program [ "send"; file; "--to"; waiting.Groups[1].Value ]
+                          let! _ = succeed 120.0 program [ "send"; file; "--to"; waiting.Groups[1].Value ]
                           let! _ = await receiver "Received"
 
                           Expect.equal
@@ -174,7 +174,7 @@ let tests =
                           let file = randomFile folder 10
 
                           let! struct (code, output) =
-                              run 60.0 program [ "send"; file; "--to"; "http://127.0.0.1:9/" ]
+                              run 120.0 program [ "send"; file; "--to"; "http://127.0.0.1:9/" ]
 
                           Expect.equal code 1 output
                           Expect.stringContains output "Failed" "what it prints"
@@ -182,7 +182,7 @@ let tests =
 
           Outside.needing (built "Examples/Demo") "the demo has two .NET peers meet" (fun program ->
               task {
-                  let! output = succeed 60.0 program [ "--no-page" ]
+                  let! output = succeed 120.0 program [ "--no-page" ]
 
                   for row in [ "set up"; "round trip"; "moved" ] do
                       Expect.stringContains output row "its table"

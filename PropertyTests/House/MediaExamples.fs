@@ -21,7 +21,7 @@ let private probed (path: string) : Task<string> =
     task {
         let! struct (code, output) =
             Outside.execute
-                60.0
+                120.0
                 Outside.root
                 "ffprobe"
                 [ "-v"
@@ -42,7 +42,6 @@ let private sends (page: Page) (packets: int) : Task =
     task {
         let! _ =
             page.Call(
-                30.0,
                 """(count) => until(async () => {
                     const sent = await stats(pc, "outbound-rtp");
                     return sent.length === 2 && sent.every((s) => s.packetsSent >= count);
@@ -169,15 +168,13 @@ let tests =
                   task {
                       let! page = running.Open()
 
-                      let! _ =
-                          page.Call(30.0, "() => until(() => pc.connectionState === 'connected')", null)
+                      let! _ = page.Call("() => until(() => pc.connectionState === 'connected')", null)
 
                       for key in [ "1"; "5"; "#" ] do
                           do! press page key
 
                       let! heard =
                           page.Call(
-                              30.0,
                               """() => until(() => {
                                   const lines = [...document.querySelectorAll("#log li")].map((l) => l.textContent);
                                   const heard = lines.flatMap((l) => l.match(/heard (.)/)?.[1] ?? []);
@@ -239,7 +236,6 @@ let tests =
 
                       let! figures =
                           page.Call(
-                              30.0,
                               """() => until(() => {
                                   const text = (id) => document.getElementById(id).textContent;
                                   const loud = parseInt(document.querySelector("#level i").style.width);

@@ -26,7 +26,7 @@ let private sees page (_, colour) = ExamplePages.sees page colour tolerance
 /// Waits until a function of the page answers true.
 let private until (page: Page) (script: string) (argument: obj | null) : Task =
     task {
-        let! _ = page.Call(30.0, $"(x) => until(() => ({script})(x))", argument)
+        let! _ = page.Call($"(x) => until(() => ({script})(x))", argument)
         ()
     }
 
@@ -248,7 +248,7 @@ let tests =
                   let whip = Result.defaultValue "" (Examples.built "Examples/Whip" ())
 
                   let! struct (code, output) =
-                      Examples.run 60.0 whip [ "client"; example.Address + "/whip/clip" ]
+                      Examples.run 120.0 whip [ "client"; example.Address + "/whip/clip" ]
 
                   Expect.equal code 1 "without the token"
                   Expect.stringContains output "401" "what the server said"
@@ -269,7 +269,7 @@ let tests =
 
                   let! struct (code, output) =
                       Examples.run
-                          60.0
+                          120.0
                           (whep ())
                           [ "client"
                             example.Address + "/whep/clip"
@@ -327,7 +327,7 @@ let tests =
 
                   let! struct (code, output) =
                       Outside.execute
-                          60.0
+                          120.0
                           folder
                           program
                           (List.ofArray (

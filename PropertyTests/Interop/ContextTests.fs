@@ -10,6 +10,7 @@ open Expecto
 open Microsoft.Extensions.Logging
 open Microsoft.Extensions.Logging.Abstractions
 open Hybrid.WebRtc
+open Hybrid.WebRtc.PropertyTests
 
 /// A logger that keeps what it is told.
 type Ears() =
@@ -26,7 +27,16 @@ type Ears() =
 
 /// Fails where a task takes longer than any machine should need.
 let within (task: Task) : Task =
-    task.WaitAsync(TimeSpan.FromSeconds 20.0)
+    task.WaitAsync(TimeSpan.FromSeconds Outside.Patience)
+
+/// Waits until a condition holds, no longer than any machine should need.
+let eventually (condition: unit -> bool) : Task =
+    task {
+        let deadline = DateTime.UtcNow.AddSeconds Outside.Patience
+
+        while not (condition ()) && DateTime.UtcNow < deadline do
+            do! Task.Delay 20
+    }
 
 /// Waits until all that has been posted so far has run.
 let drained (context: SerialContext) : Task =
@@ -118,7 +128,7 @@ let private serial =
               do! drained context
               gate.SetResult()
 
-              let deadline = DateTime.UtcNow.AddSeconds 20.0
+              let deadline = DateTime.UtcNow.AddSeconds Outside.Patience
 
               while ears.Heard.Length = 0 && DateTime.UtcNow < deadline do
                   do! drained context
@@ -135,7 +145,14 @@ let private serial =
               for i in 1..200_000 do
                   posting context (fun () -> Volatile.Write(&ran[0], i))
 
-                  if not (SpinWait.SpinUntil((fun () -> Volatile.Read &ran[0] = i), 5_000)) then
+                  if
+                      not (
+                          SpinWait.SpinUntil(
+                              (fun () -> Volatile.Read &ran[0] = i),
+                              TimeSpan.FromSeconds Outside.Patience
+                          )
+                      )
+                  then
                       failtestf "item %d lies in the queue" i)
 
       testCaseTask "an await inside goes on inside, before what was posted later" (fun () ->
@@ -197,6 +214,27 @@ let private observables =
               Expect.equal (first.ToArray()) [| 1; 2; 3; 5 |] "held, then present"
               Expect.equal (second.ToArray() |> Array.last) 5 "the second hears the present, too"
           })
+
+      testCaseTask
+          "who subscribes in a notification is told what was held before the next one, however many wait"
+          (fun () ->
+              task {
+                  let struct (context, notifier, _) = notifier 3
+                  let seen = ConcurrentQueue<string>()
+                  use isPosted = new ManualResetEventSlim()
+                  tell context notifier [ 1; 2 ]
+
+                  posting context (fun () ->
+                      // The next one waits already, as a promise does that is kept right after an event.
+                      isPosted.Wait(TimeSpan.FromSeconds Outside.Patience) |> ignore
+                      notifier.Subscribe(fun n -> seen.Enqueue $"held {n}") |> ignore
+                      seen.Enqueue "subscribed")
+
+                  posting context (fun () -> seen.Enqueue "next")
+                  isPosted.Set()
+                  do! drained context
+                  Expect.equal (seen.ToArray()) [| "subscribed"; "held 1"; "held 2"; "next" |] "in order"
+              })
 
       testCaseTask "a subscriber that throws stays, and does not keep the others from hearing" (fun () ->
           task {

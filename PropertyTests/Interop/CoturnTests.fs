@@ -17,15 +17,9 @@ let private turnserver () =
     | ValueSome path -> Ok path
     | ValueNone -> Error "coturn is not installed"
 
-/// Ports that are free for UDP and TCP alike, as far as one can know.
-let private freePort () =
-    use probe = new TcpListener(IPAddress.Loopback, 0)
-    probe.Start()
-    (probe.LocalEndpoint :?> IPEndPoint).Port
-
-/// coturn, and where it keeps its things.
-type Coturn(path: string) =
-    let port, tlsPort = freePort (), freePort ()
+/// coturn, and where it keeps its things; its nonces live for so many seconds.
+type Coturn(path: string, nonces: int) =
+    let port, tlsPort = Outside.freePort (), Outside.freePort ()
     let folder = Directory.CreateTempSubdirectory("hybrid-coturn-").FullName
 
     do
@@ -51,7 +45,7 @@ type Coturn(path: string) =
               $"--cert={folder}/cert.pem"
               $"--pkey={folder}/key.pem"
               "--allow-loopback-peers"
-              "--stale-nonce=1"
+              $"--stale-nonce={nonces}"
               "--no-cli"
               $"--userdb={folder}/users.db"
               $"--pidfile={folder}/pid"
@@ -64,7 +58,7 @@ type Coturn(path: string) =
     /// It takes connections.
     member _.Ready() : Task =
         task {
-            let deadline = DateTime.UtcNow.AddSeconds 20.0
+            let deadline = DateTime.UtcNow.AddSeconds Outside.Patience
             let mutable isUp = false
 
             while not isUp do
@@ -98,13 +92,16 @@ type Coturn(path: string) =
             (running :> IDisposable).Dispose()
             Directory.Delete(folder, true)
 
-let withCoturn name (body: Coturn -> Task) =
+let private withNonces seconds name (body: Coturn -> Task) =
     Outside.needing turnserver name (fun path ->
         task {
-            use coturn = new Coturn(path)
+            use coturn = new Coturn(path, seconds)
             do! coturn.Ready()
             do! body coturn
         })
+
+/// With nonces that outlive the test: where an answer takes longer than a nonce lives, no client gets anywhere.
+let withCoturn name (body: Coturn -> Task) = withNonces 600 name body
 
 /// No transport of `TurnServer`'s yet.
 let private dtlsUrl (coturn: Coturn) : string =
@@ -144,7 +141,7 @@ let tests =
                   Expect.equal error.ErrorCode 401 "the code"
               })
 
-          withCoturn "a nonce that expired before the permissions were asked for is renewed" (fun coturn ->
+          withNonces 1 "a nonce that expired before the permissions were asked for is renewed" (fun coturn ->
               task {
                   use caller = peer (coturn.Url TurnServerTransport.Udp) "secret" true null
                   use callee = peer (coturn.Url TurnServerTransport.Udp) "secret" true null
@@ -192,7 +189,7 @@ let tests =
                   let rest = send 100 399
                   caller.RestartIce()
                   do! connect caller callee
-                  do! rest.WaitAsync(TimeSpan.FromSeconds 60.0)
-                  let! (arrived: int list) = all.Task.WaitAsync(TimeSpan.FromSeconds 60.0)
+                  do! rest.WaitAsync(TimeSpan.FromSeconds Outside.Patience)
+                  let! (arrived: int list) = all.Task.WaitAsync(TimeSpan.FromSeconds Outside.Patience)
                   Expect.equal arrived [ for i in 0..399 -> i % 251 ] "once each, in order"
               }) ]

@@ -31,9 +31,9 @@ let private between (options: WebRtcOptions) (body: RTCPeerConnection -> RTCPeer
         do! callee.SetLocalDescriptionAsync()
         do! callee.GatheringCompleteAsync()
         do! caller.SetRemoteDescriptionAsync(nonNull callee.LocalDescription)
-        do! channel.WaitForOpenAsync().WaitAsync(TimeSpan.FromSeconds 30.0)
+        do! channel.WaitForOpenAsync().WaitAsync(TimeSpan.FromSeconds Outside.Patience)
         // In order: whatever either has told of its handshake has been heard.
-        do! announced.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
+        do! announced.Task.WaitAsync(TimeSpan.FromSeconds Outside.Patience)
         do! body caller callee
     }
 

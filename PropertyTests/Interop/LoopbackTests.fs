@@ -8,6 +8,7 @@ open System.Net
 open System.Threading.Tasks
 open Expecto
 open Hybrid.WebRtc
+open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
 
 let private peerOf (options: WebRtcOptions) = new RTCPeerConnection(null, options)
@@ -81,17 +82,6 @@ let private receive (count: int) (channel: RTCDataChannel) : Task<MessageEvent[]
 
     source.Task
 
-/// Waits until a condition holds; false after 20 s.
-let private eventually (condition: unit -> bool) : Task<bool> =
-    task {
-        let deadline = DateTime.UtcNow.AddSeconds 20.0
-
-        while not (condition ()) && DateTime.UtcNow < deadline do
-            do! Task.Delay 20
-
-        return condition ()
-    }
-
 let private files () =
     if OperatingSystem.IsLinux() then
         Directory.GetFileSystemEntries("/proc/self/fd").Length
@@ -112,6 +102,10 @@ let private sockets () =
         |> Array.length
     else
         0
+
+let private threads () =
+    use here = Diagnostics.Process.GetCurrentProcess()
+    here.Threads.Count
 
 /// Opens a pair, sends a message across, closes it; answers weak references to all that there was.
 let private openAndClose sockets : Task<WeakReference[]> =
@@ -216,8 +210,8 @@ let private over (kind: WebRtcSockets) =
                   let came = receive 1 theirs
                   do! within (ours.CloseAsync())
                   do! within came
-                  let! closed = eventually (fun () -> theirs.ReadyState = RTCDataChannelState.Closed)
-                  Expect.isTrue closed "theirs"
+                  do! eventually (fun () -> theirs.ReadyState = RTCDataChannelState.Closed)
+                  Expect.equal theirs.ReadyState RTCDataChannelState.Closed "theirs"
                   Expect.equal came.Result[0].Text "last" "what was sent before arrives"
                   do! within (caller.CloseAsync())
                   do! within (callee.CloseAsync())
@@ -236,7 +230,7 @@ let private over (kind: WebRtcSockets) =
                   let echo = far.CopyToAsync far
                   let reading = near.ReadExactlyAsync(Memory back).AsTask()
                   do! near.WriteAsync(ReadOnlyMemory data)
-                  do! reading.WaitAsync(TimeSpan.FromSeconds 60.0)
+                  do! reading.WaitAsync(TimeSpan.FromSeconds Outside.Patience)
                   Expect.isTrue (data.AsSpan().SequenceEqual back) "as it was sent"
                   near.Dispose()
                   do! within echo
@@ -305,14 +299,14 @@ let private over (kind: WebRtcSockets) =
                       TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously)
 
                   theirs.OnMessage.Subscribe(fun _ ->
-                      closed.SetResult(callee.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds 20.0)))
+                      closed.SetResult(callee.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds Outside.Patience)))
                   |> ignore
 
                   ours.Send "die"
                   do! within closed.Task
                   Expect.isTrue closed.Task.Result "closed"
-                  let! told = eventually (fun () -> ours.ReadyState = RTCDataChannelState.Closed)
-                  Expect.isTrue told "the other side hears of it"
+                  do! eventually (fun () -> ours.ReadyState = RTCDataChannelState.Closed)
+                  Expect.equal ours.ReadyState RTCDataChannelState.Closed "the other side hears of it"
                   do! within (caller.CloseAsync())
               })
 
@@ -324,25 +318,28 @@ let private over (kind: WebRtcSockets) =
                       ()
 
                   let socketsBefore, filesBefore = sockets (), files ()
-                  let threadsBefore = Diagnostics.Process.GetCurrentProcess().Threads.Count
+                  let threadsBefore = threads ()
                   let all = ResizeArray<WeakReference>()
 
                   for _ in 1..25 do
                       let! four = Task.WhenAll [| for _ in 1..4 -> openAndClose kind |]
                       all.AddRange(Array.concat four)
 
-                  let! collected =
+                  do!
                       eventually (fun () ->
                           GC.Collect()
                           GC.WaitForPendingFinalizers()
                           all |> Seq.forall (fun w -> not w.IsAlive))
 
                   let alive = all |> Seq.filter _.IsAlive |> Seq.length
-                  Expect.isTrue collected $"{alive} of {all.Count} objects are still referred to"
+                  Expect.equal alive 0 $"of {all.Count} objects are still referred to"
+                  // A socket that is read from when it is closed goes once the system has ended that; a thread that has nothing
+                  // to do ends by itself.
+                  do! eventually (fun () -> sockets () <= socketsBefore && files () <= filesBefore + 8)
+                  do! eventually (fun () -> threads () < threadsBefore + 32)
                   Expect.isLessThanOrEqual (sockets ()) socketsBefore "sockets"
                   Expect.isLessThanOrEqual (files ()) (filesBefore + 8) "file descriptors"
-                  let threads = Diagnostics.Process.GetCurrentProcess().Threads.Count
-                  Expect.isLessThan threads (threadsBefore + 32) "threads"
+                  Expect.isLessThan (threads ()) (threadsBefore + 32) "threads"
               }) ]
 
 let tests =

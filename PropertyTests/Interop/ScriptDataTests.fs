@@ -12,6 +12,7 @@ open Expecto
 open Hybrid.WebRtc
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Stack
+open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
 open Hybrid.WebRtc.PropertyTests.Interop.ValuesTests
 open Hybrid.WebRtc.PropertyTests.Interop.Scripted
@@ -55,7 +56,7 @@ let private closing =
                   )
 
               pump.Run()
-              Expect.isTrue (told.Wait(TimeSpan.FromSeconds 20.0)) "completes"
+              Expect.isTrue (told.Wait(TimeSpan.FromSeconds Outside.Patience)) "completes"
               Expect.equal thread Environment.CurrentManagedThreadId "on the context's thread") ]
 
 let private sending =
@@ -143,7 +144,11 @@ let private sending =
                   channel.Send(String('a', 10))
                   let waiting = channel.SendAsync("x").AsTask()
                   channel.Close()
-                  Expect.equal (nameOf (fun () -> waiting.Wait(20_000) |> ignore)) "InvalidStateError" "closed"
+
+                  Expect.equal
+                      (nameOf (fun () -> waiting.Wait(TimeSpan.FromSeconds Outside.Patience) |> ignore))
+                      "InvalidStateError"
+                      "closed"
               })
 
           testCaseTask "bufferedamountlow is told on the way down across the threshold, and only then" (fun () ->
@@ -274,7 +279,7 @@ let private events =
                           pc.CreateOfferAsync().GetAwaiter().OnCompleted(fun () -> seen.Enqueue ours.IsCurrent))
                   )
 
-                  let deadline = DateTime.UtcNow.AddSeconds 20.0
+                  let deadline = DateTime.UtcNow.AddSeconds Outside.Patience
 
                   while seen.Count < 3 && DateTime.UtcNow < deadline do
                       do! drained ours
@@ -323,7 +328,7 @@ let private views =
 
                   Expect.equal (script.Sent |> Array.map String.length) [| 1_000 |] "no more than the mark"
                   script.Sink.Raise(Event.BufferedAmountFell(channel.Handle, 1_000))
-                  let deadline = DateTime.UtcNow.AddSeconds 20.0
+                  let deadline = DateTime.UtcNow.AddSeconds Outside.Patience
 
                   while script.Sent.Length < 2 && DateTime.UtcNow < deadline do
                       do! Task.Yield()
@@ -343,7 +348,7 @@ let private views =
                   let! _ = pipe.Output.WriteAsync(bytes "abc")
                   pipe.Output.Write("def"B)
                   pipe.Output.Complete()
-                  let deadline = DateTime.UtcNow.AddSeconds 20.0
+                  let deadline = DateTime.UtcNow.AddSeconds Outside.Patience
 
                   while channel.ReadyState = RTCDataChannelState.Open && DateTime.UtcNow < deadline do
                       do! Task.Yield()
@@ -363,7 +368,7 @@ let private views =
 
                   do! settled pc
                   stream.Dispose()
-                  let deadline = DateTime.UtcNow.AddSeconds 20.0
+                  let deadline = DateTime.UtcNow.AddSeconds Outside.Patience
 
                   while script.Consumed < 500_000 && DateTime.UtcNow < deadline do
                       do! Task.Yield()

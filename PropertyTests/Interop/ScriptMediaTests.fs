@@ -8,6 +8,7 @@ open Expecto
 open Hybrid.WebRtc
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Rtp
+open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
 open Hybrid.WebRtc.PropertyTests.Interop.ValuesTests
 open Hybrid.WebRtc.PropertyTests.Interop.Scripted
@@ -312,6 +313,13 @@ let private trackEvents =
                   let sets () =
                       pc.SetRemoteDescriptionAsync(RTCSessionDescription(RTCSdpType.Offer, ""))
 
+                  // The first event is told once the promise waits behind all of them.
+                  use isKept = new System.Threading.ManualResetEventSlim()
+
+                  use _ =
+                      pc.OnSignalingStateChange.Subscribe(fun _ ->
+                          isKept.Wait(TimeSpan.FromSeconds Outside.Patience) |> ignore)
+
                   media.Script.Media <-
                       fun input ->
                           match input with
@@ -320,6 +328,7 @@ let private trackEvents =
                               sink.Raise(Event.SignalingStateChanged SignalingState.HaveRemoteOffer)
                               sink.Raise(Event.TracksChanged [| TrackChange.TrackAdded(1, [| "s" |]) |])
                               sink.Reply(id, Answer.Done)
+                              isKept.Set()
                               true
                           | _ -> false
 

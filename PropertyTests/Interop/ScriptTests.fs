@@ -12,6 +12,7 @@ open Expecto
 open Hybrid.WebRtc
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Stack
+open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
 open Hybrid.WebRtc.PropertyTests.Interop.ValuesTests
 open Hybrid.WebRtc.PropertyTests.Interop.Scripted
@@ -205,7 +206,7 @@ let private order =
                           seen.Enqueue $"{state} {pc.SignalingState} {isNull pc.LocalDescription}"
 
                           if state <> RTCSignalingState.Stable then
-                              hold.Wait(TimeSpan.FromSeconds 20.0) |> ignore)
+                              hold.Wait(TimeSpan.FromSeconds Outside.Patience) |> ignore)
 
                   use _ = pc.OnConnectionStateChange.Subscribe(fun state -> seen.Enqueue $"{state}")
 
@@ -221,7 +222,7 @@ let private order =
                       | Input.SetLocalDescription(id, _) -> Some id
                       | _ -> None
 
-                  let deadline = DateTime.UtcNow.AddSeconds 20.0
+                  let deadline = DateTime.UtcNow.AddSeconds Outside.Patience
 
                   while Array.tryPick commandOf script.Posted = None && DateTime.UtcNow < deadline do
                       Thread.Yield() |> ignore
@@ -296,10 +297,10 @@ let private order =
                   use _ =
                       channel.OnMessage.Subscribe(fun _ ->
                           entered.Set()
-                          reading.Wait(TimeSpan.FromSeconds 20.0) |> ignore)
+                          reading.Wait(TimeSpan.FromSeconds Outside.Patience) |> ignore)
 
                   script.Message(channel.Handle, false, bytes "12345")
-                  Expect.isTrue (entered.Wait(TimeSpan.FromSeconds 20.0)) "told"
+                  Expect.isTrue (entered.Wait(TimeSpan.FromSeconds Outside.Patience)) "told"
                   Expect.equal script.Consumed 0 "not while it is read"
                   reading.Set()
                   do! settled pc
@@ -353,7 +354,7 @@ let private closing =
 
                   use _ =
                       pc.OnNegotiationNeeded.Subscribe(fun _ ->
-                          closed.SetResult(pc.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds 20.0)))
+                          closed.SetResult(pc.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds Outside.Patience)))
 
                   script.Sink.Raise Event.NegotiationNeeded
                   do! within closed.Task
@@ -394,7 +395,7 @@ let private closing =
                   Expect.equal sctp.Transport.IceTransport.State RTCIceTransportState.Closed "ice transport"
 
                   Expect.equal
-                      (nameOf (fun () -> pending.Wait(20_000) |> ignore))
+                      (nameOf (fun () -> pending.Wait(TimeSpan.FromSeconds Outside.Patience) |> ignore))
                       "InvalidStateError"
                       "the pending offer"
 
@@ -467,7 +468,12 @@ let private closing =
                   use _ = pc.OnConnectionStateChange.Subscribe states.Enqueue
                   let pending = pc.CreateOfferAsync()
                   script.Sink.Ended(Exception "a bug")
-                  Expect.equal (nameOf (fun () -> pending.Wait(20_000) |> ignore)) "InvalidStateError" "pending"
+
+                  Expect.equal
+                      (nameOf (fun () -> pending.Wait(TimeSpan.FromSeconds Outside.Patience) |> ignore))
+                      "InvalidStateError"
+                      "pending"
+
                   do! within (pc.CloseAsync())
                   do! settled pc
                   Expect.contains states RTCPeerConnectionState.Failed "told"
@@ -494,7 +500,11 @@ let private closing =
                   let other = Script().Connect()
                   let never = other.GatheringCompleteAsync()
                   other.Close()
-                  Expect.equal (nameOf (fun () -> never.Wait(20_000) |> ignore)) "InvalidStateError" "closed before"
+
+                  Expect.equal
+                      (nameOf (fun () -> never.Wait(TimeSpan.FromSeconds Outside.Patience) |> ignore))
+                      "InvalidStateError"
+                      "closed before"
               }) ]
 
 let tests = testList "Interop over a script" [ commands; order; closing ]

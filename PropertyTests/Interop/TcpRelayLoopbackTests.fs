@@ -10,6 +10,7 @@ open System.Threading.Tasks
 open Expecto
 open Hybrid.WebRtc
 open Hybrid.WebRtc.Stack
+open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
 open Hybrid.WebRtc.PropertyTests.Interop.CoturnTests
 
@@ -100,6 +101,8 @@ let tests =
                       do! callee.CloseAsync()
                       do! caller.DisposeAsync()
                       do! callee.DisposeAsync()
+                      // Asked for, and done once the server has heard it.
+                      do! eventually (fun () -> server.Allocations = 0)
                       Expect.equal server.Allocations 0 "given back"
                       do! server.DisposeAsync()
 
@@ -140,7 +143,7 @@ let tests =
               |> ignore
 
               do! TurnLoopbackTests.talk caller callee
-              let! told = code.Task.WaitAsync(TimeSpan.FromSeconds 20.0)
+              let! told = code.Task.WaitAsync(TimeSpan.FromSeconds Outside.Patience)
               Expect.equal told 442 "Unsupported Transport Protocol"
               do! caller.DisposeAsync()
               do! callee.DisposeAsync()

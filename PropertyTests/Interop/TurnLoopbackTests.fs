@@ -12,6 +12,7 @@ open System.Threading.Tasks
 open Expecto
 open Hybrid.WebRtc
 open Hybrid.WebRtc.Stack
+open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.Interop.ContextTests
 
 /// A certificate that nobody has signed, for this machine.
@@ -142,11 +143,7 @@ let tests =
                       Expect.equal server.Allocations 2 "one each"
                       do! caller.DisposeAsync()
                       do! callee.DisposeAsync()
-                      let deadline = DateTime.UtcNow.AddSeconds 10.0
-
-                      while server.Allocations > 0 && DateTime.UtcNow < deadline do
-                          do! Task.Delay 20
-
+                      do! eventually (fun () -> server.Allocations = 0)
                       Expect.equal server.Allocations 0 "given back"
 
                       for file in Directory.GetFiles folder do

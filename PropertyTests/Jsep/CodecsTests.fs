@@ -2,7 +2,6 @@
 module Hybrid.WebRtc.PropertyTests.CodecsTests
 
 open System
-open System.Diagnostics
 open Expecto
 open FsCheck
 open FsCheck.FSharp
@@ -166,20 +165,15 @@ let private readingTests =
               let small = section "video" formats (lines 1000)
               let large = section "video" formats (lines 16000)
 
-              let cost m =
-                  Seq.init 5 (fun _ ->
-                      let clock = Stopwatch.StartNew()
-                      let codecs = Codecs.ofMedia m
-                      Codecs.answer video [||] codecs |> ignore
-                      Codecs.agreed codecs codecs |> ignore
-                      clock.Elapsed.TotalMilliseconds)
-                  |> Seq.min
+              let read m () =
+                  let codecs = Codecs.ofMedia m
+                  Codecs.answer video [||] codecs |> ignore
+                  Codecs.agreed codecs codecs |> ignore
 
-              cost small |> ignore
               let codecs = Codecs.ofMedia large
               Expect.equal codecs.Length 128 "as many as there are payload types"
               Expect.isLessThanOrEqual codecs[0].Feedback.Length (2 * Codecs.MaxFeedback) "bounded"
-              Expect.isLessThan (cost large) (32.0 * cost small + 50.0) "16 times the lines") ]
+              Laws.costs "16 times the lines" 60.0 1.0 (read small) (read large)) ]
 
 let private offerTests =
     testList

@@ -2,7 +2,6 @@
 module Hybrid.WebRtc.PropertyTests.ExtmapTests
 
 open System
-open System.Diagnostics
 open Expecto
 open FsCheck
 open FsCheck.FSharp
@@ -47,18 +46,9 @@ let private idsOf (extmaps: Extmap[]) : int[] = extmaps |> Array.map _.Id
 
 /// 16 times the lines cost about 16 times the time.
 let internal isLinear (name: string) (make: int -> SdpMedia) (read: SdpMedia -> unit) =
-    let cost n =
-        let m = make n
-
-        Seq.init 5 (fun _ ->
-            let clock = Stopwatch.StartNew()
-            read m
-            clock.Elapsed.TotalMilliseconds)
-        |> Seq.min
-
-    cost 1000 |> ignore
-    let small = cost 1000
-    Expect.isLessThan (cost 16000) (32.0 * small + 50.0) (name + ": linear")
+    let small, large = make 1_000, make 16_000
+    // Of what takes no time at all, nobody can tell.
+    Laws.costs (name + ": linear") 60.0 1.0 (fun () -> read small) (fun () -> read large)
 
 let tests =
     testList

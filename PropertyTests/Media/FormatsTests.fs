@@ -2,7 +2,6 @@
 module Hybrid.WebRtc.PropertyTests.Media.FormatsTests
 
 open System
-open System.Diagnostics
 open Expecto
 open FsCheck
 open FsCheck.FSharp
@@ -122,22 +121,14 @@ let private linear =
 
               let depacketizer = format.CreateDepacketizer()
 
-              let cost (octets: byte[]) =
-                  Seq.min (
-                      seq {
-                          for _ in 1..7 do
-                              let watch = Stopwatch.StartNew()
-                              depacketizer.Begin()
-                              depacketizer.Inspect(ReadOnlySpan octets, true) |> ignore
-                              depacketizer.Append(ReadOnlySpan octets, FrameWriter()) |> ignore
-                              watch.Elapsed.TotalMicroseconds
-                      }
-                  )
+              let take (octets: byte[]) () =
+                  depacketizer.Begin()
+                  depacketizer.Inspect(ReadOnlySpan octets, true) |> ignore
+                  depacketizer.Append(ReadOnlySpan octets, FrameWriter()) |> ignore
 
               let small, large = payload 2000, payload 64_000
-              cost small |> ignore
               // 32 times as long; a quadratic cost would be a thousand times as much.
-              Expect.isLessThan (cost large) (300.0 * max 5.0 (cost small)) "the cost") ]
+              Laws.costs "the cost" 300.0 0.005 (take small) (take large)) ]
 
 let private vp8Tests =
     [ testCase "VP8: descriptors of RFC 7741 §4.6, and those cut short" (fun () ->

@@ -3,7 +3,6 @@ module Hybrid.WebRtc.PropertyTests.Media.SampleBuilderTests
 
 open System
 open System.Collections.Generic
-open System.Diagnostics
 open Expecto
 open FsCheck
 open FsCheck.FSharp
@@ -266,51 +265,39 @@ let private cases =
           let template = (packets format 300 (frames vp8 (Dice 1) 0 1))[0]
 
           // A far packet waits while the gap before it fills in order: the worst that order can be.
-          let cost (window: int) =
-              Seq.min (
-                  seq {
-                      for _ in 1..5 do
-                          let builder =
-                              SampleBuilder(
-                                  format,
-                                  SampleBuilderOptions(MaxPackets = window, MaxLate = TimeSpan.FromHours 1.0)
-                              )
+          let fill (window: int) () =
+              let builder =
+                  SampleBuilder(format, SampleBuilderOptions(MaxPackets = window, MaxLate = TimeSpan.FromHours 1.0))
 
-                          let watch = Stopwatch.StartNew()
-                          let rounds = 16_384 / window
+              let rounds = 16_384 / window
 
-                          for round in 0 .. rounds - 1 do
-                              let first = round * window
+              for round in 0 .. rounds - 1 do
+                  let first = round * window
 
-                              let far =
-                                  { template with
-                                      SequenceNumber = uint16 (first + window - 1) }
+                  let far =
+                      { template with
+                          SequenceNumber = uint16 (first + window - 1) }
 
-                              let near =
-                                  { template with
-                                      SequenceNumber = uint16 first }
+                  let near =
+                      { template with
+                          SequenceNumber = uint16 first }
 
-                              builder.Push(&near)
-                              builder.Push(&far)
+                  builder.Push(&near)
+                  builder.Push(&far)
 
-                              for i in 1 .. window - 2 do
-                                  let packet =
-                                      { template with
-                                          SequenceNumber = uint16 (first + i) }
+                  for i in 1 .. window - 2 do
+                      let packet =
+                          { template with
+                              SequenceNumber = uint16 (first + i) }
 
-                                  builder.Push(&packet)
+                      builder.Push(&packet)
 
-                                  match builder.TryPop() with
-                                  | _ -> ()
+                      match builder.TryPop() with
+                      | _ -> ()
 
-                              popAll builder |> ignore
+                  popAll builder |> ignore
 
-                          watch.Elapsed.TotalMilliseconds
-                  }
-              )
-
-          cost 64 |> ignore
-          Expect.isLessThan (cost 16_384) (20.0 * max 1.0 (cost 64)) "256 times as many held") ]
+          Laws.costs "256 times as many held" 20.0 1.0 (fill 64) (fill 16_384)) ]
 
 let private noise =
     property "any packets at all: no throw, and never more held than may be" (fun seed ->

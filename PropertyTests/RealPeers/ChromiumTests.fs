@@ -270,7 +270,7 @@ let private trickle (path: string) : Task =
             )
 
         do! ours.Accept answered
-        do! ours.Pc.GatheringCompleteAsync().WaitAsync(TimeSpan.FromSeconds 30.0)
+        do! ours.Pc.GatheringCompleteAsync().WaitAsync(TimeSpan.FromSeconds Outside.Patience)
 
         for candidate in ourCandidates do
             let! _ =

@@ -140,7 +140,7 @@ type Firefox
             }
 
         task {
-            let! address = next () |> Outside.within 60.0 "Firefox' address"
+            let! address = next () |> Outside.within Outside.Patience "Firefox' address"
             // Nobody reads the rest, but a full pipe would stop it.
             browser.ErrorDataReceived.Add ignore
             browser.StandardError.ReadToEndAsync() |> ignore

@@ -128,7 +128,7 @@ type Heard(track: RemoteTrack) =
 /// Waits for something that takes asking; the failure says what was the case last.
 let eventually (ask: unit -> Task<Result<unit, string>>) : Task =
     task {
-        let deadline = Environment.TickCount64 + 20_000L
+        let deadline = Environment.TickCount64 + int64 (1_000.0 * Outside.Patience)
         let! first = ask ()
         let mutable seen = first
 
@@ -160,7 +160,7 @@ let private decodedBy (ffmpeg: string) (matrix: string) (mimeType: string) (fram
 
         let! struct (code, told) =
             Outside.execute
-                30.0
+                Outside.Patience
                 Outside.root
                 ffmpeg
                 [ "-v"
@@ -189,7 +189,7 @@ let private decodedBy (ffmpeg: string) (matrix: string) (mimeType: string) (fram
 /// Waits for something of ours; the failure says what.
 let await (what: unit -> string) (holds: unit -> bool) : Task =
     task {
-        let deadline = Environment.TickCount64 + 20_000L
+        let deadline = Environment.TickCount64 + int64 (1_000.0 * Outside.Patience)
 
         while not (holds ()) && Environment.TickCount64 < deadline do
             do! Task.Delay 20
@@ -266,7 +266,7 @@ let showsColour =
 
 let sees (page: Page) (colour: int[]) : Task =
     task {
-        let! _ = page.Call(20.0, showsColour, {| colour = colour |})
+        let! _ = page.Call(showsColour, {| colour = colour |})
         ()
     }
 

@@ -10,7 +10,7 @@ open Hybrid.WebRtc.PropertyTests.RealPeers.MediaScenarios
 /// The video of a section shows this colour.
 let private seesAt (page: Page) (mid: string) (colour: int[]) : Task =
     task {
-        let! _ = page.Call(20.0, showsColour, {| colour = colour; mid = mid |})
+        let! _ = page.Call(showsColour, {| colour = colour; mid = mid |})
         ()
     }
 
@@ -50,14 +50,13 @@ let changes (page: Page) : Task =
         do! negotiate Ours ours page
 
         let! _ =
-            page.Call(10.0, "() => until(() => pc.getTransceivers()[1].receiver.track.muted)", null)
+            page.Call("() => until(() => pc.getTransceivers()[1].receiver.track.muted)", null)
 
         let stopped = ours.Pc.GetTransceivers() |> Seq.find (fun t -> t.Mid = "1")
         stopped.Stop()
         do! negotiate Ours ours page
 
-        let! _ =
-            page.Call(10.0, "() => until(() => pc.getTransceivers().length === 1)", null)
+        let! _ = page.Call("() => until(() => pc.getTransceivers().length === 1)", null)
 
         do! seesAt "0" blue
     }
@@ -104,7 +103,7 @@ let pauses (page: Page) : Task =
         do! negotiate Ours ours page
 
         let! _ =
-            page.Call(10.0, "() => until(() => pc.getTransceivers()[0].receiver.track.muted)", null)
+            page.Call("() => until(() => pc.getTransceivers()[0].receiver.track.muted)", null)
 
         let before = tracks[0].Frames
         do! await (fun () -> "theirs stopped, too") (fun () -> tracks[0].Frames > before + 5)
@@ -113,7 +112,7 @@ let pauses (page: Page) : Task =
         do! negotiate Ours ours page
 
         let! _ =
-            page.Call(10.0, "() => until(() => !pc.getTransceivers()[0].receiver.track.muted)", null)
+            page.Call("() => until(() => !pc.getTransceivers()[0].receiver.track.muted)", null)
 
         do! sees page green
     }
@@ -137,8 +136,7 @@ let recycled (page: Page) : Task =
         stopped.Stop()
         do! negotiate Ours ours page
 
-        let! _ =
-            page.Call(10.0, "() => until(() => pc.getTransceivers().length === 1)", null)
+        let! _ = page.Call("() => until(() => pc.getTransceivers().length === 1)", null)
 
         let added = ours.Pc.AddTransceiver third.Track
         do! negotiate Ours ours page
@@ -208,7 +206,6 @@ let codecChanges (page: Page) : Task =
 
             let! _ =
                 page.Call(
-                    20.0,
                     """(codec) => until(async () => (await stats(pc, "inbound-rtp")).some((s) => s.codec === codec))""",
                     mimeType
                 )

@@ -86,7 +86,7 @@ let counts (page: Page) : Task =
         do! video.Sender.ReplaceTrackAsync picture.Track
         do! audio.Sender.ReplaceTrackAsync sound.Track
         begins.SetResult()
-        let! _ = page.Call(20.0, "() => decoded(pc, 'video', 60)", null)
+        let! _ = page.Call("() => decoded(pc, 'video', 60)", null)
 
         do!
             await (fun () -> "few frames") (fun () ->

@@ -142,7 +142,7 @@ let private clips (ffmpeg: string) : Task =
 
             let! struct (code, told) =
                 Outside.execute
-                    30.0
+                    Outside.Patience
                     Outside.root
                     ffmpeg
                     [ "-v"

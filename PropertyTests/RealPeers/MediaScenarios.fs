@@ -21,7 +21,7 @@ let bothWays (offerer: Offerer) (page: Page) : Task =
         let! _ = page.Call(sends, {| colour = blue; sound = true |})
         do! negotiate offerer ours page
 
-        let! video = page.Call(20.0, "() => decoded(pc, 'video', 10)", null)
+        let! video = page.Call("() => decoded(pc, 'video', 10)", null)
         Expect.equal (video.GetProperty("codec").GetString()) "video/VP8" "the browser decodes"
         do! sees page red
         picture.Second <- 1
@@ -29,7 +29,6 @@ let bothWays (offerer: Offerer) (page: Page) : Task =
 
         let! audio =
             page.Call(
-                20.0,
                 """() => until(async () => (await stats(pc, "inbound-rtp", "audio"))
                     .find((s) => s.totalSamplesReceived - s.concealedSamples >= 24000 && s.totalAudioEnergy > 0))""",
                 null
@@ -67,7 +66,7 @@ let codec (mimeType: string) (file: string) (fmtp: string option) (page: Page) :
 
         let! _ = page.Call(sends, {| colour = green; sound = false |})
         do! negotiate Ours ours page
-        let! video = page.Call(20.0, "() => decoded(pc, 'video', 5)", null)
+        let! video = page.Call("() => decoded(pc, 'video', 5)", null)
         Expect.equal (video.GetProperty("codec").GetString()) mimeType "the browser decodes"
         do! sees page red
         picture.Second <- 2

@@ -130,7 +130,7 @@ let firstEnds (begins: Offerer) (ends: Offerer) (page: Page) : Task =
         do! await (fun () -> $"{tracks.Count} tracks") (fun () -> tracks.Count = 2)
 
         let seesAt (mid: string) (colour: int[]) =
-            page.Call(20.0, showsColour, {| colour = colour; mid = mid |})
+            page.Call(showsColour, {| colour = colour; mid = mid |})
 
         let! _ = seesAt "0" red
         let! _ = seesAt "1" green

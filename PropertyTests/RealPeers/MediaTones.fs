@@ -16,7 +16,7 @@ let tones (page: Page) : Task =
         let sender = ours.Pc.AddTrack sound.Track
         let! _ = page.Call "() => { window.microphone = tone(); pc.addTrack(microphone); }"
         do! negotiate Ours ours page
-        let! _ = page.Call(20.0, "() => decoded(pc, 'audio', 4800)", null)
+        let! _ = page.Call("() => decoded(pc, 'audio', 4800)", null)
 
         let! _ =
             page.Call "async () => { window.phone = await keysOf(pc.getReceivers()[0].track); }"

@@ -18,7 +18,7 @@ let private iproute () : Result<string, string> =
             let probe = $"hybrid-probe-{Environment.ProcessId}"
 
             let run arguments =
-                (Outside.execute 10.0 Outside.root ip arguments).GetAwaiter().GetResult()
+                (Outside.execute Outside.Patience Outside.root ip arguments).GetAwaiter().GetResult()
 
             match run [ "netns"; "add"; probe ] with
             | struct (0, _) ->
@@ -32,7 +32,7 @@ type private Hosts(ip: string) =
 
     let run (arguments: string list) : Task =
         task {
-            let! struct (code, told) = Outside.execute 10.0 Outside.root ip arguments
+            let! struct (code, told) = Outside.execute Outside.Patience Outside.root ip arguments
             let command = String.Join(' ', arguments)
             Expect.equal code 0 $"ip {command}: {told}"
         }
@@ -40,12 +40,12 @@ type private Hosts(ip: string) =
     /// Waits until the system says that an interface works.
     let isUp (who: char) (n: int) : Task =
         task {
-            let deadline = DateTime.UtcNow.AddSeconds 20.0
+            let deadline = DateTime.UtcNow.AddSeconds Outside.Patience
             let mutable up = false
 
             while not up do
                 let! struct (_, told) =
-                    Outside.execute 10.0 Outside.root ip [ "-n"; name who; "link"; "show"; $"eth{n}" ]
+                    Outside.execute Outside.Patience Outside.root ip [ "-n"; name who; "link"; "show"; $"eth{n}" ]
 
                 up <- told.Contains "state UP"
 
@@ -132,7 +132,9 @@ type private Hosts(ip: string) =
         member _.DisposeAsync() =
             task {
                 for who in [ 'a'; 'b' ] do
-                    let! _ = Outside.execute 10.0 Outside.root ip [ "netns"; "del"; name who ]
+                    let! _ =
+                        Outside.execute Outside.Patience Outside.root ip [ "netns"; "del"; name who ]
+
                     ()
             }
             |> ValueTask
@@ -173,7 +175,7 @@ type private Speaker(conversation: Outside.Conversation) =
     /// The next that `choose` takes; what it says of mistakes fails the test.
     member this.Hear(what: string, choose: string[] -> 'a voption) : Task<'a> =
         task {
-            let! line = told.Reader.ReadAsync().AsTask() |> Outside.within 30.0 what
+            let! line = told.Reader.ReadAsync().AsTask() |> Outside.within Outside.Patience what
             let words = line.Split ' '
 
             match words[0] with

@@ -23,20 +23,20 @@ type Line(channel: RTCDataChannel) =
     member _.Channel = channel
 
     member _.Opened() : Task =
-        task { do! channel.WaitForOpenAsync().WaitAsync(TimeSpan.FromSeconds 30.0) }
+        task { do! channel.WaitForOpenAsync().WaitAsync(TimeSpan.FromSeconds Outside.Patience) }
 
     /// The next message: text or not, and its octets.
     member _.Next() : Task<struct (bool * byte[])> =
         task {
             let! m =
                 messages.Reader.ReadAsync().AsTask()
-                |> Outside.within 30.0 $"a message on \"{channel.Label}\""
+                |> Outside.within Outside.Patience $"a message on \"{channel.Label}\""
 
             return struct (m.IsText, m.Data.ToArray())
         }
 
     member _.Closed() : Task =
-        task { do! closed.Task.WaitAsync(TimeSpan.FromSeconds 30.0) }
+        task { do! closed.Task.WaitAsync(TimeSpan.FromSeconds Outside.Patience) }
 
 /// A peer of ours, spoken to in descriptions as JSON.
 type OurPeer(?options: WebRtcOptions, ?configuration: RTCConfiguration) =
@@ -65,7 +65,7 @@ type OurPeer(?options: WebRtcOptions, ?configuration: RTCConfiguration) =
             task {
                 let! line =
                     incoming.Reader.ReadAsync().AsTask()
-                    |> Outside.within 30.0 $"the peer's channel \"{label}\""
+                    |> Outside.within Outside.Patience $"the peer's channel \"{label}\""
 
                 if line.Channel.Label = label then
                     return line
@@ -79,7 +79,7 @@ type OurPeer(?options: WebRtcOptions, ?configuration: RTCConfiguration) =
     member _.Describe() : Task<JsonElement> =
         task {
             do! pc.SetLocalDescriptionAsync()
-            do! pc.GatheringCompleteAsync().WaitAsync(TimeSpan.FromSeconds 30.0)
+            do! pc.GatheringCompleteAsync().WaitAsync(TimeSpan.FromSeconds Outside.Patience)
             return json pc.LocalDescription
         }
 
@@ -97,7 +97,7 @@ type OurPeer(?options: WebRtcOptions, ?configuration: RTCConfiguration) =
                     if now = state then
                         reached.TrySetResult() |> ignore)
 
-            do! reached.Task.WaitAsync(TimeSpan.FromSeconds 60.0)
+            do! reached.Task.WaitAsync(TimeSpan.FromSeconds Outside.Patience)
         }
 
     /// Sends messages to a peer that echoes them until packets are larger than they were at first: it answers the probes of
@@ -113,14 +113,13 @@ type OurPeer(?options: WebRtcOptions, ?configuration: RTCConfiguration) =
             let first = int64 (Hybrid.WebRtc.Core.SctpConfig.packetIn 1200)
             let! before = mtu ()
             let mutable present = before
-            let mutable rounds = 0
+            let deadline = Environment.TickCount64 + int64 (1_000.0 * Outside.Patience)
 
-            while present <= first && rounds < 100 do
+            while present <= first && Environment.TickCount64 < deadline do
                 line.Channel.Send(Array.zeroCreate<byte> 60_000)
                 let! _ = line.Next()
                 let! now = mtu ()
                 present <- now
-                rounds <- rounds + 1
 
             if present <= first then
                 failwithf "packets are still of %d octets" present

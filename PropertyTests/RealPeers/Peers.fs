@@ -110,11 +110,13 @@ type Page
                 return failtest $"the page's script: {error.Message}\n{said}"
         }
 
-    /// The same within 30 s.
-    member this.Call(script: string, argument: obj | null) : Task<JsonElement> = this.Call(30.0, script, argument)
+    /// The same within `Outside.Patience`.
+    member this.Call(script: string, argument: obj | null) : Task<JsonElement> =
+        this.Call(Outside.Patience, script, argument)
 
     /// The same without an argument.
-    member this.Call(script: string) : Task<JsonElement> = this.Call(30.0, script, null)
+    member this.Call(script: string) : Task<JsonElement> =
+        this.Call(Outside.Patience, script, null)
 
     /// Loads the page anew, as a user's reload does: its peer connections end without a word.
     member _.Reload() : Task = reload ()
@@ -256,7 +258,7 @@ type Aiortc(python: string, role: string) =
     /// Its next line: a description first, then what happens to it.
     member _.Next() : Task<JsonElement> =
         task {
-            let! line = talk.Read 30.0
+            let! line = talk.Read Outside.Patience
             return JsonDocument.Parse(line).RootElement.Clone()
         }
 

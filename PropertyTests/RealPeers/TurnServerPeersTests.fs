@@ -11,10 +11,6 @@ open Hybrid.WebRtc
 open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.RealPeers.TurnServers
 
-let private freePort () =
-    use probe = new UdpClient(IPEndPoint(IPAddress.Loopback, 0))
-    (nonNull probe.Client.LocalEndPoint :?> IPEndPoint).Port
-
 /// Runs coturn's client against a server; answers what it printed.
 let private uclient (server: TurnServer) (transport: TurnServerTransport) (switches: string list) =
     task {
@@ -32,7 +28,7 @@ let private uclient (server: TurnServer) (transport: TurnServerTransport) (switc
 
             let! struct (_, output) =
                 Outside.execute
-                    60.0
+                    Outside.Patience
                     Outside.root
                     client
                     (by
@@ -58,14 +54,14 @@ let private alice = [ "-u"; "alice"; "-w"; "wonderland"; "-m"; "5"; "-n"; "200" 
 let private withPeer (body: int -> Task) : Task =
     task {
         let peer = Outside.program [ "turnutils_peer" ] |> ValueOption.defaultValue ""
-        let port = freePort ()
+        let port = Outside.freePort ()
 
         use _ = new Outside.Conversation(peer, [ "-L"; "127.0.0.1"; "-p"; string port ])
 
         // It is there once it sends something back.
         use probe = new UdpClient(IPEndPoint(IPAddress.Loopback, 0))
         let answer = probe.ReceiveAsync()
-        let deadline = DateTime.UtcNow.AddSeconds 20.0
+        let deadline = DateTime.UtcNow.AddSeconds Outside.Patience
 
         while not answer.IsCompletedSuccessfully && DateTime.UtcNow < deadline do
             let! _ = probe.SendAsync([| 1uy |], IPEndPoint(IPAddress.Loopback, port))
@@ -163,7 +159,7 @@ let private relayed =
         await b.setLocalDescription();
         await a.setRemoteDescription(b.localDescription);
         const timeout = (n) => new Promise((_, no) => setTimeout(() => no(new Error(`errors: ${errors}, seen: ${seen}`)), n));
-        await Promise.race([opened(channel), timeout(15000)]);
+        await Promise.race([opened(channel), timeout(60000)]);
         const other = await incoming;
         other.onmessage = (e) => other.send(e.data);
         let octets = 0;
@@ -171,7 +167,7 @@ let private relayed =
             const message = new Uint8Array(30000).fill(i);
             const echo = next(channel);
             channel.send(message);
-            const data = await Promise.race([echo, timeout(10000)]);
+            const data = await Promise.race([echo, timeout(60000)]);
             octets += data.byteLength ?? data.size;
         }
         const stats = [...(await a.getStats()).values()];
@@ -224,7 +220,7 @@ let private browsers =
 
                   let! told =
                       page.Call(
-                          60.0,
+                          120.0,
                           relayed,
                           {| url = url transport server
                              username = made.Username
@@ -238,7 +234,7 @@ let private browsers =
                   for seen in told.GetProperty("seen").EnumerateArray() do
                       Expect.stringStarts (string (seen.GetString())) "relay/" "no other candidate"
 
-                  let until = Environment.TickCount64 + 10_000L
+                  let until = Environment.TickCount64 + int64 (1_000.0 * Outside.Patience)
 
                   while server.Allocations > 0 && Environment.TickCount64 < until do
                       do! Task.Delay 10

@@ -11,6 +11,7 @@ open Expecto
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Stack
 open Hybrid.WebRtc.Stack.Ports
+open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.Stack.Kinds
 open Hybrid.WebRtc.PropertyTests.Stack.PortTests
 
@@ -88,7 +89,7 @@ let internal inputs (journal: Tape) =
         [ for struct (_, input) in JournalReader.Inputs(new MemoryStream(octets)) -> input ]
 
 let internal stop (host: PeerHost) =
-    Expect.isTrue (host.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds 20.0)) "stops"
+    Expect.isTrue (host.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds Outside.Patience)) "stops"
 
 let private refused (task: Task<Answer>) =
     try
@@ -121,7 +122,7 @@ let private commands =
                     Reply(999L, Done)
                     Refuse(998L, Mistake.create ErrorName.TypeError "") ]
 
-              Expect.isTrue (asked.Wait(TimeSpan.FromSeconds 20.0)) "answered"
+              Expect.isTrue (asked.Wait(TimeSpan.FromSeconds Outside.Patience)) "answered"
               Expect.equal (refused turned) ErrorName.TypeError "refused"
               stop host
               Expect.sequenceEqual sink.Told [ "reply 999"; "refuse 998"; "ended" ] "the sink heard the rest")
@@ -169,7 +170,7 @@ let private ends =
               let badHost, goodHost = start options bad, start options good
               perform badHost [ Raise NegotiationNeeded; Raise NegotiationNeeded ]
               perform goodHost [ Raise NegotiationNeeded ]
-              Expect.isTrue (badHost.Completion.Wait(TimeSpan.FromSeconds 20.0)) "over"
+              Expect.isTrue (badHost.Completion.Wait(TimeSpan.FromSeconds Outside.Patience)) "over"
               stop goodHost
               Expect.sequenceEqual bad.Told [ "ended by a bug" ] "told why"
               Expect.sequenceEqual good.Told [ "raise"; "ended" ] "untouched"
@@ -193,7 +194,7 @@ let private ports (kind: Kind) =
               perform host [ OpenPorts ]
               eventually "ports are bound" (fun () -> openPorts loops > 0)
               perform host [ Ended ]
-              Expect.isTrue (host.Completion.Wait(TimeSpan.FromSeconds 20.0)) "over"
+              Expect.isTrue (host.Completion.Wait(TimeSpan.FromSeconds Outside.Patience)) "over"
               eventually "ports are closed" (fun () -> openPorts loops = 0)
               Expect.equal leases.OnLoan 0 "every lease is back"
               Expect.equal (Seq.last sink.Told) "ended" "nothing follows"
@@ -484,7 +485,7 @@ let internal say (host: PeerHost) (sink: Talker) (text: string) =
 
 let private close (host: PeerHost) =
     host.Ask(fun n -> Close n) |> ignore
-    Expect.isTrue (host.Completion.Wait(TimeSpan.FromSeconds 20.0)) "over"
+    Expect.isTrue (host.Completion.Wait(TimeSpan.FromSeconds Outside.Patience)) "over"
 
 let private sessions (kind: Kind) =
     testList

@@ -111,7 +111,7 @@ let private threads (kind: Kind) =
 
               let seat = loop.Join(Member("a", List(), onInput))
               seat.Post(Consumed 1)
-              Expect.isTrue (ticked.Wait(TimeSpan.FromSeconds 20.0)) "ticked by the loop's own thread"
+              Expect.isTrue (ticked.Wait(TimeSpan.FromSeconds Outside.Patience)) "ticked by the loop's own thread"
               loop.Post(Action seat.Leave))
 
           testCase "a thread sleeps by the clock it was given" (fun () ->
@@ -131,12 +131,15 @@ let private threads (kind: Kind) =
               seat.Post(Consumed 1)
 
               Expect.isTrue
-                  (SpinWait.SpinUntil((fun () -> time.Armed = TimeSpan.FromHours 1.0), 20_000))
+                  (SpinWait.SpinUntil(
+                      (fun () -> time.Armed = TimeSpan.FromHours 1.0),
+                      TimeSpan.FromSeconds Outside.Patience
+                  ))
                   "an hour asked for"
 
               time.Advance 3_600_000_000L
               time.Fire()
-              Expect.isTrue (ticked.Wait(TimeSpan.FromSeconds 20.0)) "an hour later"
+              Expect.isTrue (ticked.Wait(TimeSpan.FromSeconds Outside.Patience)) "an hour later"
               loop.Post(Action seat.Leave))
 
           testCase
@@ -163,7 +166,14 @@ let private threads (kind: Kind) =
 
                       if tries = 100_000 then
                           let until = posted
-                          lost <- not (SpinWait.SpinUntil((fun () -> count.Value >= until), TimeSpan.FromSeconds 20.0))
+
+                          lost <-
+                              not (
+                                  SpinWait.SpinUntil(
+                                      (fun () -> count.Value >= until),
+                                      TimeSpan.FromSeconds Outside.Patience
+                                  )
+                              )
 
                   loop.Post(Action seat.Leave)
                   Expect.isFalse lost $"number {posted} was done")
@@ -181,11 +191,11 @@ let private threads (kind: Kind) =
                       over.Set()
 
               loop.Post(Action again)
-              Expect.isTrue (over.Wait(TimeSpan.FromSeconds 20.0)) "all done"
+              Expect.isTrue (over.Wait(TimeSpan.FromSeconds Outside.Patience)) "all done"
               loop.Post(Action seat.Leave)
 
               Expect.isTrue
-                  (SpinWait.SpinUntil((fun () -> not loop.IsRunning), TimeSpan.FromSeconds 30.0))
+                  (SpinWait.SpinUntil((fun () -> not loop.IsRunning), TimeSpan.FromSeconds Outside.Patience))
                   "the thread ends by itself") ]
 
 let tests =

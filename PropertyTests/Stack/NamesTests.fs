@@ -256,13 +256,6 @@ type private Responder(port: int, silent: int) =
     interface IDisposable with
         member _.Dispose() = socket.Dispose()
 
-let private freePort () =
-    use socket =
-        new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp)
-
-    socket.Bind(IPEndPoint(IPAddress.Loopback, 0))
-    (nonNull socket.LocalEndPoint :?> IPEndPoint).Port
-
 let private multicast port (patience: float list) =
     MulticastDns(
         MulticastDnsOptions(
@@ -284,7 +277,7 @@ let private link =
     testList
         "multicast DNS over loopback"
         [ testCase "a responder answers; the answer is kept; two askers share a question" (fun () ->
-              let port = freePort ()
+              let port = Outside.freePort ()
               use responder = new Responder(port, 0)
               let dns = multicast port [ 20_000.0 ]
               let both = [| dns.Query name; dns.Query(name.ToUpperInvariant()) |]
@@ -298,18 +291,18 @@ let private link =
               Expect.equal responder.Asked asked "from memory")
 
           testCase "a lost question is asked again" (fun () ->
-              let port = freePort ()
+              let port = Outside.freePort ()
               use responder = new Responder(port, 2)
               let dns = multicast port [ 100.0; 100.0; 20_000.0 ]
               Expect.equal (ask dns name) (ValueSome "192.0.2.7") "at the third")
 
           testCase "where nobody answers, or the name is not the link's, there is no address" (fun () ->
-              let dns = multicast (freePort ()) [ 10.0; 10.0 ]
+              let dns = multicast (Outside.freePort ()) [ 10.0; 10.0 ]
               Expect.equal (ask dns name) ValueNone "nobody"
               Expect.equal (ask dns "example.org") ValueNone "not asked")
 
           testCase "an asker who gives up does not wait" (fun () ->
-              let dns = multicast (freePort ()) [ 2_000.0 ]
+              let dns = multicast (Outside.freePort ()) [ 20_000.0 ]
               use cancelled = new CancellationTokenSource()
               let query = dns.Query(name, cancelled.Token)
               cancelled.Cancel()
@@ -323,7 +316,7 @@ let private announcing =
     testList
         "names of ours"
         [ testCase "are answered for, until they are withdrawn" (fun () ->
-              let port = freePort ()
+              let port = Outside.freePort ()
               let ours = multicast port []
               ours.Announce(name, address)
               let theirs = multicast port [ 1_000.0; 1_000.0; 20_000.0 ]
@@ -339,7 +332,7 @@ let private announcing =
               Expect.isTrue (gone 100) "gone")
 
           testCase "another's questions are not answered" (fun () ->
-              let port = freePort ()
+              let port = Outside.freePort ()
               let ours = multicast port []
               ours.Announce("other.local", address)
               Expect.equal (ask (multicast port [ 50.0; 50.0 ]) name) ValueNone "not ours"

@@ -9,6 +9,7 @@ open Expecto
 open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Stack
 open Hybrid.WebRtc.Stack.Ports
+open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.Stack.Kinds
 open Hybrid.WebRtc.PropertyTests.Stack.LoopTests
 open Hybrid.WebRtc.PropertyTests.Stack.PortTests
@@ -81,7 +82,11 @@ let tests =
               watch.Look()
               Expect.hasLength told 1 "once"
               watch.Doubt()
-              Expect.isTrue (SpinWait.SpinUntil((fun () -> machine.Looks >= 3), 10_000)) "at once"
+
+              Expect.isTrue
+                  (SpinWait.SpinUntil((fun () -> machine.Looks >= 3), TimeSpan.FromSeconds Outside.Patience))
+                  "at once"
+
               watch.Look()
               Expect.sequenceEqual told [ [ "127.0.0.1" ]; [ "127.0.0.1" ] ] "once more")
 
@@ -160,7 +165,7 @@ let tests =
 
                   // Told to whoever is at home on the loop, before what is asked now.
                   let asked = host.AskAsync(fun n -> GetStats n)
-                  Expect.isTrue (asked.Wait(TimeSpan.FromSeconds 20.0)) "answered"
+                  Expect.isTrue (asked.Wait(TimeSpan.FromSeconds Outside.Patience)) "answered"
 
                   if continual then
                       eventually "the new one" (fun () -> opened tape = [ "127.0.0.1"; "127.0.0.2" ])
@@ -190,7 +195,11 @@ let tests =
               eventually "bound" (fun () -> opened tape = [ "127.0.0.1" ])
               machine.Addresses <- []
               watch.Look()
-              Expect.isTrue ((host.AskAsync(fun n -> GetStats n)).Wait(TimeSpan.FromSeconds 20.0)) "answered"
+
+              Expect.isTrue
+                  ((host.AskAsync(fun n -> GetStats n)).Wait(TimeSpan.FromSeconds Outside.Patience))
+                  "answered"
+
               Expect.isFalse (inputs tape |> List.exists _.IsPortClosed) "open"
               stop host)
 

@@ -14,6 +14,7 @@ open Hybrid.WebRtc.Core
 open Hybrid.WebRtc.Stack
 open Hybrid.WebRtc.Stack.Ports
 open Hybrid.WebRtc.Stack.Ports.Linux
+open Hybrid.WebRtc.PropertyTests
 open Hybrid.WebRtc.PropertyTests.Stack.Kinds
 open Hybrid.WebRtc.PropertyTests.Stack.PortTests
 
@@ -480,7 +481,7 @@ let private transfer (optionsA: StackOptions) (optionsB: StackOptions) =
         HostTests.say b sinkB (text (n + 1))
 
     let whole (sink: HostTests.Talker) shift =
-        if not (SpinWait.SpinUntil((fun () -> sink.Received.Count = count), TimeSpan.FromSeconds 60.0)) then
+        if not (SpinWait.SpinUntil((fun () -> sink.Received.Count = count), TimeSpan.FromSeconds Outside.Patience)) then
             failtest $"{sink.Received.Count} of {count} arrived"
 
         Expect.isTrue (Seq.forall2 (=) sink.Received (Seq.init count (fun i -> text (i + 1 + shift)))) "whole, in order"

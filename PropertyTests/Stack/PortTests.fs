@@ -15,7 +15,7 @@ open Hybrid.WebRtc.PropertyTests.Stack.Kinds
 
 /// Waits for what another thread brings about; far longer than it should take.
 let internal eventually (what: string) (happened: unit -> bool) =
-    if not (SpinWait.SpinUntil(happened, TimeSpan.FromSeconds 20.0)) then
+    if not (SpinWait.SpinUntil(happened, TimeSpan.FromSeconds Outside.Patience)) then
         failtest ("did not happen: " + what)
 
 type internal Owner() =
@@ -509,7 +509,11 @@ let private traffic (kind: Kind) =
                       Expect.isTrue (owner.Datagrams |> Seq.forall (fun struct (_, b) -> b = [| 9uy |])) "its own"
 
               let threads = [ for _ in 1..3 -> Tasks.Task.Run one ]
-              Expect.isTrue (Tasks.Task.WaitAll(Array.ofList threads, TimeSpan.FromSeconds 60.0)) "all done"
+
+              Expect.isTrue
+                  (Tasks.Task.WaitAll(Array.ofList threads, TimeSpan.FromSeconds Outside.Patience))
+                  "all done"
+
               loop.Post(Action seat.Leave))
 
           testCase "a range of ports that is taken up says so" (fun () ->

@@ -241,7 +241,7 @@ let internal has (queue: ConcurrentQueue<'a>) count = fun () -> queue.Count >= c
 let private raw (port: ListenerPort) : TcpClient =
     let client = new TcpClient()
     client.Connect(IPAddress.Loopback, int port.Local.Port)
-    client.ReceiveTimeout <- 20_000
+    client.ReceiveTimeout <- int (1_000.0 * Outside.Patience)
     client
 
 /// Whether the other side has closed the connection.
@@ -385,7 +385,7 @@ let private strangers =
                           BitConverter.TryWriteBytes(Span frame, batch * 100 + i) |> ignore
                           send listener remote frame)
 
-              Expect.isLessThan (DateTime.UtcNow - begun) (TimeSpan.FromSeconds 20.0) "nobody waits for it"
+              Expect.isLessThan (DateTime.UtcNow - begun) (TimeSpan.FromSeconds Outside.Patience) "nobody waits for it"
               let stream = client.GetStream()
               let length: byte[] = Array.zeroCreate 2
               let frame: byte[] = Array.zeroCreate 1_200
@@ -408,11 +408,14 @@ let private strangers =
               let last = Array.zeroCreate<byte> 1_200
               BitConverter.TryWriteBytes(Span last, Int32.MaxValue) |> ignore
 
-              use teller =
+              let teller =
                   new Timer((fun _ -> scene.Send(listener, remote, last)), null, 200, 200)
 
               drain ()
-              teller.Change(Timeout.Infinite, Timeout.Infinite) |> ignore
+              // Not while the scene ends.
+              use told = new ManualResetEvent(false)
+              teller.Dispose told |> ignore
+              Expect.isTrue (told.WaitOne(TimeSpan.FromSeconds Outside.Patience)) "the timer ends"
               Expect.isLessThan seen.Count count "some were lost"
               Expect.isTrue (seen |> Seq.pairwise |> Seq.forall (fun (a, b) -> a < b)) "the others are in order")
 

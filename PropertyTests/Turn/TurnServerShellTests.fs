@@ -24,7 +24,7 @@ let private hello = "hello"B
 
 /// How long an answer may take on a busy machine, milliseconds.
 [<Literal>]
-let private Patience = 10_000
+let private Patience = 60_000
 
 /// A connection of any kind to a server, and a client that speaks by it.
 type Line(transport: TurnServerTransport, server: TurnServer) =

@@ -16,7 +16,7 @@ open Hybrid.WebRtc.PropertyTests.RealPeers.TurnServers
 open Hybrid.WebRtc.PropertyTests.Turn.TurnServerWorld
 open Hybrid.WebRtc.PropertyTests.Turn.TurnServerShellTests
 
-let private patience = TimeSpan.FromSeconds 20.0
+let private patience = TimeSpan.FromSeconds Outside.Patience
 
 /// A control connection that has an allocation, and the relayed address.
 let private allocation (transport: TurnServerTransport) (server: TurnServer) =
