@@ -116,66 +116,6 @@ module internal Generation =
         | _, CandidateTransport.Udp
         | _, CandidateTransport.OtherTransport _ -> Candidate.priority CandidateType.PeerReflexive local.Preference 1
 
-    // RFC 8445 §14.3: RTO = MAX(500 ms, Ta * N * (waiting and in-progress pairs)), there being one checklist.
-    // Five requests are one RTO apart, and then the wait doubles up to four RTOs and not beyond: a check is repeated for the same
-    // 39.5 s as with RFC 8489's seven requests, but a path that loses much is found within the first seconds, and one that opens late
-    // within two more and not within sixteen. All pairs together then repeat at most once every Ta, the pace that §14.2 has for checks.
-    let private timing (g: Generation) : Timing =
-        let busy =
-            g.List.Pairs
-            |> Array.sumBy (fun pair ->
-                match pair.State with
-                | PairState.Waiting
-                | PairState.InProgress -> 1L
-                | PairState.Frozen
-                | PairState.Succeeded
-                | PairState.Failed -> 0L)
-
-        let rto = max Transaction.standard.Rto (Pace.ta * busy)
-
-        { Rto = rto
-          Steady = 4
-          Longest = 4L * rto
-          Requests = 24
-          LastWait = 4 }
-
-    /// As long as all checks of one pair take; patiently awaiting connectivity, RFC 8863 §4.
-    let pac: Duration = Duration.milliseconds 39_500L
-
-    // Sent once, and waited for.
-    let private single (wait: Duration) : Timing =
-        { Rto = wait
-          Steady = 0
-          Longest = wait
-          Requests = 1
-          LastWait = 1 }
-
-    /// Over TCP a request is sent once, RFC 8489 §6.2.2 (Ti); a connection has as long to be made.
-    let private once: Timing = single pac
-
-    // A pair that works is asked anew, see `askAnew`: every two round trips, for as long as a path that loses much could take, and then
-    // as seldom as any other. None is known where the first answer was to a request that had been repeated.
-    let private anew (roundTrip: Duration voption) : Timing =
-        let often =
-            match roundTrip with
-            | ValueSome roundTrip -> max (2L * Pace.ta) (2L * roundTrip)
-            | ValueNone -> 4L * Pace.ta
-
-        { Rto = min Transaction.standard.Rto often
-          Steady = 19
-          Longest = 4L * Transaction.standard.Rto
-          Requests = 40
-          LastWait = 4 }
-
-    // How the check of a pair is repeated.
-    let private timingOf (pair: Pair) (g: Generation) : Timing =
-        if Pair.isReliable pair then
-            once
-        elif Pair.hasSucceeded pair then
-            anew pair.Counters.CurrentRoundTripTime
-        else
-            timing g
-
     // That of the pair's nomination while it is the last one; else the next.
     let private numberFor (pair: Pair) (g: Generation) : uint32 =
         let latest = g.Renominating.Latest
@@ -250,7 +190,7 @@ module internal Generation =
                 { pair with
                     State = PairState.InProgress
                     Link = PairLink.Connecting
-                    Check = ValueSome(Transaction.start once id now) }
+                    Check = ValueSome(Transaction.start Repetition.once id now) }
 
             struct ({ put pair g with
                         Entropy = entropy
@@ -270,7 +210,7 @@ module internal Generation =
               { pair with
                   State = PairState.InProgress
                   Link = PairLink.Resting
-                  Check = ValueSome(Transaction.start (single pause) id now) }
+                  Check = ValueSome(Transaction.start (Repetition.single pause) id now) }
               g with
             Entropy = entropy }
 
@@ -283,7 +223,7 @@ module internal Generation =
         | PairLink.Datagrams
         | PairLink.Connected
         | PairLink.Accepted ->
-            ask now nominating (ValueSome(fun id -> Transaction.start (timingOf pair g) id now)) pair g
+            ask now nominating (ValueSome(fun id -> Transaction.start (Repetition.ofPair pair g.List) id now)) pair g
 
     /// The check of a pair that works is due again, and is another request: RFC 8445 §14.3 forbids one to be repeated within
     /// 500 ms, and a path of 20 ms that loses a third of all round trips is not to be nominated for many seconds.

@@ -55,9 +55,9 @@ module internal Prospects =
                 if not g.Progress.Heard && not (Generation.isControlling g) then
                     answerTravels
                 elif gathered && g.Remote.Complete then
-                    Generation.pac
+                    Repetition.pac
                 else
-                    2L * Generation.pac
+                    2L * Repetition.pac
 
             max (g.Progress.NewsAt + patience) g.Progress.GraceUntil
         | _ -> Instant.never

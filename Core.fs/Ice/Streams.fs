@@ -110,7 +110,7 @@ module internal Streams =
     // than. So one that ends before it has worked is made again, for as long as the answer may be under way.
     let private mayBeEarly now (ended: Pair) (g: Generation) : bool =
         ended.Remote.Type.IsRelayed
-        && now - g.Progress.NewsAt < Generation.pac
+        && now - g.Progress.NewsAt < Repetition.pac
         && g.Local.StreamsLeft > Generation.MaxStreams / 2
 
     // As long again as has been waited already: at first as soon as checks may follow each other, and later ever more seldom.
