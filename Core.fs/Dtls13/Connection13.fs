@@ -182,6 +182,18 @@ module internal Connection13 =
 
                 h <- next
                 reversed <- List.rev events @ reversed
+            | Demand13.SayMore messages ->
+                match h.Flight with
+                | ValueSome first ->
+                    let more = messages |> List.map placed |> Flight13.create first.Answers
+                    let struct (next, events) = say now first.Timeout more h
+
+                    h <-
+                        { next with
+                            Flight = next.Flight |> ValueOption.map (Flight13.join first) }
+
+                    reversed <- List.rev events @ reversed
+                | ValueNone -> ()
             | Demand13.TrafficKeys(k, read, write) -> connection <- ValueSome(opened h k read write)
             | Demand13.LogSecret(label, random, secret) -> reversed <- Event13.KeyLog(label, random, secret) :: reversed
             | Demand13.Done connected -> reversed <- Event13.Connected connected :: reversed
@@ -454,7 +466,12 @@ module internal Connection13 =
             | ValueSome flight -> Flight13.retryAt flight
             | ValueNone -> Instant.never
 
-        Instant.min (Instant.min retry h.AckAt) h.ExpiresAt
+        let proceeding =
+            match h.Side, h.Flight with
+            | ServerSide(Server13.HelloSaid _), ValueSome flight -> flight.SentAt
+            | _ -> Instant.never
+
+        Instant.min (Instant.min retry proceeding) (Instant.min h.AckAt h.ExpiresAt)
 
     /// `shares`: those of a client's hello, where they were made ahead.
     let start (now: Instant) (party: Party) (shares: Shares) : Stepped =
@@ -481,8 +498,11 @@ module internal Connection13 =
             struct (Over, [ Event13.Failed(Ending.fault "the handshake took too long") ])
         else
             let stepped =
-                match h.Flight with
-                | ValueSome flight when now >= Flight13.retryAt flight ->
+                match h.Side, h.Flight with
+                | ServerSide(Server13.HelloSaid begun), _ ->
+                    let struct (side, demands) = Server13.proceed h.Party begun
+                    perform now (ServerSide side) demands h
+                | _, ValueSome flight when now >= Flight13.retryAt flight ->
                     sayAgain now (Instant.min (2L * flight.Timeout) h.Party.Config.Timing.Most) flight h
                 | _ -> Step.only (Handshaking h)
 

@@ -61,7 +61,8 @@ type internal Stage =
         Client: byte[]
         /// server_handshake_traffic_secret.
         Server: byte[]
-        Master: byte[]
+        /// The handshake secret.
+        Secret: byte[]
     }
 
 /// The secrets of the connection.
@@ -84,6 +85,8 @@ type internal Demand13 =
     | TrafficKeys of KeySchedule * read: byte[] * write: byte[]
     /// The next flight: it answers the message in hand.
     | Say of Message list
+    /// The rest of the flight that has begun.
+    | SayMore of Message list
     /// A line of the key log, where one is kept.
     | LogSecret of label: string * clientRandom: byte[] * secret: byte[]
     | Done of DtlsConnected
@@ -110,7 +113,7 @@ module internal Handshake13 =
           ClientRandom = clientRandom
           Client = KeySchedule.derive k secret "c hs traffic" hash
           Server = KeySchedule.derive k secret "s hs traffic" hash
-          Master = KeySchedule.master k secret }
+          Secret = secret }
 
     let private log (party: Party) (stage: Stage) (secrets: (string * byte[]) list) : Demand13 list =
         if party.Config.KeyLog then
@@ -141,8 +144,10 @@ module internal Handshake13 =
     let traffic (stage: Stage) (transcript: Transcript13) : TrafficSecrets =
         let hash = Transcript13.hash stage.Schedule transcript
 
+        let master = KeySchedule.master stage.Schedule stage.Secret
+
         let derive name =
-            KeySchedule.derive stage.Schedule stage.Master name hash
+            KeySchedule.derive stage.Schedule master name hash
 
         { Client = derive "c ap traffic"
           Server = derive "s ap traffic"

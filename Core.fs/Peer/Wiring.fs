@@ -303,6 +303,7 @@ module internal Wiring =
                     s)
             |> Step.bind told
             |> Step.bind (raising (IceCandidate ValueNone))
+            |> Step.bind (startDtls now)
         | _ -> told s
 
     /// Begins the handshake that the descriptions call for, as soon as there is a path. The server waits for it too: a
@@ -319,9 +320,10 @@ module internal Wiring =
             |> Step.bind tellConnection
             |> Step.bind (fun s -> dtls now (Dtls.Wrapped(overhead s)) s)
             |> Step.bind (dtls now (Dtls.Start(handshake.Role, handshake.Fingerprints)))
-        // While ICE looks for one.
-        | ValueSome handshake -> dtls now (Dtls.Prepare handshake.Role) s
-        | ValueNone -> Step.only s
+        // While ICE looks for one, and when our candidates do not wait for it.
+        | ValueSome handshake when s.Shown.Gathering = IceGatheringState.Complete ->
+            dtls now (Dtls.Prepare handshake.Role) s
+        | _ -> Step.only s
 
     and dtls now (input: Dtls.Input) (s: State) : Step<State, Output> =
         let struct (part, outputs) = Dtls.step now input s.Dtls

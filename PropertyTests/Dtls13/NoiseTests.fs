@@ -128,8 +128,7 @@ let tests =
 
                       let party = partyOf (both P256) DtlsRole.Server ofServer
 
-                      let struct (_, demands) =
-                          Server13.receive party message Server13.start |> ok "the hello"
+                      let struct (_, demands) = answerOf party message |> ok "the hello"
 
                       match Message.readServerHello (said demands).Head.Body with
                       | ValueSome answer ->

@@ -318,6 +318,35 @@ let private weather =
                   handshake weather seed (sized 200 (both P256), P256) (sized 200 (both P256), P256)
                   |> expectConnected)
 
+          testCase "a large ServerHello goes ahead of its flight, which is due at once; a small one does not" (fun () ->
+              let isHybrid group = group = NamedGroup.X25519MLKEM768
+
+              for group in [ NamedGroup.X25519MLKEM768; NamedGroup.X25519 ] do
+                  let config = { both P256 with Groups = [| group |] }
+
+                  let world =
+                      create Weather.fair 1L config config
+                      |> start P256 P256
+                      |> runUntil minute (fun w -> not w.Server.Sent.IsEmpty)
+
+                  Expect.hasLength world.Server.Sent 1 "one datagram"
+                  Expect.equal (Dtls.deadline world.Server.State <= world.Now) (isHybrid group) "due at once"
+                  let ticked = step Side.Server Dtls.Tick world
+                  Expect.equal ticked.Server.Sent.Length (if isHybrid group then 2 else 1) "the rest"
+                  Expect.isGreaterThan (Dtls.deadline ticked.Server.State) ticked.Now "then the client's answer"
+
+                  // The client has none of it: all is said again.
+                  let lost =
+                      { ticked with
+                          Wire = Wire.create Weather.fair (Entropy.ofNumber 1L) }
+
+                  let later =
+                      { lost with
+                          Now = Dtls.deadline lost.Server.State }
+                      |> step Side.Server Dtls.Tick
+
+                  Expect.equal later.Server.Sent.Length (2 * ticked.Server.Sent.Length) "both again")
+
           testCase "a client whose shares were made ahead says the same hello, and nothing is due in between" (fun () ->
               let create config =
                   Dtls.create config (Entropy.ofNumber 3L)
