@@ -8,22 +8,9 @@ open Hybrid.WebRtc.Core.Tls13
 
 [<RequireQualifiedAccess>]
 module Dtls =
-    /// An end that has not begun.
-    [<NoComparison; NoEquality>]
-    type Waiting =
-        {
-            Config: DtlsConfig
-            Entropy: Entropy
-            Early: Early
-            /// When shares are to be made ahead.
-            PrepareAt: Instant
-            /// Those that were.
-            Shares: Shares
-        }
-
     [<NoComparison; NoEquality>]
     type State =
-        | New of Waiting
+        | New of DtlsConfig * Entropy * Early
         | Handshaking of Handshaking
         | Open of Open
         /// Of 1.3, or with a peer whose version is not known yet.
@@ -35,7 +22,6 @@ module Dtls =
     type Input =
         | Tick
         | Wrapped of Octets: int
-        | Prepare of Role: DtlsRole
         | Start of Role: DtlsRole * Fingerprints: Fingerprint[]
         | StartWithChain of Role: DtlsRole * ServerName: string
         | Received of Memory<byte>
@@ -438,13 +424,7 @@ module Dtls =
 
     // The machine
 
-    let create (config: DtlsConfig) (entropy: Entropy) : State =
-        New
-            { Config = config
-              Entropy = entropy
-              Early = Early.nothing
-              PrepareAt = Instant.never
-              Shares = [||] }
+    let create (config: DtlsConfig) (entropy: Entropy) : State = New(config, entropy, Early.nothing)
 
     let deadline (state: State) : Instant =
         match state with
@@ -454,7 +434,7 @@ module Dtls =
             | ValueNone -> h.ExpiresAt
         | Handshaking13 h -> Connection13.deadline h
         | Open13 o -> Open13.deadline o
-        | New waiting -> waiting.PrepareAt
+        | New _
         | Open _
         | Over -> Instant.never
 
@@ -467,33 +447,19 @@ module Dtls =
             let struct (client, actions) = Client.hello party [||] (Transcript.start 0)
             perform now (ClientSide client) actions begun
 
-    let private partyOf role trust (waiting: Waiting) : Party =
-        let struct (random, entropy) = Entropy.bytes Message.RandomSize waiting.Entropy
+    let private start (now: Instant) role trust config entropy : Step<State, Output> =
+        let struct (random, entropy) = Entropy.bytes Message.RandomSize entropy
         let struct (seed, _) = Entropy.bytes 64 entropy
 
-        { Config = waiting.Config
-          Role = role
-          Trust = trust
-          Random = random
-          Seed = seed }
+        let party =
+            { Config = config
+              Role = role
+              Trust = trust
+              Random = random
+              Seed = seed }
 
-    let private prepare (waiting: Waiting) : State =
-        let party = partyOf DtlsRole.Client (Trust.Fingerprints [||]) waiting
-        let shares = Hello.share party (Hello.shared waiting.Config)
-
-        for struct (_, share) in shares do
-            share.Public |> ignore
-
-        New
-            { waiting with
-                PrepareAt = Instant.never
-                Shares = shares }
-
-    let private start (now: Instant) role trust (waiting: Waiting) : Step<State, Output> =
-        let party = partyOf role trust waiting
-
-        if Hello.speaks DtlsVersion.Dtls13 waiting.Config then
-            in13 now (Connection13.start now party waiting.Shares)
+        if Hello.speaks DtlsVersion.Dtls13 config then
+            in13 now (Connection13.start now party)
         else
             start12 now party
 
@@ -508,33 +474,31 @@ module Dtls =
 
     let step (now: Instant) (input: Input) (state: State) : Step<State, Output> =
         match state, input with
-        | New waiting, Start(role, fingerprints) ->
-            start now role (Trust.Fingerprints fingerprints) waiting
-            |> Step.bind (replay now waiting.Early)
-        | New waiting, StartWithChain(role, name) ->
-            start now role (Trust.Chain name) waiting
-            |> Step.bind (replay now waiting.Early)
-        | New waiting, Wrapped octets ->
+        | New(config, entropy, early), Start(role, fingerprints) ->
+            start now role (Trust.Fingerprints fingerprints) config entropy
+            |> Step.bind (replay now early)
+        | New(config, entropy, early), StartWithChain(role, name) ->
+            start now role (Trust.Chain name) config entropy |> Step.bind (replay now early)
+        | New(config, entropy, early), Wrapped octets ->
             Step.only (
-                New
-                    { waiting with
-                        Config.Mtu = waiting.Config.Mtu - octets }
+                New(
+                    { config with
+                        Mtu = config.Mtu - octets },
+                    entropy,
+                    early
+                )
             )
-        | New({ Shares = [||] } as waiting), Prepare DtlsRole.Client when Hello.speaks DtlsVersion.Dtls13 waiting.Config ->
-            Step.only (New { waiting with PrepareAt = now })
-        | New _, Prepare _ -> Step.only state
-        | New waiting, Tick when now >= waiting.PrepareAt -> Step.only (prepare waiting)
         // The peer's hello may be here before its fingerprint: signalling is slower than ICE.
-        | New waiting, Received datagram ->
-            match Early.keep datagram waiting.Early with
-            | ValueSome early -> Step.only (New { waiting with Early = early })
+        | New(config, entropy, early), Received datagram ->
+            match Early.keep datagram early with
+            | ValueSome early -> Step.only (New(config, entropy, early))
             | ValueNone -> ignored Drop.TooMany state
         | New _, Close -> Step.one Closed Over
         | (New _ | Handshaking _ | Handshaking13 _), Seal _ -> ignored Drop.Unexpected state
         | Handshaking h, Tick -> tickHandshake now h
         | (Handshaking _ | Open _ | Handshaking13 _ | Open13 _), Received datagram -> receive now datagram state
         | Handshaking h, Close -> goodbye h.Line.Writes
-        | (Handshaking _ | Open _ | Handshaking13 _ | Open13 _), (Wrapped _ | Prepare _ | Start _ | StartWithChain _) ->
+        | (Handshaking _ | Open _ | Handshaking13 _ | Open13 _), (Wrapped _ | Start _ | StartWithChain _) ->
             ignored Drop.Unexpected state
         | Open o, Seal records when o.Next <= Record.LastSequence - uint64 records ->
             let record: DtlsSeal =
@@ -566,5 +530,4 @@ module Dtls =
             struct (Open13 o, List.map tell events)
         | Open13 o, Close -> struct (Over, List.map tell (Open13.close o))
         | (New _ | Open _ | Over), Tick -> Step.only state
-        | Over, (Wrapped _ | Prepare _ | Start _ | StartWithChain _ | Received _ | Seal _ | Close) ->
-            ignored Drop.Stale state
+        | Over, (Wrapped _ | Start _ | StartWithChain _ | Received _ | Seal _ | Close) -> ignored Drop.Stale state

@@ -24,9 +24,6 @@ module Dtls =
         | Tick
         /// What the path has around its packets, octets: so much smaller are the handshake's datagrams. Before `Start`.
         | Wrapped of Octets: int
-        /// The role is known, and there is no path yet: a client makes the shares of its hello at the next tick, which is due at once, lest
-        /// the path wait for them. Before `Start`, and optional.
-        | Prepare of Role: DtlsRole
         /// The handshake begins: the role is known, and which fingerprints the peer's certificate may have.
         | Start of Role: DtlsRole * Fingerprints: Fingerprint[]
         /// The same as on the web: only the server shows a certificate. Its chain is in `Connected`, unverified: nothing is to be

@@ -36,13 +36,9 @@ module internal Client13 =
         | AwaitVerify of Agreed * chain: byte[][] * Transcript13
         | AwaitFinished of Agreed * chain: byte[][] * Transcript13
 
-    /// Our first hello, with shares that were made ahead; where none were, they are made now.
-    let hello (party: Party) (prepared: Shares) : struct (State * Demand13 list) =
-        let shares =
-            if Array.isEmpty prepared then
-                Hello.share party (Hello.shared party.Config)
-            else
-                prepared
+    /// Our first hello.
+    let hello (party: Party) : struct (State * Demand13 list) =
+        let shares = Hello.share party (Hello.shared party.Config)
 
         let struct (message, transcript) =
             Transcript13.say MessageType.ClientHello (Hello.write party [||] ValueNone shares) Transcript13.empty

@@ -182,18 +182,6 @@ module internal Connection13 =
 
                 h <- next
                 reversed <- List.rev events @ reversed
-            | Demand13.SayMore messages ->
-                match h.Flight with
-                | ValueSome first ->
-                    let more = messages |> List.map placed |> Flight13.create first.Answers
-                    let struct (next, events) = say now first.Timeout more h
-
-                    h <-
-                        { next with
-                            Flight = next.Flight |> ValueOption.map (Flight13.join first) }
-
-                    reversed <- List.rev events @ reversed
-                | ValueNone -> ()
             | Demand13.TrafficKeys(k, read, write) -> connection <- ValueSome(opened h k read write)
             | Demand13.LogSecret(label, random, secret) -> reversed <- Event13.KeyLog(label, random, secret) :: reversed
             | Demand13.Done connected -> reversed <- Event13.Connected connected :: reversed
@@ -466,15 +454,9 @@ module internal Connection13 =
             | ValueSome flight -> Flight13.retryAt flight
             | ValueNone -> Instant.never
 
-        let proceeding =
-            match h.Side, h.Flight with
-            | ServerSide(Server13.HelloSaid _), ValueSome flight -> flight.SentAt
-            | _ -> Instant.never
+        Instant.min (Instant.min retry h.AckAt) h.ExpiresAt
 
-        Instant.min (Instant.min retry proceeding) (Instant.min h.AckAt h.ExpiresAt)
-
-    /// `shares`: those of a client's hello, where they were made ahead.
-    let start (now: Instant) (party: Party) (shares: Shares) : Stepped =
+    let start (now: Instant) (party: Party) : Stepped =
         let h =
             { Party = party
               Side = ServerSide Server13.start
@@ -490,7 +472,7 @@ module internal Connection13 =
         match party.Role with
         | DtlsRole.Server -> Step.only (Handshaking h)
         | DtlsRole.Client ->
-            let struct (client, demands) = Client13.hello party shares
+            let struct (client, demands) = Client13.hello party
             perform now (ClientSide client) demands h
 
     let tick (now: Instant) (h: Handshaking) : Stepped =
@@ -498,11 +480,8 @@ module internal Connection13 =
             struct (Over, [ Event13.Failed(Ending.fault "the handshake took too long") ])
         else
             let stepped =
-                match h.Side, h.Flight with
-                | ServerSide(Server13.HelloSaid begun), _ ->
-                    let struct (side, demands) = Server13.proceed h.Party begun
-                    perform now (ServerSide side) demands h
-                | _, ValueSome flight when now >= Flight13.retryAt flight ->
+                match h.Flight with
+                | ValueSome flight when now >= Flight13.retryAt flight ->
                     sayAgain now (Instant.min (2L * flight.Timeout) h.Party.Config.Timing.Most) flight h
                 | _ -> Step.only (Handshaking h)
 

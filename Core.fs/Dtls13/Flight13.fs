@@ -86,13 +86,6 @@ module internal Flight13 =
           Timeout = 0L<us>
           Sends = 0 }
 
-    /// A flight, of which `first` was said before `rest`.
-    let join (first: Flight13) (rest: Flight13) : Flight13 =
-        { first with
-            Messages = first.Messages @ rest.Messages
-            Carried = rest.Carried @ first.Carried
-            SentAt = rest.SentAt }
-
     /// When it is to be said again; never, where the peer has it and only owes its answer.
     let retryAt (flight: Flight13) : Instant =
         if isAcked flight then

@@ -85,8 +85,6 @@ type internal Demand13 =
     | TrafficKeys of KeySchedule * read: byte[] * write: byte[]
     /// The next flight: it answers the message in hand.
     | Say of Message list
-    /// The rest of the flight that has begun.
-    | SayMore of Message list
     /// A line of the key log, where one is kept.
     | LogSecret of label: string * clientRandom: byte[] * secret: byte[]
     | Done of DtlsConnected

@@ -7,20 +7,12 @@ open Hybrid.WebRtc.Core.Tls
 /// The server's half of the handshake of 1.3, RFC 8446 §2 and RFC 9147 §5: message by message, without records or timers.
 ///
 ///     AwaitClientHello ──ClientHello without what we need──▶ (HelloRetryRequest) AwaitClientHello
-///            │ ClientHello, (our flight; a large ServerHello goes ahead: HelloSaid ──at once──▶ the rest of it)
+///            │ ClientHello, (our flight)
 ///     AwaitCertificate ──Certificate──▶ AwaitVerify ──CertificateVerify──▶ AwaitFinished ──Finished──▶ Done
 ///
 /// Where the client is not asked for a certificate, its Finished is all that is awaited.
 [<RequireQualifiedAccess>]
 module internal Server13 =
-    /// What our ServerHello has settled, with which the transcript ends.
-    [<NoComparison; NoEquality>]
-    type Begun =
-        { Stage: Stage
-          Scheme: SignatureScheme
-          Profile: SrtpProfile voption
-          Transcript: Transcript13 }
-
     /// What our flight has settled.
     [<NoComparison; NoEquality>]
     type Agreed =
@@ -35,7 +27,6 @@ module internal Server13 =
     [<NoComparison; NoEquality>]
     type State =
         | AwaitClientHello of Retried voption * Transcript13
-        | HelloSaid of Begun
         | AwaitCertificate of Agreed * Transcript13
         | AwaitVerify of Agreed * chain: byte[][] * Transcript13
         | AwaitFinished of Agreed * chain: byte[][] * Transcript13
@@ -70,63 +61,7 @@ module internal Server13 =
 
         struct (AwaitClientHello(ValueSome { Suite = suite; Retry = retry }, transcript), [ Demand13.Say [ request ] ])
 
-    /// EncryptedExtensions, CertificateRequest*, Certificate, CertificateVerify, Finished; * where the client shows one.
-    let private afterHello (party: Party) (begun: Begun) : struct (State * Message list) =
-        let stage = begun.Stage
-
-        let granted =
-            match begun.Profile with
-            | ValueSome profile -> [| Extensions.srtp profile |]
-            | ValueNone -> [||]
-
-        let struct (encrypted, transcript) =
-            Transcript13.say
-                MessageType.EncryptedExtensions
-                (Messages13.writeEncryptedExtensions granted)
-                begun.Transcript
-
-        let struct (request, transcript) =
-            if Handshake.asksForCertificate party then
-                let struct (request, transcript) =
-                    Transcript13.say
-                        MessageType.CertificateRequest
-                        (Messages13.writeCertificateRequest
-                            { Context = [||]
-                              Extensions = [| Extensions.signatureAlgorithms Scheme.ids13 |] })
-                        transcript
-
-                struct ([ request ], transcript)
-            else
-                struct ([], transcript)
-
-        let struct (certified, transcript) =
-            Handshake13.certify party stage (ValueSome begun.Scheme) transcript
-
-        let struct (finished, transcript) = Handshake13.finished party stage transcript
-
-        let agreed =
-            { Stage = stage
-              Secrets = Handshake13.traffic stage transcript
-              Profile = begun.Profile }
-
-        let next =
-            if Handshake.asksForCertificate party then
-                AwaitCertificate(agreed, transcript)
-            else
-                AwaitFinished(agreed, [||], transcript)
-
-        struct (next, [ encrypted ] @ request @ certified @ [ finished ])
-
-    /// The rest of the flight, after a ServerHello that has gone ahead.
-    let proceed (party: Party) (begun: Begun) : struct (State * Demand13 list) =
-        let struct (next, messages) = afterHello party begun
-        struct (next, [ Demand13.SayMore messages ])
-
-    // A ServerHello that takes a datagram nearly for itself, as that with a ciphertext of ML-KEM does, goes ahead: the client computes the
-    // secrets while we sign.
-    let private goesAhead (party: Party) (serverHello: Message) : bool =
-        serverHello.Body.Length > party.Config.Mtu / 2
-
+    /// ServerHello, EncryptedExtensions, CertificateRequest*, Certificate, CertificateVerify, Finished; * where the client shows one.
     let private flight (party: Party) (hello: ClientHello) suite (group: NamedGroup) profile scheme share transcript =
         match Handshake.answer party group share with
         | ValueNone -> Handshake13.refuse Alert.IllegalParameter "the client's share of the key agreement"
@@ -141,19 +76,52 @@ module internal Server13 =
 
             let stage = Handshake13.stage party suite group shared hello.Random transcript
 
-            let keys = Handshake13.handshakeKeys party stage
+            let granted =
+                match profile with
+                | ValueSome profile -> [| Extensions.srtp profile |]
+                | ValueNone -> [||]
 
-            let begun =
+            let struct (encrypted, transcript) =
+                Transcript13.say
+                    MessageType.EncryptedExtensions
+                    (Messages13.writeEncryptedExtensions granted)
+                    transcript
+
+            let struct (request, transcript) =
+                if Handshake.asksForCertificate party then
+                    let struct (request, transcript) =
+                        Transcript13.say
+                            MessageType.CertificateRequest
+                            (Messages13.writeCertificateRequest
+                                { Context = [||]
+                                  Extensions = [| Extensions.signatureAlgorithms Scheme.ids13 |] })
+                            transcript
+
+                    struct ([ request ], transcript)
+                else
+                    struct ([], transcript)
+
+            let struct (certified, transcript) =
+                Handshake13.certify party stage (ValueSome scheme) transcript
+
+            let struct (finished, transcript) = Handshake13.finished party stage transcript
+
+            let agreed =
                 { Stage = stage
-                  Scheme = scheme
-                  Profile = profile
-                  Transcript = transcript }
+                  Secrets = Handshake13.traffic stage transcript
+                  Profile = profile }
 
-            if goesAhead party serverHello then
-                Ok(struct (HelloSaid begun, keys @ [ Demand13.Say [ serverHello ] ]))
-            else
-                let struct (next, messages) = afterHello party begun
-                Ok(struct (next, keys @ [ Demand13.Say(serverHello :: messages) ]))
+            let next =
+                if Handshake.asksForCertificate party then
+                    AwaitCertificate(agreed, transcript)
+                else
+                    AwaitFinished(agreed, [||], transcript)
+
+            Ok(
+                struct (next,
+                        Handshake13.handshakeKeys party stage
+                        @ [ Demand13.Say([ serverHello; encrypted ] @ request @ certified @ [ finished ]) ])
+            )
 
     /// The shares of a hello, each of a group that it offers, RFC 8446 §4.2.8. An error is the alert.
     let private readShares (hello: ClientHello) (groups: uint16[]) : Result<KeyShare[], byte> =

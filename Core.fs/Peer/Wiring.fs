@@ -303,7 +303,6 @@ module internal Wiring =
                     s)
             |> Step.bind told
             |> Step.bind (raising (IceCandidate ValueNone))
-            |> Step.bind (startDtls now)
         | _ -> told s
 
     /// Begins the handshake that the descriptions call for, as soon as there is a path. The server waits for it too: a
@@ -320,9 +319,6 @@ module internal Wiring =
             |> Step.bind tellConnection
             |> Step.bind (fun s -> dtls now (Dtls.Wrapped(overhead s)) s)
             |> Step.bind (dtls now (Dtls.Start(handshake.Role, handshake.Fingerprints)))
-        // While ICE looks for one, and when our candidates do not wait for it.
-        | ValueSome handshake when s.Shown.Gathering = IceGatheringState.Complete ->
-            dtls now (Dtls.Prepare handshake.Role) s
         | _ -> Step.only s
 
     and dtls now (input: Dtls.Input) (s: State) : Step<State, Output> =

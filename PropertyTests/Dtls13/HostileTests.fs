@@ -18,11 +18,10 @@ let private lyingServer =
     let honest (client: DtlsConfig) (server: DtlsConfig) =
         let struct (state, _) = begin' client DtlsRole.Client ofClient
 
-        let struct (_, demands) =
-            Client13.hello (partyOf client DtlsRole.Client ofClient) [||]
+        let struct (_, demands) = Client13.hello (partyOf client DtlsRole.Client ofClient)
 
         let answer =
-            answerOf (partyOf server DtlsRole.Server ofServer) (said demands).Head
+            Server13.receive (partyOf server DtlsRole.Server ofServer) (said demands).Head Server13.start
             |> ok "the hello"
 
         struct (state, answer)
@@ -159,8 +158,7 @@ let private lyingServer =
               let hello =
                   match sent with
                   | [ Dtls.Transmit _; Dtls.Transmit _ ] ->
-                      (said (let struct (_, d) = Client13.hello (partyOf configOf DtlsRole.Client ofClient) [||] in d))
-                          .Head
+                      (said (let struct (_, d) = Client13.hello (partyOf configOf DtlsRole.Client ofClient) in d)).Head
                   | _ -> failtest "a hello in two datagrams"
 
               // As the man in the middle lets it through.
@@ -232,7 +230,7 @@ let private lyingServer =
 let private lyingClient =
     let helloOf (config: DtlsConfig) =
         let struct (state, demands) =
-            Client13.hello (partyOf config DtlsRole.Client ofClient) [||]
+            Client13.hello (partyOf config DtlsRole.Client ofClient)
 
         struct (state, (said demands).Head)
 
@@ -264,7 +262,8 @@ let private lyingClient =
 
         // The server's messages follow from its entropy.
         let struct (_, answer) =
-            answerOf (partyOf config DtlsRole.Server ofServer) hello |> ok "the hello"
+            Server13.receive (partyOf config DtlsRole.Server ofServer) hello Server13.start
+            |> ok "the hello"
 
         let struct (_, demands) =
             (struct (client, []), said answer)
@@ -288,7 +287,8 @@ let private lyingClient =
         let struct (server, _) = feed (datagrams [ clear ] [ hello ]) server
 
         let struct (_, answer) =
-            answerOf (partyOf withCookie DtlsRole.Server ofServer) hello |> ok "the hello"
+            Server13.receive (partyOf withCookie DtlsRole.Server ofServer) hello Server13.start
+            |> ok "the hello"
 
         let struct (_, demands) =
             Client13.receive party (said answer).Head client |> ok "HelloRetryRequest"

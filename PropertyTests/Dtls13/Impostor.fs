@@ -35,14 +35,7 @@ let internal feed (datagrams: byte[] list) (state: Dtls.State) =
         let struct (state, more) =
             Dtls.step now (Dtls.Received(Memory(Array.copy bytes))) state
 
-        // A server's flight may follow its hello.
-        let struct (state, rest) =
-            if Dtls.deadline state <= now then
-                Dtls.step now Dtls.Tick state
-            else
-                struct (state, [])
-
-        struct (state, outputs @ more @ rest))
+        struct (state, outputs @ more))
 
 /// The alert that a step has sent; 255 where it has sent none.
 let internal alertOf (struct (_, outputs: Dtls.Output list)) : byte =
@@ -80,17 +73,8 @@ let internal said (demands: Demand13 list) : Message list =
     demands
     |> List.collect (fun demand ->
         match demand with
-        | Demand13.Say messages
-        | Demand13.SayMore messages -> messages
+        | Demand13.Say messages -> messages
         | _ -> [])
-
-/// What a server says to a hello, the whole flight.
-let internal answerOf (party: Party) (hello: Message) =
-    match Server13.receive party hello Server13.start with
-    | Ok(struct (Server13.HelloSaid begun, demands)) ->
-        let struct (state, more) = Server13.proceed party begun
-        Ok(struct (state, demands @ more))
-    | answer -> answer
 
 let internal keysOf (demands: Demand13 list) =
     demands

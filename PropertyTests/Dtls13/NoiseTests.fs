@@ -22,7 +22,7 @@ let tests =
         "DTLS 1.3 under noise"
         [ testCase "first fragments without end are bounded, and a true hello is still answered" (fun () ->
               let party = partyOf (both P256) DtlsRole.Server ofServer
-              let struct (state, _) = Connection13.start 0L<us> party [||]
+              let struct (state, _) = Connection13.start 0L<us> party
 
               let first i : byte[] =
                   let length = 2000 + i % 14000
@@ -53,7 +53,7 @@ let tests =
                   Expect.isLessThanOrEqual h.Heard.Length 64 "records remembered"
 
                   let struct (_, hello) =
-                      Client13.hello (partyOf (both P256) DtlsRole.Client ofClient) [||]
+                      Client13.hello (partyOf (both P256) DtlsRole.Client ofClient)
 
                   let struct (_, events) =
                       (struct (state, []), datagrams [ clear ] (said hello))
@@ -128,7 +128,8 @@ let tests =
 
                       let party = partyOf (both P256) DtlsRole.Server ofServer
 
-                      let struct (_, demands) = answerOf party message |> ok "the hello"
+                      let struct (_, demands) =
+                          Server13.receive party message Server13.start |> ok "the hello"
 
                       match Message.readServerHello (said demands).Head.Body with
                       | ValueSome answer ->
