@@ -190,7 +190,7 @@ module internal Generation =
                 { pair with
                     State = PairState.InProgress
                     Link = PairLink.Connecting
-                    Check = ValueSome(Transaction.start Repetition.once id now) }
+                    Check = ValueSome(Transaction.start Repetition.reliable id now) }
 
             struct ({ put pair g with
                         Entropy = entropy
@@ -210,7 +210,7 @@ module internal Generation =
               { pair with
                   State = PairState.InProgress
                   Link = PairLink.Resting
-                  Check = ValueSome(Transaction.start (Repetition.single pause) id now) }
+                  Check = ValueSome(Transaction.start (Transaction.once pause) id now) }
               g with
             Entropy = entropy }
 

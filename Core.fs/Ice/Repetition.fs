@@ -6,18 +6,10 @@ open Hybrid.WebRtc.Core.Stun
 [<RequireQualifiedAccess>]
 module internal Repetition =
     /// As long as all checks of one pair take; patiently awaiting connectivity, RFC 8863 §4.
-    let pac: Duration = Duration.milliseconds 39_500L
+    let pac: Duration = Transaction.ti
 
-    /// Sent once, and waited for.
-    let single (wait: Duration) : Timing =
-        { Rto = wait
-          Steady = 0
-          Longest = wait
-          Requests = 1
-          LastWait = 1 }
-
-    /// Over TCP a request is sent once, RFC 8489 §6.2.2 (Ti); a connection has as long to be made.
-    let once: Timing = single pac
+    /// Of a check over TCP; a connection has as long to be made.
+    let reliable: Timing = Transaction.once Transaction.ti
 
     // RFC 8445 §14.3: RTO = MAX(500 ms, Ta * N * (waiting and in-progress pairs)), there being one checklist.
     // Five requests are one RTO apart, and then the wait doubles up to four RTOs and not beyond: a check is repeated for the same
@@ -59,7 +51,7 @@ module internal Repetition =
     /// How the check of a pair is repeated.
     let ofPair (pair: Pair) (list: Checklist) : Timing =
         if Pair.isReliable pair then
-            once
+            reliable
         elif Pair.hasSucceeded pair then
             anew pair.Counters.CurrentRoundTripTime
         else

@@ -136,7 +136,7 @@ module internal Streams =
         | _ -> g
 
     // Its pair has failed, and the others go on.
-    let private ended
+    let private over
         now
         (path: Path)
         (follow: Pair -> Generation -> Step<Generation, GenerationOutput>)
@@ -166,7 +166,7 @@ module internal Streams =
             | ValueNone -> false
 
         g
-        |> ended now path (fun pair g ->
+        |> over now path (fun pair g ->
             (if isSelected then
                  Generation.replace options now path g
              else
@@ -175,4 +175,4 @@ module internal Streams =
 
     /// A connection is not to be had, and not to be asked for again.
     let refused now (path: Path) (g: Generation) : Step<Generation, GenerationOutput> =
-        ended now path (fun _ g -> Step.only g) g
+        over now path (fun _ g -> Step.only g) g

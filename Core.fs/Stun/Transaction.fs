@@ -45,6 +45,17 @@ module Transaction =
           Requests = 7
           LastWait = 16 }
 
+    /// Ti, RFC 8489 §6.2.2: as long as `standard` takes.
+    let internal ti: Duration = Duration.milliseconds 39_500L
+
+    /// Sent once, and waited for, as over a reliable transport, RFC 8489 §6.2.2.
+    let internal once (wait: Duration) : Timing =
+        { Rto = wait
+          Steady = 0
+          Longest = wait
+          Requests = 1
+          LastWait = 1 }
+
     /// The wait that follows the n-th sending, from 1.
     let wait (timing: Timing) (sent: int) : Duration =
         if sent >= timing.Requests then

@@ -95,13 +95,8 @@ module internal TcpConnections =
     [<Literal>]
     let private MaxRenewals = 4
 
-    // Over TCP a request is sent once, RFC 8489 §6.2.2; the server has 30 s for its connection, and for a bind.
-    let private timing: Timing =
-        { Rto = Duration.milliseconds 39_500L
-          Steady = 0
-          Longest = Duration.milliseconds 39_500L
-          Requests = 1
-          LastWait = 1 }
+    // The server has 30 s for its connection, and for a bind.
+    let private timing: Timing = Transaction.once Transaction.ti
 
     let create (ciphers: ICiphers) (username: string) (password: string) (entropy: Entropy) : State =
         { Ciphers = ciphers

@@ -70,13 +70,6 @@ module internal TurnRequest =
             Requests = 16
             LastWait = 2 }
 
-    let private once (ti: Duration) =
-        { Rto = ti
-          Steady = 0
-          Longest = ti
-          Requests = 1
-          LastWait = 1 }
-
     /// Of a farewell: whoever closes a connection waits for it.
     let private leaving =
         { Rto = Duration.milliseconds 250L
@@ -88,12 +81,12 @@ module internal TurnRequest =
     /// How it is repeated; over a reliable transport it is not, RFC 8489 §6.2.2.
     let timing (reliable: bool) (request: TurnRequest) : Timing =
         match request, reliable with
-        | TurnRequest.Leave, true -> once (Duration.milliseconds 1_750L)
+        | TurnRequest.Leave, true -> Transaction.once (Duration.milliseconds 1_750L)
         | TurnRequest.Leave, false -> leaving
-        | (TurnRequest.Allocate _ | TurnRequest.Clear _), true -> once (Duration.milliseconds 13_500L)
+        | (TurnRequest.Allocate _ | TurnRequest.Clear _), true -> Transaction.once (Duration.milliseconds 13_500L)
         | (TurnRequest.Allocate _ | TurnRequest.Clear _), false -> gathering
         | (TurnRequest.Refresh | TurnRequest.CreatePermission _ | TurnRequest.ChannelBind _), true ->
-            once (Duration.milliseconds 39_500L)
+            Transaction.once Transaction.ti
         | (TurnRequest.Refresh | TurnRequest.CreatePermission _ | TurnRequest.ChannelBind _), false ->
             Transaction.standard
 
